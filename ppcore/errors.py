@@ -1,0 +1,30 @@
+"""Errors a user can mend. Each message is one line: what is wrong, where, what to do."""
+
+import difflib
+from collections.abc import Iterable
+
+
+class PPError(Exception):
+    """Bad input. The tools print `error: <message>` and exit with status 2."""
+
+
+class ConfigError(PPError):
+    """A YAML file, an override or a command-line argument is wrong."""
+
+
+class DataError(PPError):
+    """An image, a label or a dataset is missing, unreadable or out of range."""
+
+
+class WeightsError(PPError):
+    """A weight file cannot be read safely or does not fit the model."""
+
+
+class CheckpointError(PPError):
+    """A run's checkpoint is missing, damaged or belongs to another configuration."""
+
+
+def nearest(name: str, names: Iterable[str]) -> str:
+    """Returns ` (did you mean 'x'?)` for the closest of `names`, or an empty string."""
+    match = difflib.get_close_matches(name, list(names), n=1, cutoff=0.6)
+    return f" (did you mean '{match[0]}'?)" if match else ""
