@@ -8,7 +8,7 @@ class PPError(Exception):
     """Bad input. The tools print `error: <message>` and exit with status 2."""
 
 
-class ConfigError(PPError):
+class ConfigError(PPError, ValueError):
     """A YAML file, an override or a command-line argument is wrong."""
 
 

@@ -1,0 +1,28 @@
+"""The common layer library: one idea a file, no paper by name."""
+
+from ppcore.layers.attention import Attention
+from ppcore.layers.block import Block
+from ppcore.layers.drop_path import DropPath, drop_path_rates
+from ppcore.layers.layer_scale import LayerScale
+from ppcore.layers.linear import Linear
+from ppcore.layers.mlp import ACTIVATIONS, Activation, Mlp
+from ppcore.layers.patch_embed import PatchEmbed, check_input, pair, patchify, pixel_unshuffle
+from ppcore.layers.pos_embed import interpolate as interpolate_pos_embed
+
+__all__ = [
+    "ACTIVATIONS",
+    "Activation",
+    "Attention",
+    "Block",
+    "DropPath",
+    "LayerScale",
+    "Linear",
+    "Mlp",
+    "PatchEmbed",
+    "check_input",
+    "drop_path_rates",
+    "interpolate_pos_embed",
+    "pair",
+    "patchify",
+    "pixel_unshuffle",
+]

@@ -1,0 +1,317 @@
+"""Vision Transformer (Dosovitskiy et al. 2021, "An Image is Worth 16x16 Words", arXiv 2010.11929).
+
+The paper in one file: the model, then its builders (Table 1). Hybrids are in `ppvit.hybrid`.
+Parameter names are the field's (timm's); layouts are Paddle's, a Linear weight is (in, out).
+"""
+
+from collections.abc import Callable, Sequence
+from typing import Literal
+
+import paddle
+import paddle.nn as nn
+
+from ppcore.layers import Activation, Block, Linear, PatchEmbed, drop_path_rates, init
+
+
+class PreLogits(nn.Layer):
+    """Linear and tanh between the pooled token and the head (ViT §3.2: the pre-training head)."""
+
+    def __init__(self, dim: int, representation_size: int):
+        super().__init__()
+        self.fc = Linear(dim, representation_size)
+
+    def forward(self, x):
+        return paddle.tanh(self.fc(x))
+
+
+class VisionTransformer(nn.Layer):
+    """Vision Transformer (ViT §3.1, eq. 1-4).
+
+    Args:
+        img_size: input height and width in pixels, one number or (h, w).
+        patch_size: patch height and width in pixels, one number or (h, w).
+        in_chans: input channels.
+        num_classes: classes of the head; 0 builds no head and `forward` returns the pooled features.
+        embed_dim: channels of a token (D, "hidden size").
+        depth: encoder blocks (L).
+        num_heads: attention heads (k).
+        head_dim: channels a head, `embed_dim // num_heads` when None.
+        mlp_ratio: hidden channels of the MLP over `embed_dim`.
+        mlp_dim: hidden channels of the MLP, overrides `mlp_ratio`.
+        qkv_bias: bias of the fused qkv projection.
+        act: `gelu` (erf: timm, DeiT), `gelu_tanh` (Google's weights) or `relu`.
+        norm_eps: epsilon of every layer norm.
+        drop_rate: dropout after the position embedding and every linear layer but qkv (appendix B.1).
+        attn_drop_rate: dropout on attention maps.
+        drop_path_rate: stochastic depth; how it spreads over the blocks is `drop_path_mode`.
+        drop_path_mode: `linear` from 0 (DeiT) or `constant` (DeiT III).
+        layer_scale_init: initial LayerScale value; None builds none.
+        representation_size: channels of the tanh `pre_logits` layer; None builds none.
+        pool: what the head reads: the class `token`, or `gap`, the mean of the patch tokens.
+        embed_layer: builds another patch embedding from (img_size, in_chans, embed_dim); it must have
+            `grid` and map [B, C, H, W] to [B, N, D]. Hybrids use it; `patch_size` is then ignored.
+        init: `timm` (truncated normal .02, as DeiT) or `jax` (the paper's code: Xavier-uniform linear
+            layers, LeCun-normal patch projection, zero class token and head).
+        head_bias_init: initial head bias under `init="jax"` (big_vision trains sigmoid losses from -10).
+
+    Shape:
+        [B, in_chans, H, W] float -> [B, num_classes].
+
+    Raises:
+        ConfigError: the image is not a whole number of patches.
+        ValueError: an argument outside its choices, or an input of another size in `forward`.
+    """
+
+    num_prefix_tokens = 1
+
+    def __init__(
+        self,
+        *,
+        img_size: int | Sequence[int] = 224,
+        patch_size: int | Sequence[int] = 16,
+        in_chans: int = 3,
+        num_classes: int = 1000,
+        embed_dim: int = 768,
+        depth: int = 12,
+        num_heads: int = 12,
+        head_dim: int | None = None,
+        mlp_ratio: float = 4.0,
+        mlp_dim: int | None = None,
+        qkv_bias: bool = True,
+        act: Activation = "gelu",
+        norm_eps: float = 1e-6,
+        drop_rate: float = 0.0,
+        attn_drop_rate: float = 0.0,
+        drop_path_rate: float = 0.0,
+        drop_path_mode: Literal["linear", "constant"] = "linear",
+        layer_scale_init: float | None = None,
+        representation_size: int | None = None,
+        pool: Literal["token", "gap"] = "token",
+        embed_layer: Callable[..., nn.Layer] | None = None,
+        init: Literal["timm", "jax"] = "timm",
+        head_bias_init: float = 0.0,
+    ):
+        super().__init__()
+        if pool not in ("token", "gap"):
+            raise ValueError(f"pool must be 'token' or 'gap', not {pool!r}")
+        if init not in ("timm", "jax"):
+            raise ValueError(f"init must be 'timm' or 'jax', not {init!r}")
+        self.embed_dim, self.num_classes, self.pool, self.act = embed_dim, num_classes, pool, act
+        self.init, self.head_bias_init = init, head_bias_init
+        if embed_layer is None:
+            self.patch_embed = PatchEmbed(img_size, patch_size, in_chans, embed_dim)
+        else:
+            self.patch_embed = embed_layer(img_size=img_size, in_chans=in_chans, embed_dim=embed_dim)
+        self.grid = self.patch_embed.grid
+        self._build_tokens()
+        self.pos_drop = nn.Dropout(drop_rate)
+        self.blocks = nn.LayerList(
+            Block(
+                embed_dim,
+                num_heads,
+                mlp_dim=mlp_dim or int(embed_dim * mlp_ratio),
+                head_dim=head_dim,
+                qkv_bias=qkv_bias,
+                act=act,
+                norm_eps=norm_eps,
+                drop=drop_rate,
+                attn_drop=attn_drop_rate,
+                drop_path=rate,
+                layer_scale_init=layer_scale_init,
+            )
+            for rate in drop_path_rates(drop_path_rate, depth, drop_path_mode)
+        )
+        self.norm = nn.LayerNorm(embed_dim, epsilon=norm_eps)
+        self.pre_logits = PreLogits(embed_dim, representation_size) if representation_size else nn.Identity()
+        self.num_features = representation_size or embed_dim
+        self._build_heads()
+        if init == "jax":
+            self._init_as_jax()
+
+    def _build_tokens(self) -> None:
+        """Prefix tokens and position embedding; a paper with other tokens overrides this."""
+        dim, patches = self.embed_dim, self.grid[0] * self.grid[1]
+        self.cls_token = self.create_parameter([1, 1, dim], attr=init.attr(init.Gaussian(1e-6)))
+        self.pos_embed = self.create_parameter(
+            [1, self.num_prefix_tokens + patches, dim], attr=init.attr(init.TruncNormal(0.02))
+        )
+
+    def _build_heads(self) -> None:
+        self.head = Linear(self.num_features, self.num_classes) if self.num_classes else nn.Identity()
+
+    def add_tokens(self, x):
+        """Prepends the class token, then adds the position embedding: [B, N, D] -> [B, 1 + N, D]."""
+        cls = self.cls_token.expand([x.shape[0], -1, -1])
+        return paddle.concat([cls.astype(x.dtype), x], axis=1) + self.pos_embed
+
+    def forward_features(self, x):
+        """Tokens after the final norm: [B, C, H, W] -> [B, prefix + N, D]."""
+        x = self.pos_drop(self.add_tokens(self.patch_embed(x)))
+        for block in self.blocks:
+            x = block(x)
+        return self.norm(x)
+
+    def forward_head(self, tokens, pre_logits: bool = False):
+        """Pools [B, prefix + N, D] and classifies: [B, num_classes], or [B, features] before the head."""
+        pooled = tokens[:, 0] if self.pool == "token" else tokens[:, self.num_prefix_tokens :].mean(axis=1)
+        features = self.pre_logits(pooled)
+        return features if pre_logits else self.head(features)
+
+    def forward(self, x):
+        return self.forward_head(self.forward_features(x))
+
+    def forward_intermediates(self, x) -> dict[str, paddle.Tensor]:
+        """Every stage by name, with the heads as in evaluation.
+
+        Returns:
+            `patch_embed` [B, N, D]; `pos_embed` [B, prefix + N, D], tokens with positions added;
+            `block_00`, `block_01`, …; `norm`; `pre_logits` [B, features]; `logits` [B, num_classes].
+        """
+        stages = {"patch_embed": self.patch_embed(x)}
+        x = stages["pos_embed"] = self.pos_drop(self.add_tokens(stages["patch_embed"]))
+        for i, block in enumerate(self.blocks):
+            x = stages[f"block_{i:02d}"] = block(x)
+        stages["norm"] = self.norm(x)
+        stages["pre_logits"] = self.forward_head(stages["norm"], pre_logits=True)
+        stages["logits"] = self.forward_head(stages["norm"])
+        return stages
+
+    def attention_maps(self, x) -> list[paddle.Tensor]:
+        """Softmax attention of every block, each [B, heads, T, T] with T = prefix + N."""
+        x = self.pos_drop(self.add_tokens(self.patch_embed(x)))
+        maps = []
+        for block in self.blocks:
+            maps.append(block.attn.attention_map(block.norm1(x)))
+            x = block(x)
+        return maps
+
+    def reset_classifier(self, num_classes: int) -> None:
+        """Replaces the head by a fresh one of `num_classes` classes (0: none), as for fine-tuning."""
+        self.num_classes = num_classes
+        self._build_heads()
+        if self.init == "jax":
+            self._zero_heads()
+
+    def weight_maps(self) -> dict:
+        """Layouts these weights can be read from and written to, for `ppcore.weights`."""
+        from ppvit.weights import weight_maps  # the map describes this class: import when asked
+
+        return weight_maps()
+
+    def _init_as_jax(self) -> None:
+        """vit_jax's initialisation; the ViT paper does not print one."""
+        if self.pos_embed._is_initialized():  # not under paddle.LazyGuard
+            for name, p in self.named_parameters():
+                if name.endswith("qkv.weight"):
+                    init.reset(p, init.XavierUniform(parts=3))
+                elif name.endswith((".proj.weight", ".fc1.weight", ".fc2.weight", "pre_logits.fc.weight")) and p.ndim == 2:
+                    init.reset(p, init.XavierUniform())
+                elif name.endswith((".fc1.bias", ".fc2.bias")) and "mlp" in name:
+                    init.reset(p, init.Gaussian(1e-6))
+                elif name.startswith("patch_embed.") and p.ndim == 4:
+                    init.reset(p, init.LecunNormal())
+                elif name == "patch_embed.proj.bias":
+                    init.reset(p, init.Zeros())
+            init.reset(self.cls_token, init.Zeros())
+            init.reset(self.pos_embed, init.Gaussian(0.02))
+            self._zero_heads()
+
+    def _zero_heads(self) -> None:
+        for name, p in self.named_parameters():
+            if name.startswith("head"):
+                value = self.head_bias_init if name.endswith("bias") else 0.0
+                init.reset(p, nn.initializer.Constant(value))
+
+
+# Builders: Table 1, the patch sizes of Table 5, and the small models of the AugReg study (arXiv 2106.10270).
+
+TINY = dict(embed_dim=192, depth=12, num_heads=3)
+SMALL = dict(embed_dim=384, depth=12, num_heads=6)
+BASE = dict(embed_dim=768, depth=12, num_heads=12)
+LARGE = dict(embed_dim=1024, depth=24, num_heads=16)
+HUGE = dict(embed_dim=1280, depth=32, num_heads=16)
+
+
+def build(size: dict, defaults: dict, overrides: dict) -> VisionTransformer:
+    """A VisionTransformer of a named size; `overrides` (any constructor argument) win."""
+    return VisionTransformer(**{**size, **defaults, **overrides})
+
+
+def vit_tiny_patch16_224(**kwargs) -> VisionTransformer:
+    """ViT-Ti/16 at 224 px. Keyword arguments are those of `VisionTransformer`."""
+    return build(TINY, dict(patch_size=16, img_size=224), kwargs)
+
+
+def vit_tiny_patch16_384(**kwargs) -> VisionTransformer:
+    """ViT-Ti/16 at 384 px. Keyword arguments are those of `VisionTransformer`."""
+    return build(TINY, dict(patch_size=16, img_size=384), kwargs)
+
+
+def vit_small_patch32_224(**kwargs) -> VisionTransformer:
+    """ViT-S/32 at 224 px. Keyword arguments are those of `VisionTransformer`."""
+    return build(SMALL, dict(patch_size=32, img_size=224), kwargs)
+
+
+def vit_small_patch32_384(**kwargs) -> VisionTransformer:
+    """ViT-S/32 at 384 px. Keyword arguments are those of `VisionTransformer`."""
+    return build(SMALL, dict(patch_size=32, img_size=384), kwargs)
+
+
+def vit_small_patch16_224(**kwargs) -> VisionTransformer:
+    """ViT-S/16 at 224 px. Keyword arguments are those of `VisionTransformer`."""
+    return build(SMALL, dict(patch_size=16, img_size=224), kwargs)
+
+
+def vit_small_patch16_384(**kwargs) -> VisionTransformer:
+    """ViT-S/16 at 384 px. Keyword arguments are those of `VisionTransformer`."""
+    return build(SMALL, dict(patch_size=16, img_size=384), kwargs)
+
+
+def vit_base_patch32_224(**kwargs) -> VisionTransformer:
+    """ViT-B/32 at 224 px. Keyword arguments are those of `VisionTransformer`."""
+    return build(BASE, dict(patch_size=32, img_size=224), kwargs)
+
+
+def vit_base_patch32_384(**kwargs) -> VisionTransformer:
+    """ViT-B/32 at 384 px. Keyword arguments are those of `VisionTransformer`."""
+    return build(BASE, dict(patch_size=32, img_size=384), kwargs)
+
+
+def vit_base_patch16_224(**kwargs) -> VisionTransformer:
+    """ViT-B/16 at 224 px. Keyword arguments are those of `VisionTransformer`."""
+    return build(BASE, dict(patch_size=16, img_size=224), kwargs)
+
+
+def vit_base_patch16_384(**kwargs) -> VisionTransformer:
+    """ViT-B/16 at 384 px. Keyword arguments are those of `VisionTransformer`."""
+    return build(BASE, dict(patch_size=16, img_size=384), kwargs)
+
+
+def vit_base_patch8_224(**kwargs) -> VisionTransformer:
+    """ViT-B/8 at 224 px. Keyword arguments are those of `VisionTransformer`."""
+    return build(BASE, dict(patch_size=8, img_size=224), kwargs)
+
+
+def vit_large_patch32_224(**kwargs) -> VisionTransformer:
+    """ViT-L/32 at 224 px. Keyword arguments are those of `VisionTransformer`."""
+    return build(LARGE, dict(patch_size=32, img_size=224), kwargs)
+
+
+def vit_large_patch32_384(**kwargs) -> VisionTransformer:
+    """ViT-L/32 at 384 px. Keyword arguments are those of `VisionTransformer`."""
+    return build(LARGE, dict(patch_size=32, img_size=384), kwargs)
+
+
+def vit_large_patch16_224(**kwargs) -> VisionTransformer:
+    """ViT-L/16 at 224 px. Keyword arguments are those of `VisionTransformer`."""
+    return build(LARGE, dict(patch_size=16, img_size=224), kwargs)
+
+
+def vit_large_patch16_384(**kwargs) -> VisionTransformer:
+    """ViT-L/16 at 384 px. Keyword arguments are those of `VisionTransformer`."""
+    return build(LARGE, dict(patch_size=16, img_size=384), kwargs)
+
+
+def vit_huge_patch14_224(**kwargs) -> VisionTransformer:
+    """ViT-H/14 at 224 px. Keyword arguments are those of `VisionTransformer`."""
+    return build(HUGE, dict(patch_size=14, img_size=224), kwargs)
