@@ -1,0 +1,204 @@
+"""Reading and writing files of named arrays: .safetensors, .pdparams, .npz, .pt/.pth/.bin.
+
+`read` runs no code from the file (see `ppcore.safe_unpickle`) and widens half precision to
+float32, which is exact. Writing goes to a temporary file beside the target, is flushed to the
+disk and renamed, so a kill leaves either the old file or the new one.
+"""
+
+import contextlib
+import os
+import zipfile
+from collections.abc import Callable, Iterator, Mapping
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+import safetensors
+import safetensors.numpy
+
+from ppcore.errors import WeightsError, nearest
+from ppcore.safe_unpickle import load_paddle, load_torch, widen_bfloat16
+
+TORCH_SUFFIXES = (".pt", ".pth", ".bin")
+SUFFIXES = (".safetensors", ".pdparams", ".npz", *TORCH_SUFFIXES)
+
+# Keys under which training scripts nest the weights, in the order tried.
+_NESTED = ("model", "state_dict", "model_state_dict", "net", "params")
+# paddle.save adds this table of structured name -> parameter name to a state dict.
+_PADDLE_NAMES = "StructuredToParameterName@@"
+_SAFETENSORS_DTYPES = {
+    "F64": "<f8", "F32": "<f4", "F16": "<f2", "BF16": "bf16", "I64": "<i8", "I32": "<i4",
+    "I16": "<i2", "I8": "i1", "U8": "u1", "BOOL": "?",
+}  # fmt: skip
+
+
+def read(path: str | os.PathLike, key: str | None = None) -> dict[str, np.ndarray]:
+    """Returns the named arrays of a weight file; float16 and bfloat16 come back as float32.
+
+    Args:
+        path: a file of one of `SUFFIXES`; the suffix says the format.
+        key: the entry of a training checkpoint to take (`model`, `model_ema`, …); by default
+            the file itself if it is a flat dictionary, else its `model` or `state_dict`.
+
+    Raises:
+        WeightsError: unknown suffix, unreadable or unsafe file, no arrays, no such `key`.
+    """
+    path = Path(path)
+    if path.suffix not in SUFFIXES:
+        raise WeightsError(f"{path}: unknown weight format; use one of {' '.join(SUFFIXES)}")
+    if not path.is_file():
+        raise WeightsError(f"{path}: no such weight file")
+    if path.suffix == ".safetensors":
+        content = _read_safetensors(path)
+    elif path.suffix == ".npz":
+        content = _read_npz(path)
+    elif path.suffix == ".pdparams":
+        content = _paddle_arrays(load_paddle(path))
+    else:
+        content = load_torch(path)
+    arrays = _flat(content, key, path)
+    return {name: _widen(array, name, path) for name, array in arrays.items()}
+
+
+def metadata(path: str | os.PathLike) -> dict[str, str]:
+    """Returns the text metadata of a .safetensors file ({} for other formats)."""
+    if Path(path).suffix != ".safetensors":
+        return {}
+    with _safetensors_errors(Path(path)), safetensors.safe_open(path, framework="numpy") as file:
+        return file.metadata() or {}
+
+
+def save_arrays(
+    path: str | os.PathLike,
+    arrays: Mapping[str, np.ndarray],
+    metadata: Mapping[str, str] | None = None,
+) -> None:
+    """Writes named arrays as .safetensors (with `metadata`) or .npz, atomically.
+
+    Raises:
+        WeightsError: another suffix, or a folder that is missing.
+    """
+    path = Path(path)
+    if path.suffix == ".safetensors":
+        # safetensors writes memory order: a transposed view must be laid out first.
+        dense = {name: np.ascontiguousarray(a) for name, a in arrays.items()}
+        data = safetensors.numpy.save(dense, metadata=dict(metadata or {}))
+        write_atomically(path, lambda temp: temp.write_bytes(data))
+    elif path.suffix == ".npz":
+
+        def write(temp: Path) -> None:
+            with temp.open("wb") as file:  # a name without .npz would get one appended
+                np.savez(file, **arrays)
+
+        write_atomically(path, write)
+    else:
+        raise WeightsError(f"{path}: arrays are written as .safetensors or .npz")
+
+
+def write_atomically(path: str | os.PathLike, write: Callable[[Path], Any]) -> None:
+    """Calls `write(temp)` with a path beside `path`, syncs it to disk and renames it to `path`.
+
+    Raises:
+        WeightsError: the folder is missing.
+    """
+    path = Path(path)
+    if not path.parent.is_dir():
+        raise WeightsError(f"{path}: the folder {path.parent} does not exist")
+    temp = path.with_name(f".{path.name}.{os.getpid()}.tmp")
+    try:
+        write(temp)
+        with temp.open("rb") as file:
+            os.fsync(file.fileno())
+        os.replace(temp, path)
+    finally:
+        temp.unlink(missing_ok=True)
+    folder = os.open(path.parent, os.O_RDONLY)  # the rename itself lives in the folder
+    try:
+        os.fsync(folder)
+    finally:
+        os.close(folder)
+
+
+@contextlib.contextmanager
+def _safetensors_errors(path: Path) -> Iterator[None]:
+    try:
+        yield
+    except safetensors.SafetensorError as error:
+        raise WeightsError(f"{path}: not a readable safetensors file ({error})") from error
+
+
+def _read_safetensors(path: Path) -> dict[str, np.ndarray]:
+    # safetensors.numpy knows no bfloat16, so the raw bytes are taken and typed here.
+    with _safetensors_errors(path):
+        entries = safetensors.deserialize(path.read_bytes())
+    arrays = {}
+    for name, entry in entries:
+        kind = _SAFETENSORS_DTYPES.get(entry["dtype"])
+        if kind is None:
+            raise WeightsError(f"{path}: {name} has dtype {entry['dtype']}, which is not read")
+        raw = np.frombuffer(entry["data"], "<u2" if kind == "bf16" else kind)
+        values = widen_bfloat16(raw) if kind == "bf16" else raw.copy()
+        arrays[name] = values.reshape(entry["shape"])
+    return arrays
+
+
+def _read_npz(path: Path) -> dict[str, np.ndarray]:
+    try:
+        with np.load(path, allow_pickle=False) as archive:
+            arrays = {name: archive[name] for name in archive.files}
+    # numpy raises ValueError for object arrays, and whatever its parser meets for damage.
+    except (ValueError, OSError, KeyError, EOFError, zipfile.BadZipFile, SyntaxError) as error:
+        raise WeightsError(f"{path}: not a readable .npz of plain arrays ({error})") from error
+    # numpy has no bfloat16: JAX's arrays come back as 2-byte void.
+    return {
+        name: widen_bfloat16(array.view(np.uint16)) if array.dtype == "V2" else array
+        for name, array in arrays.items()
+    }
+
+
+def _paddle_arrays(content: Any) -> Any:
+    """Unwraps what paddle.save makes of tensors: arrays, or (name, array) pairs; bf16 as uint16."""
+    if isinstance(content, dict):
+        return {k: _paddle_arrays(v) for k, v in content.items() if k != _PADDLE_NAMES}
+    if isinstance(content, tuple) and len(content) == 2 and isinstance(content[1], np.ndarray):
+        content = content[1]
+    if isinstance(content, np.ndarray) and content.dtype == np.uint16:
+        return widen_bfloat16(content)
+    return content
+
+
+def _flat(content: Any, key: str | None, path: Path) -> dict[str, np.ndarray]:
+    """Returns the one flat dictionary of arrays to use, descending into `key` or the usual keys."""
+    if not isinstance(content, Mapping):
+        raise WeightsError(f"{path}: holds a {type(content).__name__}, not named arrays")
+    nested = [k for k, v in content.items() if _holds_arrays(v)]
+    if key is not None:
+        if key not in nested:
+            raise WeightsError(
+                f"{path}: no weights under {key!r}{nearest(key, map(str, nested))}; "
+                f"it has {', '.join(map(repr, nested)) or 'none nested'}"
+            )
+        content = content[key]
+    elif not any(isinstance(v, np.ndarray) for v in content.values()):
+        usual = [k for k in _NESTED if k in nested] or (nested if len(nested) == 1 else [])
+        if not usual:
+            names = ", ".join(map(repr, nested)) or "none"
+            raise WeightsError(f"{path}: no named arrays at the top level; nested: {names}")
+        content = content[usual[0]]
+    arrays = {str(k): v for k, v in content.items() if isinstance(v, np.ndarray)}
+    # torch's DataParallel puts every name under `module.`.
+    if all(name.startswith("module.") for name in arrays):
+        arrays = {name.removeprefix("module."): array for name, array in arrays.items()}
+    return arrays
+
+
+def _holds_arrays(value: Any) -> bool:
+    return isinstance(value, Mapping) and any(isinstance(v, np.ndarray) for v in value.values())
+
+
+def _widen(array: np.ndarray, name: str, path: Path) -> np.ndarray:
+    if array.dtype == np.float16:
+        return array.astype(np.float32)
+    if array.dtype.kind not in "fiub":
+        raise WeightsError(f"{path}: {name} has dtype {array.dtype}, which is not a number")
+    return array
