@@ -1,4 +1,4 @@
-"""Hybrids: a weight-standardised ResNet before the transformer (ViT §3.1 "Hybrid Architecture", appendix B.2).
+"""Hybrids: a weight-standardised ResNet before the transformer (ViT §3.1 and appendix B.2).
 
 The ResNet is BiT's with group norm, in its post-activation form; the transformer reads its last
 feature map, cut into patches of one pixel (R26, R50) or eight (the stem-only R+Ti/16).

@@ -53,8 +53,8 @@ OUT_KERNEL = Kind(
     3, lambda a: a.reshape(-1, a.shape[-1]), lambda a, heads: a.reshape(heads, -1, a.shape[-1])
 )
 
-# (pattern of our name, template of theirs, kind); {0}, {1}, … are the pattern's groups, numbers
-# count from 0 as ours do and `+` marks the ones that count from 1; {part} is one of kind.names.
+# (pattern of our name, template of theirs, kind). In a template {0}, {1}, … are the pattern's
+# groups, {next[0]}, … the same counted from 1 instead of 0, and {part} is one of kind.names.
 Table = list[tuple[str, str, Kind]]
 
 
@@ -62,8 +62,8 @@ def _their_names(table: Table, name: str) -> tuple[tuple[str, ...], Kind] | None
     for pattern, template, kind in table:
         if match := re.fullmatch(pattern, name):
             groups = match.groups()
-            template = re.sub(r"\{(\d)\+\}", lambda m: str(int(groups[int(m[1])]) + 1), template)
-            return tuple(template.format(*groups, part=part) for part in kind.names), kind
+            following = [int(g) + 1 if g.isdigit() else g for g in groups]
+            return tuple(template.format(*groups, part=p, next=following) for p in kind.names), kind
     return None
 
 
@@ -109,7 +109,7 @@ def _map_of(table: Table, layout: str, **options) -> WeightMap:
     )
 
 
-_LINEAR = r"blocks\.\d+\.(?:attn\.qkv|attn\.proj|mlp\.fc1|mlp\.fc2)|head|pre_logits\.fc"
+_LINEAR = r"blocks\.\d+\.(?:attn\.qkv|attn\.proj|mlp\.fc1|mlp\.fc2)|head"
 _NORM = r"(?:blocks\.\d+\.norm[12]|norm|fc_norm)\.(?:weight|bias)"
 _BACKBONE = r"patch_embed\.backbone\.[\w.]*"
 
@@ -129,6 +129,8 @@ _TIMM = _plain_table(
     TRANSPOSED,
     [
         (r"(blocks\.\d+\.ls[12]\.gamma)", "{0}", VECTOR),
+        (r"(pre_logits\.fc\.weight)", "{0}", TRANSPOSED),
+        (r"(pre_logits\.fc\.bias)", "{0}", VECTOR),
         (rf"({_BACKBONE}conv\d?\.weight)", "{0}", CONV),
         (rf"({_BACKBONE}norm\d?\.(?:weight|bias))", "{0}", VECTOR),
     ],
@@ -176,7 +178,8 @@ def _vit_pytorch_load(arrays: Arrays, model: nn.Layer) -> Arrays:
     kernel = arrays.get("to_patch_embedding.1.weight")
     if kernel is not None and kernel.size % (len(kernel) * patch[0] * patch[1]):
         raise WeightsError(
-            f"misshapen to_patch_embedding.1.weight {kernel.shape}: the model has {patch[0]}x{patch[1]} patches"
+            f"misshapen to_patch_embedding.1.weight {kernel.shape}: "
+            f"the model has {patch[0]}x{patch[1]} patches"
         )
     return _load(_vit_pytorch_table(patch), arrays, model)
 
@@ -210,8 +213,8 @@ def _google_table(pos_embed: str, norm1: int, attention: int, norm2: int, mlp: i
         (r"head\.weight", "head/kernel", MATRIX),
         (r"head\.bias", "head/bias", VECTOR),
         (r"patch_embed\.backbone\.(?:stem\.)?conv\.weight", "conv_root/kernel", HWIO),
-        (unit + r"conv(\d)\.weight", "block{0+}/unit{1+}/conv{2}/kernel", HWIO),
-        (unit + r"downsample\.conv\.weight", "block{0+}/unit{1+}/conv_proj/kernel", HWIO),
+        (unit + r"conv(\d)\.weight", "block{next[0]}/unit{next[1]}/conv{2}/kernel", HWIO),
+        (unit + r"downsample\.conv\.weight", "block{next[0]}/unit{next[1]}/conv_proj/kernel", HWIO),
     ]
     for ours, theirs in (("weight", "scale"), ("bias", "bias")):
         rows += [
@@ -220,8 +223,8 @@ def _google_table(pos_embed: str, norm1: int, attention: int, norm2: int, mlp: i
             # With average pooling the final norm stands behind the pooling; flax's name is the same.
             (rf"(?:fc_)?norm\.{ours}", f"Transformer/encoder_norm/{theirs}", VECTOR),
             (rf"patch_embed\.backbone\.(?:stem\.)?norm\.{ours}", f"gn_root/{theirs}", CHANNELS),
-            (rf"{unit}norm(\d)\.{ours}", f"block{{0+}}/unit{{1+}}/gn{{2}}/{theirs}", CHANNELS),
-            (rf"{unit}downsample\.norm\.{ours}", f"block{{0+}}/unit{{1+}}/gn_proj/{theirs}", CHANNELS),
+            (rf"{unit}norm(\d)\.{ours}", f"block{{next[0]}}/unit{{next[1]}}/gn{{2}}/{theirs}", CHANNELS),
+            (rf"{unit}downsample\.norm\.{ours}", f"block{{next[0]}}/unit{{next[1]}}/gn_proj/{theirs}", CHANNELS),
         ]
     return rows
 

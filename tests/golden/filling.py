@@ -36,8 +36,9 @@ def files(stem: str, *, slow: str = "") -> list:
     if not found:
         reason = f"no golden file {stem}_s* in {FOLDER}: set PP_GOLDEN_DIR to the reference folder"
         return [pytest.param(None, marks=pytest.mark.skip(reason=reason), id=f"{stem}-absent")]
+    marks = {True: [pytest.mark.slow], False: []}
     return [
-        pytest.param(path, id=path.stem, marks=[pytest.mark.slow] if slow and re.search(slow, path.stem) else [])
+        pytest.param(path, id=path.stem, marks=marks[bool(slow and re.search(slow, path.stem))])
         for path in found
     ]
 

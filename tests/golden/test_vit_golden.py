@@ -20,6 +20,9 @@ GRAD_NORM = 1e-4  # relative
 # The references' own float32 gradients of these backbones differ from float64 by up to 3e-3.
 LOOSE_BACKBONES = {"vit_small_r26_s32_224": 2e-2, "vit_base_r50_s16_224": 2e-2}
 
+# Entries of a tiny model's manifest that are constructor arguments; the others describe.
+CONFIG = ("img_size", "patch_size", "embed_dim", "depth", "num_heads", "num_classes", "mlp_ratio", "qkv_bias")
+
 
 def filled(model: VisionTransformer, manifest: dict) -> VisionTransformer:
     state = ppcore.weights.convert(filling.weights(manifest), source="timm", model=model)
@@ -87,11 +90,7 @@ def test_classifier(path):
 @pytest.fixture
 def tiny():
     def build(manifest: dict, **overrides) -> VisionTransformer:
-        config = {
-            k: v
-            for k, v in manifest["config"].items()
-            if k in ("img_size", "patch_size", "embed_dim", "depth", "num_heads", "num_classes", "mlp_ratio", "qkv_bias")
-        }
+        config = {name: manifest["config"][name] for name in CONFIG}
         return VisionTransformer(**(config | overrides))
 
     return build
