@@ -90,7 +90,8 @@ class Attention(nn.Layer):
         heads = self.num_heads
         parts = paddle.split(qkv, 3 * heads, axis=-1)  # q of each head, then k, then v: [B, N, d]
         mixed = []
-        for q, k, v in zip(parts[:heads], parts[heads : 2 * heads], parts[2 * heads :], strict=True):
+        for head in range(heads):
+            q, k, v = parts[head], parts[heads + head], parts[2 * heads + head]
             weights = F.softmax(paddle.matmul(q * self.scale, k, transpose_y=True))  # [B, N, N]
             mixed.append(paddle.matmul(self._dropped(weights), v))
         return paddle.concat(mixed, axis=-1)  # [B, N, H·d]

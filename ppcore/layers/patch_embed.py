@@ -71,11 +71,11 @@ class PatchEmbed(nn.Layer):
 
 def check_input(x: paddle.Tensor, img_size: tuple[int, int]) -> None:
     """Raises ValueError when the known height or width of `x` [B, C, H, W] is not `img_size`."""
-    got = tuple(x.shape[2:])
-    if any(g not in (want, -1) for g, want in zip(got, img_size, strict=True)):
+    height, width = x.shape[2], x.shape[3]  # -1 where a static graph leaves an axis open
+    if height not in (img_size[0], -1) or width not in (img_size[1], -1):
         raise ValueError(
-            f"the model was built for {img_size[0]}x{img_size[1]} images and got {got[0]}x{got[1]}: "
-            f"resize the input or build with img_size={got}"
+            f"the model was built for {img_size[0]}x{img_size[1]} images and got {height}x{width}: "
+            f"resize the input or build with img_size=({height}, {width})"
         )
 
 

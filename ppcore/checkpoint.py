@@ -1,0 +1,214 @@
+"""Checkpoints of a run: complete, checked, and never half written.
+
+`checkpoints/step_N/` holds weights.safetensors, optimizer.safetensors, ema.safetensors (when there
+is one), state.json and manifest.json with the sha256 of each. The folder is written beside under
+another name, flushed to the disk and renamed; only then does the pointer `latest` move. A kill at
+any moment leaves the last complete checkpoint in place.
+
+Random state is not stored because there is none: every random number of a step is a function of
+(seed, step) (`ppcore.engine.train`) or of (seed, epoch, index) (`ppcore.data`).
+"""
+
+import hashlib
+import json
+import os
+import shutil
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+import paddle
+import paddle.nn as nn
+
+from ppcore.ema import EMA
+from ppcore.errors import CheckpointError
+from ppcore.weight_files import read, save_arrays, write_atomically
+
+SEPARATOR = "|"  # between a structured name and an accumulator's, in optimizer.safetensors
+
+
+def sha256(path: Path) -> str:
+    """Hex digest of a file."""
+    with path.open("rb") as file:
+        return hashlib.file_digest(file, "sha256").hexdigest()
+
+
+def as_array(tensor: paddle.Tensor) -> np.ndarray:
+    """A tensor's values on the host; half precision is widened to float32, which is exact."""
+    if tensor.dtype in (paddle.float16, paddle.bfloat16):
+        tensor = tensor.astype("float32")
+    return tensor.numpy()
+
+
+def optimizer_arrays(model: nn.Layer, optimizer: paddle.optimizer.Optimizer) -> dict[str, np.ndarray]:
+    """Accumulators and master weights under structured names (`blocks.0.norm1.weight|moment1_0`).
+
+    Paddle's own keys begin with counters such as `linear_12.w_0` that depend on what else the
+    process has built.
+    """
+    structured = {p.name: name for name, p in model.named_parameters()}
+    arrays = {}
+    for key, value in optimizer.state_dict().items():
+        if key == "master_weights":
+            arrays.update({f"{structured[n]}{SEPARATOR}master": as_array(t) for n, t in value.items()})
+        elif isinstance(value, paddle.Tensor):
+            owner = _owner(key, structured)
+            arrays[f"{structured[owner]}{SEPARATOR}{key[len(owner) + 1 :]}"] = as_array(value)
+    return arrays
+
+
+def _owner(key: str, names: dict[str, str]) -> str:
+    """The parameter whose name begins an accumulator's key; the longest, as names may nest."""
+    owners = [name for name in names if key.startswith(f"{name}_")]
+    if not owners:
+        raise CheckpointError(f"the optimiser has an accumulator '{key}' of no parameter of this model")
+    return max(owners, key=len)
+
+
+def restore_optimizer(model: nn.Layer, optimizer: paddle.optimizer.Optimizer, arrays: dict[str, np.ndarray]) -> None:
+    """Inverse of `optimizer_arrays`."""
+    parameters = {name: p.name for name, p in model.named_parameters()}
+    state: dict[str, Any] = {}
+    for key, array in arrays.items():
+        name, _, slot = key.rpartition(SEPARATOR)
+        if name not in parameters:
+            raise CheckpointError(f"the checkpoint's optimiser state names '{name}', which this model does not have")
+        tensor = paddle.to_tensor(array)
+        if slot == "master":
+            tensor.name = f"{parameters[name]}_fp32_master"
+            state.setdefault("master_weights", {})[parameters[name]] = tensor
+        else:
+            tensor.name = f"{parameters[name]}_{slot}"
+            state[tensor.name] = tensor
+    optimizer.set_state_dict(state)
+
+
+class Checkpoints:
+    """The `checkpoints/` folder of a run.
+
+    Args:
+        folder: the run's folder.
+        keep: how many of the newest step folders to keep; `best` is kept besides.
+    """
+
+    def __init__(self, folder: Path, keep: int = 2):
+        self.folder, self.keep = Path(folder) / "checkpoints", keep
+
+    def save(
+        self,
+        step: int,
+        *,
+        model: nn.Layer,
+        optimizer: paddle.optimizer.Optimizer,
+        ema: EMA | None,
+        state: dict[str, Any],
+        best: bool = False,
+    ) -> Path:
+        """Writes `step_<step>`, moves the pointers, then removes what is no longer kept."""
+        self.folder.mkdir(parents=True, exist_ok=True)
+        target = self.folder / f"step_{step}"
+        temp = self.folder / f".step_{step}.{os.getpid()}.tmp"
+        if not self.is_complete(target):
+            shutil.rmtree(temp, ignore_errors=True)
+            temp.mkdir()
+            weights = {name: as_array(t) for name, t in model.state_dict().items()}
+            save_arrays(temp / "weights.safetensors", weights)
+            save_arrays(temp / "optimizer.safetensors", optimizer_arrays(model, optimizer))
+            if ema is not None:
+                save_arrays(temp / "ema.safetensors", {name: as_array(t) for name, t in ema.shadow.items()})
+            _write_json(temp / "state.json", {"step": step, **state})
+            _write_json(temp / "manifest.json", {p.name: sha256(p) for p in sorted(temp.iterdir())})
+            shutil.rmtree(target, ignore_errors=True)  # an incomplete one of the same step
+            os.replace(temp, target)
+            _sync(self.folder)
+        self._point("latest", target.name)
+        if best:
+            self._point("best", target.name)
+        self._remove_old()
+        return target
+
+    def pointed(self, pointer: str) -> Path | None:
+        """The folder `latest` or `best` names, if any."""
+        path = self.folder / pointer
+        return self.folder / path.read_text().strip() if path.is_file() else None
+
+    def newest(self) -> Path | None:
+        """The newest checkpoint whose files all match their manifest; None when there is none at all.
+
+        Raises:
+            CheckpointError: there are checkpoints, and every one of them is damaged.
+        """
+        steps = self._steps()
+        for path in reversed(steps):
+            if self.is_complete(path):
+                return path
+        if steps:
+            raise CheckpointError(f"{self.folder}: every checkpoint is damaged; restore one or choose a new output_dir")
+        return None
+
+    @staticmethod
+    def is_complete(path: Path) -> bool:
+        """Whether a checkpoint's manifest is there and every file matches its sha256."""
+        manifest = path / "manifest.json"
+        if not manifest.is_file():
+            return False
+        try:
+            sums = json.loads(manifest.read_text())
+        except ValueError:
+            return False
+        return all((path / name).is_file() and sha256(path / name) == digest for name, digest in sums.items())
+
+    def _point(self, pointer: str, name: str) -> None:
+        write_atomically(self.folder / pointer, lambda temp: temp.write_text(f"{name}\n"))
+
+    def _steps(self) -> list[Path]:
+        found = [p for p in self.folder.glob("step_*") if p.name.removeprefix("step_").isdigit()]
+        return sorted(found, key=lambda p: int(p.name.removeprefix("step_")))
+
+    def _remove_old(self) -> None:
+        best = self.pointed("best")
+        for path in self._steps()[: -self.keep]:
+            if path != best:
+                shutil.rmtree(path)
+        for left in self.folder.glob(".step_*.tmp"):  # of a killed run
+            shutil.rmtree(left, ignore_errors=True)
+
+
+def restore(path: Path, *, model: nn.Layer, optimizer: paddle.optimizer.Optimizer, ema: EMA | None) -> dict[str, Any]:
+    """Loads a checkpoint into a run's objects and returns its state.
+
+    Raises:
+        CheckpointError: the checkpoint has an EMA and the run has none, or the other way round.
+    """
+    averaged = path / "ema.safetensors"
+    if (ema is not None) != averaged.is_file():
+        raise CheckpointError(f"{path}: EMA is {'on' if ema else 'off'} in this run and was not in the checkpoint's")
+    load_weights(model, read(path / "weights.safetensors"), path)
+    restore_optimizer(model, optimizer, read(path / "optimizer.safetensors"))
+    if ema is not None:
+        ema.shadow = {name: paddle.to_tensor(array) for name, array in read(averaged).items()}
+    return json.loads((path / "state.json").read_text())
+
+
+def load_weights(model: nn.Layer, arrays: dict[str, np.ndarray], path: Path) -> None:
+    """Copies arrays into a model of exactly these names and shapes."""
+    target = model.state_dict()
+    wrong = [n for n in {*target, *arrays} if n not in target or n not in arrays]
+    wrong += [n for n in target if n in arrays and tuple(target[n].shape) != arrays[n].shape]
+    if wrong:
+        raise CheckpointError(f"{path}: not this model's weights; they differ in {', '.join(sorted(wrong))}")
+    with paddle.no_grad():
+        for name, tensor in target.items():
+            tensor.set_value(paddle.to_tensor(arrays[name]).astype(tensor.dtype))
+
+
+def _write_json(path: Path, content: dict) -> None:
+    write_atomically(path, lambda temp: temp.write_text(json.dumps(content, indent=1)))
+
+
+def _sync(folder: Path) -> None:
+    handle = os.open(folder, os.O_RDONLY)
+    try:
+        os.fsync(handle)
+    finally:
+        os.close(handle)

@@ -1,0 +1,150 @@
+"""Components of a configuration: `{name: dotted.path, **arguments}`, checked early, built late.
+
+A name is a dotted path into a short list of packages: no registry, no folder scan, nothing
+evaluated. Arguments are checked against the annotated signature when the configuration is
+loaded, so a misspelt key cannot train the wrong run.
+"""
+
+import importlib
+import inspect
+from collections.abc import Callable, Mapping
+from functools import lru_cache
+from typing import Any
+
+from pydantic import ConfigDict, TypeAdapter, ValidationError
+
+from ppcore.errors import ConfigError, nearest
+
+ALLOWED = ("ppcore", "ppvit", "ppdeit", "ppuhdfour", "paddle", "paddleclas")
+
+
+def resolve(name: Any, where: str) -> Callable:
+    """Returns the class or function a dotted path names.
+
+    Raises:
+        ConfigError: not a dotted path, a package outside `ALLOWED`, or nothing of that name.
+    """
+    if not isinstance(name, str) or "." not in name:
+        raise ConfigError(f"{where}: name must be a dotted path such as ppvit.vit_base_patch16_224, not {name!r}")
+    package, _, attribute = name.rpartition(".")
+    if package.split(".")[0] not in ALLOWED:
+        raise ConfigError(f"{where}: '{name}' is outside the packages a configuration may name: {', '.join(ALLOWED)}")
+    try:
+        module = importlib.import_module(package)
+    except ModuleNotFoundError as error:
+        raise ConfigError(f"{where}: cannot import '{package}' for '{name}': {error}") from error
+    if attribute.startswith("_") or not callable(getattr(module, attribute, None)):
+        raise ConfigError(f"{where}: '{package}' has no '{attribute}'{nearest(attribute, public_names(module))}")
+    return getattr(module, attribute)
+
+
+def public_names(module: Any) -> list[str]:
+    """Names of a module that a configuration could mean."""
+    return [name for name in dir(module) if not name.startswith("_") and callable(getattr(module, name))]
+
+
+@lru_cache(maxsize=None)
+def parameters(target: Callable) -> dict[str, inspect.Parameter]:
+    """Keyword parameters of a component.
+
+    A builder that passes `**kwargs` on is followed through its return annotation, so
+    `vit_base_patch16_224(**kwargs) -> VisionTransformer` accepts what the class accepts.
+    """
+    found = dict(inspect.signature(target, eval_str=True).parameters)
+    passed_on = [name for name, p in found.items() if p.kind is inspect.Parameter.VAR_KEYWORD]
+    for name in passed_on:
+        del found[name]
+        result = inspect.signature(target, eval_str=True).return_annotation
+        if inspect.isclass(result) and result is not inspect.Signature.empty:
+            found = {**parameters(result), **found}
+    return found
+
+
+def check(node: Any, where: str, *, provided: tuple[str, ...] = ()) -> None:
+    """Checks a component's name, argument names and argument types without building it.
+
+    Args:
+        node: the mapping from the configuration.
+        where: `file: key path`, for messages.
+        provided: arguments the caller of `build` will give; the configuration may leave them out.
+
+    Raises:
+        ConfigError: one line naming the key path and the nearest match.
+    """
+    if not isinstance(node, Mapping) or "name" not in node:
+        raise ConfigError(f"{where}: expected a mapping with a 'name', got {node!r}")
+    target = resolve(node["name"], where)
+    known = parameters(target)
+    for key, value in node.items():
+        if key == "name":
+            continue
+        if key not in known:
+            raise ConfigError(f"{where}.{key}: {node['name']} has no argument '{key}'{nearest(key, known)}")
+        if is_component(value):
+            check(value, f"{where}.{key}")
+        elif known[key].annotation is not inspect.Parameter.empty:
+            check_type(value, known[key].annotation, f"{where}.{key}")
+    for key, parameter in known.items():
+        needed = parameter.default is inspect.Parameter.empty and parameter.kind is not parameter.VAR_POSITIONAL
+        if needed and key not in node and key not in provided:
+            raise ConfigError(f"{where}: {node['name']} needs the argument '{key}'")
+
+
+def is_component(value: Any) -> bool:
+    """Whether a value is itself a component."""
+    return isinstance(value, Mapping) and str(value.get("name", "")).split(".")[0] in ALLOWED
+
+
+def convert(value: Any, annotation: Any) -> Any:
+    """Checks `value` against `annotation`, strictly, and builds its models (such as Duration)."""
+    try:
+        adapter = TypeAdapter(annotation, config=ConfigDict(arbitrary_types_allowed=True, strict=True))
+    except Exception as error:
+        # pydantic refuses a config beside annotations that carry their own (models).
+        if type(error).__name__ != "PydanticUserError":
+            raise
+        adapter = TypeAdapter(annotation)
+    return adapter.validate_python(value, strict=True)
+
+
+def check_type(value: Any, annotation: Any, where: str) -> Any:
+    """Returns `value` as `annotation` wants it, or raises ConfigError in one line."""
+    try:
+        return convert(value, annotation)
+    except ValidationError as error:
+        raise ConfigError(f"{where}: {describe(error)}, got {value!r}") from error
+
+
+def describe(error: ValidationError) -> str:
+    """The first complaint of a pydantic error, in one line."""
+    first = error.errors()[0]
+    path = ".".join(str(part) for part in first["loc"] if isinstance(part, str) and part.isidentifier())
+    message = first["msg"].removeprefix("Value error, ")
+    message = message[0].lower() + message[1:]
+    return f"{path}: {message}" if path and first["type"] == "extra_forbidden" else message
+
+
+def build(node: Mapping, **provided: Any) -> Any:
+    """Builds a checked component; nested components are built first.
+
+    Raises:
+        ConfigError: the constructor rejects its arguments.
+    """
+    target = resolve(node["name"], node["name"])
+    known = parameters(target)
+    arguments = {}
+    for key, value in node.items():
+        if key == "name":
+            continue
+        if is_component(value):
+            arguments[key] = build(value)
+        elif key in known and known[key].annotation is not inspect.Parameter.empty:
+            arguments[key] = convert(value, known[key].annotation)
+        else:
+            arguments[key] = value
+    try:
+        return target(**arguments, **{key: value for key, value in provided.items() if key in known})
+    except ValueError as error:
+        if isinstance(error, ConfigError):
+            raise
+        raise ConfigError(f"{node['name']}: {error}") from error

@@ -1,0 +1,263 @@
+"""Configuration: YAML files over `_base_`, `-o` overrides, one strict check, then read-only.
+
+The sections carry PaddleClas's names; every key of every section is declared here or is an
+argument of the component the section names.
+"""
+
+from collections.abc import Sequence
+from copy import deepcopy
+from pathlib import Path
+from typing import Any, Literal
+
+import yaml
+from omegaconf import OmegaConf
+from omegaconf.errors import OmegaConfBaseException
+from pydantic import BaseModel, ConfigDict, Field, ValidationError, model_validator
+
+from ppcore import components
+from ppcore.durations import Duration
+from ppcore.errors import ConfigError, nearest
+
+Component = dict[str, Any]
+
+
+class Section(BaseModel):
+    """A mapping with declared keys only; immutable."""
+
+    model_config = ConfigDict(extra="forbid", frozen=True, strict=True)
+
+
+class Pretrained(Section):
+    """Weights to start from: see `ppcore.weights.load`."""
+
+    path: str
+    source: str | None = None
+    new_head: bool = False
+    pos_embed: str | None = None
+
+
+class GlobalSection(Section):
+    """What a run is: where it writes, how long it lasts, how often it looks up."""
+
+    output_dir: str
+    duration: Duration = Duration(epochs=1.0)
+    seed: int = Field(0, ge=0)
+    device: Literal["auto", "cpu", "gpu"] = "auto"
+    eval_every: Duration = Duration(epochs=1.0)
+    save_every: Duration = Duration(epochs=1.0)
+    log_every: Duration = Duration(steps=10)
+    keep_checkpoints: int = Field(2, ge=1)
+    resume: Literal["auto", "never"] = "auto"
+    pretrained: Pretrained | None = None
+    eval_mode_training: bool = False
+    best_metric: str = "top1"
+    visualdl: bool = True
+    visualdl_graph: bool = True
+
+
+class AMPSection(Section):
+    """Mixed precision: level O0 (off), O1 (per-operator lists), O2 (low-precision weights, fp32 masters)."""
+
+    level: Literal["O0", "O1", "O2"] = "O0"
+    dtype: Literal["bfloat16", "float16"] = "bfloat16"
+    init_loss_scaling: float = Field(65536.0, gt=0)
+
+
+class EMASection(Section):
+    """Exponential moving average of the weights, kept in float32."""
+
+    decay: float = Field(ge=0, lt=1)
+
+
+class LoaderSection(Section):
+    """One split: where images come from and what happens to them. `batch_size` is global."""
+
+    dataset: Component
+    transforms: list[Component] = []
+    batch_transforms: list[Component] = []
+    batch_size: int = Field(ge=1)
+    num_workers: int = Field(0, ge=0)
+    repeats: int = Field(1, ge=1)
+    unreadable: Literal["raise", "skip"] = "raise"
+
+
+class DataSection(Section):
+    """Training and evaluation data; either may be absent where it is not used."""
+
+    Train: LoaderSection | None = None
+    Eval: LoaderSection | None = None
+
+
+class InferSection(Section):
+    """What `tools/infer.py` reads and writes. Preprocessing is `DataLoader.Eval.transforms`."""
+
+    input: str | list[str] | None = None
+    output: str | None = None
+    batch_size: int = Field(8, ge=1)
+    topk: int = Field(5, ge=1)
+    class_names: str | list[str] | None = None
+    rollout: bool = False
+    unreadable: Literal["raise", "skip"] = "skip"
+
+
+class OptimizerSection(Section):
+    """An optimiser of `ppcore.optim` and how updates are made."""
+
+    model_config = ConfigDict(extra="allow", frozen=True, strict=True)
+    name: str
+    lr: Component
+    weight_decay: float = Field(0.0, ge=0)
+    no_weight_decay: list[str] = []
+    clip_norm: float | None = Field(None, gt=0)
+    accumulate: int = Field(1, ge=1)
+
+    def component(self) -> Component:
+        """The optimiser's own arguments."""
+        return {"name": self.name, **(self.model_extra or {})}
+
+
+class Config(Section):
+    """A checked configuration. `tree` is the resolved mapping it was read from."""
+
+    Global: GlobalSection
+    AMP: AMPSection = AMPSection()
+    Arch: Component
+    Loss: Component | None = None
+    Optimizer: OptimizerSection | None = None
+    DataLoader: DataSection = DataSection()
+    Metric: Component = {"name": "ppcore.metrics.TopK", "topk": [1, 5]}
+    EMA: EMASection | None = None
+    Infer: InferSection = InferSection()
+    Export: Component | None = None
+    tree: dict[str, Any] = Field(default_factory=dict, exclude=True, repr=False)
+
+    @model_validator(mode="after")
+    def _weights_decay_by_rule(self) -> "Config":
+        if self.Optimizer and self.Optimizer.no_weight_decay and not self.Optimizer.weight_decay:
+            raise ValueError("Optimizer.no_weight_decay names rules but Optimizer.weight_decay is 0")
+        return self
+
+    def to_yaml(self) -> str:
+        """The resolved configuration, as saved in a run's folder."""
+        return yaml.safe_dump(self.tree, sort_keys=False, allow_unicode=True)
+
+
+def load(path: str | Path, overrides: Sequence[str] = ()) -> Config:
+    """Reads a YAML file with its bases, applies overrides and checks every key.
+
+    Args:
+        path: the YAML file.
+        overrides: `Section.key=value` texts; the first `=` splits, the value is YAML.
+
+    Raises:
+        ConfigError: one line with the file, the key path and, for a misspelling, the nearest key.
+    """
+    tree = merge(Path(path), seen=())
+    for text in overrides:
+        _override(tree, text)
+    try:
+        plain = OmegaConf.to_container(tree, resolve=True, throw_on_missing=True)
+    except OmegaConfBaseException as error:
+        raise ConfigError(f"{path}: {_first_line(error)}") from error
+    return check(plain, str(path))
+
+
+def merge(path: Path, seen: tuple[Path, ...]) -> Any:
+    """The file's tree merged over its `_base_` files (mappings merge, lists are replaced)."""
+    if path.resolve() in seen:
+        raise ConfigError(f"{path}: _base_ leads back to this file")
+    try:
+        tree = OmegaConf.load(path)
+    except FileNotFoundError as error:
+        raise ConfigError(f"{path}: no such configuration file") from error
+    except (yaml.YAMLError, OmegaConfBaseException, OSError, UnicodeDecodeError) as error:
+        raise ConfigError(f"{path}: not readable as YAML: {' '.join(str(error).split())}") from error
+    if not OmegaConf.is_dict(tree):
+        raise ConfigError(f"{path}: a configuration is a mapping of sections")
+    bases = tree.pop("_base_", [])
+    bases = [bases] if isinstance(bases, str) else list(bases)
+    layers = [merge(path.parent / base, (*seen, path.resolve())) for base in bases]
+    merged = OmegaConf.create({})
+    for layer in [*layers, tree]:
+        merged = _over(merged, layer)
+    return merged
+
+
+def _over(below: Any, above: Any) -> Any:
+    """`above` merged over `below`; a component of another name replaces the one below it."""
+    out = deepcopy(below)
+    for key, value in above.items_ex(resolve=False):
+        old = out._get_node(key)
+        both = OmegaConf.is_dict(old) and OmegaConf.is_dict(value)
+        if both and value.get("name", old.get("name")) == old.get("name"):
+            out[key] = _over(old, value)
+        else:
+            out[key] = deepcopy(value)
+    return out
+
+
+def _override(tree: Any, text: str) -> None:
+    key, found, value = text.partition("=")
+    key = key.strip()
+    if not found or not all(part.isidentifier() or part.isdigit() for part in key.split(".")):
+        raise ConfigError(f"-o {text}: write it as Section.key=value")
+    try:
+        parsed = OmegaConf.from_dotlist([f"value={value}"])._get_node("value")
+        OmegaConf.update(tree, key, parsed, merge=False)
+    except (OmegaConfBaseException, yaml.YAMLError, AttributeError, TypeError, ValueError, IndexError) as error:
+        raise ConfigError(f"-o {text}: {_first_line(error)}") from error
+
+
+def _first_line(error: Exception) -> str:
+    return str(error).strip().splitlines()[0]
+
+
+def check(tree: dict[str, Any], where: str = "configuration") -> Config:
+    """Checks a resolved mapping: sections, keys, types, and every component's arguments."""
+    try:
+        config = Config(**tree, tree=deepcopy(tree))
+    except ValidationError as error:
+        raise ConfigError(f"{where}: {_explain(error)}") from error
+    components.check(config.Arch, f"{where}: Arch")
+    if config.Loss:
+        components.check(config.Loss, f"{where}: Loss")
+    components.check(config.Metric, f"{where}: Metric")
+    if config.Optimizer:
+        components.check(
+            config.Optimizer.component(), f"{where}: Optimizer", provided=("parameters", "weight_decay", "decayed")
+        )
+        components.check(config.Optimizer.lr, f"{where}: Optimizer.lr")
+    for split in ("Train", "Eval"):
+        section = getattr(config.DataLoader, split)
+        if section is None:
+            continue
+        components.check(section.dataset, f"{where}: DataLoader.{split}.dataset")
+        for kind in ("transforms", "batch_transforms"):
+            for i, node in enumerate(getattr(section, kind)):
+                components.check(node, f"{where}: DataLoader.{split}.{kind}.{i}", provided=("num_classes",))
+    return config
+
+
+def _explain(error: ValidationError) -> str:
+    """The first complaint with its key path, and the nearest key for a misspelling."""
+    first = error.errors()[0]
+    path = ".".join(str(part) for part in first["loc"])
+    if first["type"] == "extra_forbidden":
+        return f"{path}: unknown key{nearest(str(first['loc'][-1]), _keys_beside(first['loc']))}"
+    if first["type"] == "missing":
+        return f"{path}: this key is required"
+    message = first["msg"].removeprefix("Value error, ")
+    given = "" if first["type"] == "value_error" else f", got {first['input']!r}"
+    return f"{path}: {message[0].lower()}{message[1:]}{given}" if path else message
+
+
+def _keys_beside(location: tuple) -> list[str]:
+    """Keys declared in the section that holds the last part of `location`."""
+    model: Any = Config
+    for part in location[:-1]:
+        field = model.model_fields.get(part)
+        options = [field.annotation, *getattr(field.annotation, "__args__", ())] if field else []
+        model = next((o for o in options if isinstance(o, type) and issubclass(o, BaseModel)), None)
+        if model is None:
+            return []
+    return list(model.model_fields)

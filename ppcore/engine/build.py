@@ -1,0 +1,95 @@
+"""From a checked configuration to the objects of a run."""
+
+from pathlib import Path
+from typing import Any
+
+import paddle
+import paddle.nn as nn
+
+from ppcore import components, weights
+from ppcore.config import Config, LoaderSection
+from ppcore.data import EvalLoader, EvalStream, TrainLoader, TrainStream, check_labels
+from ppcore.engine.distributed import World
+from ppcore.errors import ConfigError
+
+
+def section(config: Config, split: str) -> LoaderSection:
+    """`DataLoader.Train` or `DataLoader.Eval`, required.
+
+    Raises:
+        ConfigError: the section is absent.
+    """
+    found = getattr(config.DataLoader, split)
+    if found is None:
+        raise ConfigError(f"DataLoader.{split} is missing: this command needs it")
+    return found
+
+
+def model(config: Config) -> nn.Layer:
+    """The network of `Arch`, with `Global.pretrained` weights when they are given."""
+    net = components.build(config.Arch)
+    start = config.Global.pretrained
+    if start is not None:
+        weights.load(net, start.path, source=start.source, new_head=start.new_head, pos_embed=start.pos_embed)
+    return net
+
+
+def dataset(part: LoaderSection, num_classes: int | None) -> Any:
+    """The dataset of a split, its labels checked against the model's classes."""
+    images = components.build(part.dataset)
+    if num_classes:
+        check_labels(images, num_classes)
+    return images
+
+
+def transforms(nodes: list, **provided: Any) -> list:
+    """The callables of a `transforms` list."""
+    return [components.build(node, **provided) for node in nodes]
+
+
+def train_loader(config: Config, images: Any, world: World, start_step: int, total_steps: int, classes: int):
+    """Training micro-batches from `start_step` on."""
+    part = section(config, "Train")
+    stream = TrainStream(
+        len(images),
+        part.batch_size,
+        config.Global.seed,
+        start_step,
+        total_steps,
+        world.rank,
+        world.size,
+        config.Optimizer.accumulate,
+        part.repeats,
+    )
+    return TrainLoader(
+        images,
+        transforms(part.transforms),
+        transforms(part.batch_transforms, num_classes=classes),
+        config.Global.seed,
+        stream,
+        part.num_workers,
+        part.unreadable,
+    )
+
+
+def eval_loader(part: LoaderSection, images: Any, world: World) -> EvalLoader:
+    """Every evaluation image once over all processes."""
+    stream = EvalStream(len(images), part.batch_size, world.rank, world.size)
+    return EvalLoader(images, transforms(part.transforms), stream, part.num_workers, part.unreadable)
+
+
+def checkpoint_weights(net: nn.Layer, path: Path) -> None:
+    """Loads weights saved by a run: a .safetensors file or a `step_N` folder (its EMA when it has one).
+
+    Raises:
+        WeightsError: the weights are not this model's.
+    """
+    if path.is_dir():
+        averaged = path / "ema.safetensors"
+        path = averaged if averaged.is_file() else path / "weights.safetensors"
+    weights.load(net, path)
+
+
+def tensors(batch: dict, keys: tuple[str, ...] = ("image", "label", "target")) -> dict[str, paddle.Tensor]:
+    """The arrays of a batch that the model and the criterion use, on the device."""
+    return {key: paddle.to_tensor(batch[key]) for key in keys if key in batch}

@@ -1,0 +1,70 @@
+"""Processes and devices. One process unless `paddle.distributed.launch` started several."""
+
+import os
+from dataclasses import dataclass
+
+import numpy as np
+import paddle
+import paddle.distributed as dist
+import paddle.nn as nn
+
+from ppcore.errors import ConfigError
+
+
+@dataclass(frozen=True)
+class World:
+    """This process among its peers.
+
+    Attributes:
+        rank: 0 for the process that writes.
+        size: number of processes.
+        device: `cpu` or `gpu`.
+    """
+
+    rank: int
+    size: int
+    device: str
+
+    @property
+    def is_main(self) -> bool:
+        return self.rank == 0
+
+    def sum(self, values: np.ndarray) -> np.ndarray:
+        """Adds float64 values over all processes; exact for counts."""
+        if self.size == 1:
+            return values
+        total = paddle.to_tensor(np.asarray(values, dtype=np.float64))
+        dist.all_reduce(total)
+        return total.numpy()
+
+    def barrier(self) -> None:
+        """Waits for all processes."""
+        self.sum(np.zeros(1))
+
+    def wrap(self, model: nn.Layer) -> nn.Layer:
+        """The model as DataParallel when there are several processes."""
+        return paddle.DataParallel(model) if self.size > 1 else model
+
+
+def start(device: str) -> World:
+    """Chooses the device and joins the process group.
+
+    Args:
+        device: `auto`, `cpu` or `gpu`.
+
+    Raises:
+        ConfigError: `gpu` is asked for and this Paddle or this machine has none.
+    """
+    usable = paddle.device.is_compiled_with_cuda() and paddle.device.cuda.device_count() > 0
+    if device == "gpu" and not usable:
+        reason = "no GPU is visible" if paddle.device.is_compiled_with_cuda() else "this Paddle is a CPU build"
+        raise ConfigError(f"Global.device is gpu but {reason}: set it to cpu, or install the gpu extra")
+    kind = "gpu" if device != "cpu" and usable else "cpu"
+    size = int(os.environ.get("PADDLE_TRAINERS_NUM", "1"))
+    # Under the launcher each process sees its own cards; FLAGS_selected_gpus names this one's.
+    card = os.environ.get("FLAGS_selected_gpus", "0").split(",")[0]
+    paddle.set_device(f"gpu:{card}" if kind == "gpu" else "cpu")
+    if size > 1:
+        dist.init_parallel_env()
+        return World(dist.get_rank(), dist.get_world_size(), kind)
+    return World(0, 1, kind)

@@ -1,0 +1,103 @@
+"""Evaluation: every image once, the same number whatever the batch size or process count."""
+
+import time
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+import paddle
+import paddle.nn as nn
+
+from ppcore import components, weights
+from ppcore.config import AMPSection, Config
+from ppcore.engine import build, distributed
+from ppcore.engine.events import log, setup_logging
+from ppcore.engine.precision import Precision
+from ppcore.engine.runs import protocol
+
+
+@paddle.no_grad()
+def evaluate(
+    model: nn.Layer, loader: Any, metric: Any, world: distributed.World, precision: Precision, progress: str = ""
+) -> dict[str, Any]:
+    """Runs a model over a loader.
+
+    Args:
+        model: put into evaluation mode for the duration.
+        loader: an `EvalLoader` of this process's share.
+        metric: a fresh metric; its `sums` are added over processes.
+        world: the processes.
+        precision: AMP.
+        progress: what to call this in the log every 20 s; empty for silence.
+
+    Returns:
+        The metric's numbers, `skipped` images and `seconds`.
+    """
+    was_training = model.training
+    model.eval()
+    begin = told = time.monotonic()
+    try:
+        for i, batch in enumerate(loader):
+            metric.update(precision.forward(model, paddle.to_tensor(batch["image"])), batch)
+            now = time.monotonic()
+            if progress and world.is_main and now - told > 20:
+                rate = (i + 1) / (now - begin)
+                log.info("%s: batch %d/%d eta %.0f s", progress, i + 1, len(loader), (len(loader) - i - 1) / rate)
+                told = now
+    finally:
+        if was_training:
+            model.train()
+    metric.sums = world.sum(metric.sums)
+    skipped = int(world.sum(np.array([float(loader.skipped)]))[0])
+    return {**metric.compute(), "skipped": skipped, "seconds": time.monotonic() - begin}
+
+
+def run(config: Config, weights_path: str | None = None) -> dict[str, Any]:
+    """What `tools/eval.py` does: build, load, evaluate `DataLoader.Eval`, name the protocol.
+
+    Args:
+        config: the configuration.
+        weights_path: a run's checkpoint or weight file; by default `Global.pretrained`, else the
+            best checkpoint of `Global.output_dir`.
+
+    Returns:
+        The numbers of `evaluate` with `weights` (the file) and `protocol` (how it was measured).
+    """
+    world = distributed.start(config.Global.device)
+    setup_logging()
+    part = build.section(config, "Eval")
+    model, used = load_model(config, weights_path)
+    images = build.dataset(part, getattr(model, "num_classes", None))
+    loader = build.eval_loader(part, images, world)
+    precision = Precision(config.AMP if config.AMP.level == "O1" else AMPSection(), world.device)
+    result = evaluate(model, loader, components.build(config.Metric), world, precision, progress="evaluate")
+    return {**result, "weights": used, "protocol": protocol(config)}
+
+
+def load_model(config: Config, weights_path: str | None) -> tuple[nn.Layer, str]:
+    """The model with its trained weights, and where they came from.
+
+    Raises:
+        ConfigError: no weights are named and the run's folder holds none.
+    """
+    from ppcore.checkpoint import Checkpoints
+    from ppcore.errors import ConfigError
+
+    if weights_path is None and config.Global.pretrained is not None:
+        return build.model(config), config.Global.pretrained.path
+    model = components.build(config.Arch)
+    if weights_path is None:
+        checkpoints = Checkpoints(Path(config.Global.output_dir))
+        path = checkpoints.pointed("best") or checkpoints.pointed("latest")
+        if path is None:
+            raise ConfigError(
+                f"no weights to use: {config.Global.output_dir} has no checkpoint; "
+                "train first, pass --weights FILE or set Global.pretrained.path"
+            )
+        build.checkpoint_weights(model, path)
+        return model, str(path)
+    if Path(weights_path).is_dir():
+        build.checkpoint_weights(model, Path(weights_path))
+    else:
+        weights.load(model, weights_path)
+    return model, weights_path

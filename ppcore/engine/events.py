@@ -1,0 +1,164 @@
+"""What a run says of itself: log, progress, metrics.jsonl, VisualDL, environment."""
+
+import json
+import logging
+import os
+import platform
+import shlex
+import subprocess
+import sys
+import time
+from datetime import UTC, datetime
+from importlib import metadata
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+from rich.console import Console
+from rich.progress import BarColumn, MofNCompleteColumn, Progress, TextColumn, TimeRemainingColumn
+
+import ppcore
+from ppcore import runtime
+from ppcore.weight_files import write_atomically
+
+log = logging.getLogger("ppcore")
+
+
+def environment(world_size: int, device: str) -> dict[str, Any]:
+    """What a result depends on besides the configuration: versions, machine, command, commit."""
+
+    def version(package: str) -> str | None:
+        try:
+            return metadata.version(package)
+        except metadata.PackageNotFoundError:
+            return None
+
+    def git(*arguments: str) -> str | None:
+        # A copy without .git, or a machine without git, has no commit to name.
+        here = Path(__file__).parent
+        try:
+            done = subprocess.run(["git", *arguments], cwd=here, capture_output=True, text=True, timeout=10)
+        except (FileNotFoundError, subprocess.TimeoutExpired):
+            return None
+        return done.stdout.strip() if done.returncode == 0 else None
+
+    dirty = git("status", "--porcelain", "--untracked-files=no")
+    return {
+        "command": shlex.join([Path(sys.argv[0]).name, *sys.argv[1:]]),
+        "git_sha": git("rev-parse", "HEAD"),
+        "git_dirty": None if dirty is None else bool(dirty),
+        "python": platform.python_version(),
+        "paddle": version("paddlepaddle") or version("paddlepaddle-gpu"),
+        "numpy": version("numpy"),
+        "opencv": version("opencv-python") or version("opencv-python-headless"),
+        "ppcore": ppcore.__version__,
+        "platform": platform.platform(),
+        "cpu": runtime.cpu_name(),
+        "cores": runtime.available_cores(),
+        "omp_num_threads": os.environ.get("OMP_NUM_THREADS"),
+        "device": device,
+        "world_size": world_size,
+        "date": datetime.now(UTC).isoformat(timespec="seconds"),
+    }
+
+
+def setup_logging(folder: Path | None = None) -> None:
+    """Sends the suite's log to standard error and, in a run, to its log.txt."""
+    log.setLevel(logging.INFO)
+    log.propagate = False
+    for handler in log.handlers[:]:
+        log.removeHandler(handler)
+        handler.close()
+    handlers: list[logging.Handler] = [logging.StreamHandler(sys.stderr)]
+    if folder is not None:
+        handlers.append(logging.FileHandler(folder / "log.txt", encoding="utf-8"))
+    for handler in handlers:
+        handler.setFormatter(logging.Formatter("%(asctime)s %(message)s", datefmt="%H:%M:%S"))
+        log.addHandler(handler)
+
+
+class Events:
+    """The writer of a run's folder; silent in every process but the main one.
+
+    Args:
+        folder: the run's folder.
+        active: whether this process writes.
+        total_steps: length of the run, for progress.
+        visualdl: whether to write VisualDL records under `vdl/`.
+    """
+
+    def __init__(self, folder: Path, *, active: bool, total_steps: int, visualdl: bool = True):
+        self.folder, self.active, self.total_steps = folder, active, total_steps
+        self.vdl = self._progress = self._metrics = None
+        if not active:
+            return
+        self._metrics = (folder / "metrics.jsonl").open("a", encoding="utf-8")
+        if visualdl:
+            from visualdl import LogWriter  # takes a second to import
+
+            self.vdl = LogWriter(str(folder / "vdl"), display_name=folder.name)
+        if sys.stderr.isatty():
+            columns = (TextColumn("{task.description}"), BarColumn(), MofNCompleteColumn(), TimeRemainingColumn())
+            self._progress = Progress(*columns, console=Console(stderr=True), transient=True)
+            self._task = self._progress.add_task("training", total=total_steps)
+            self._progress.start()
+
+    def record(self, kind: str, step: int, **values: Any) -> None:
+        """Appends a line to metrics.jsonl and puts its numbers into VisualDL."""
+        if not self.active:
+            return
+        line = {"kind": kind, "step": step, "time": time.time(), **values}
+        self._metrics.write(json.dumps(line) + "\n")
+        self._metrics.flush()
+        if self.vdl is not None and kind in ("train", "eval"):
+            scope = f"{kind}_ema" if values.get("weights") == "ema" else kind
+            for name, value in values.items():
+                if isinstance(value, (int, float)) and name != "epoch":
+                    self.vdl.add_scalar(f"{scope}/{name}", float(value), step)
+
+    def progress(self, step: int, *, epoch: float, loss: float, lr: float, rate: float) -> None:
+        """Shows where training is: a bar on a terminal, a line in the log elsewhere."""
+        if not self.active:
+            return
+        left = (self.total_steps - step) * self._seconds_per_step(step)
+        text = f"epoch {epoch:.2f} loss {loss:.4f} lr {lr:.2e} {rate:.0f} images/s"
+        if self._progress is not None:
+            self._progress.update(self._task, completed=step, description=text)
+        else:
+            log.info("step %d/%d %s eta %s", step, self.total_steps, text, clock(left))
+
+    def _seconds_per_step(self, step: int) -> float:
+        now = time.monotonic()
+        if not hasattr(self, "_first"):
+            self._first = (step, now)
+        done, elapsed = step - self._first[0], now - self._first[1]
+        return elapsed / done if done else 0.0
+
+    def images(self, tag: str, batch: np.ndarray, step: int, limit: int = 8) -> None:
+        """Puts network inputs [B, C, H, W] into VisualDL, stretched to the displayable range."""
+        if self.vdl is None:
+            return
+        for i, image in enumerate(batch[:limit]):
+            low, high = float(image.min()), float(image.max())
+            pixels = ((image - low) / max(high - low, 1e-12) * 255).astype(np.uint8).transpose(1, 2, 0)
+            self.vdl.add_image(f"{tag}/{i}", np.repeat(pixels, 3, axis=2) if pixels.shape[2] == 1 else pixels, step)
+
+    def close(self) -> None:
+        """Flushes and closes everything; may be called twice."""
+        if self._progress is not None:
+            self._progress.stop()
+        for file in (self._metrics, self.vdl):
+            if file is not None:
+                file.close()
+        self.active, self.vdl, self._metrics, self._progress = False, None, None, None
+
+
+def clock(seconds: float) -> str:
+    """Seconds as h:mm:ss."""
+    minutes, rest = divmod(int(seconds), 60)
+    return f"{minutes // 60}:{minutes % 60:02d}:{rest:02d}"
+
+
+def write_json(path: Path, content: Any) -> None:
+    """Writes JSON atomically."""
+    write_atomically(path, lambda temp: temp.write_text(json.dumps(content, indent=1) + "\n"))

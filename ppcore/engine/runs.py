@@ -1,0 +1,73 @@
+"""The folder of a run: what it was configured to be, and whether a run may continue in it."""
+
+from pathlib import Path
+from typing import Any
+
+import yaml
+
+from ppcore.config import Config
+from ppcore.errors import CheckpointError, ConfigError
+
+# Keys that may differ between a checkpoint and the run that resumes it: they change what is
+# written, shown or loaded how fast, not what is computed.
+FREE = {
+    "Global": {"output_dir", "device", "save_every", "log_every", "keep_checkpoints", "resume", "visualdl",
+               "visualdl_graph", "eval_every", "best_metric"},
+    "DataLoader.Train": {"num_workers"},
+    "DataLoader.Eval": {"num_workers", "batch_size"},
+}  # fmt: skip
+IGNORED_SECTIONS = {"Infer", "Export"}
+
+
+def essentials(tree: dict[str, Any]) -> dict[str, Any]:
+    """The part of a resolved configuration that decides what training computes, as flat key paths."""
+    flat: dict[str, Any] = {}
+
+    def walk(node: Any, path: str) -> None:
+        if isinstance(node, dict):
+            for key, value in node.items():
+                if key not in FREE.get(path, ()):
+                    walk(value, f"{path}.{key}" if path else key)
+        else:
+            flat[path] = node
+
+    walk({key: value for key, value in tree.items() if key not in IGNORED_SECTIONS}, "")
+    return flat
+
+
+def claim(folder: Path, config: Config) -> None:
+    """Checks that this configuration may run in `folder`.
+
+    Raises:
+        ConfigError: the folder holds a run and `Global.resume` is `never`.
+        CheckpointError: it holds a run of another configuration; the message names what differs.
+    """
+    saved = folder / "config.yaml"
+    if not saved.is_file():
+        return
+    if config.Global.resume == "never":
+        raise ConfigError(f"{folder} already holds a run: choose another Global.output_dir, or Global.resume=auto")
+    old, new = essentials(yaml.safe_load(saved.read_text(encoding="utf-8"))), essentials(config.tree)
+    different = sorted(key for key in {*old, *new} if old.get(key) != new.get(key))
+    if different:
+        first = different[0]
+        raise CheckpointError(
+            f"{folder} holds a run with another configuration: {first} was {old.get(first)!r} and is now "
+            f"{new.get(first)!r}" + (f" (and {len(different) - 1} more)" if len(different) > 1 else "")
+            + "; choose another Global.output_dir"
+        )
+
+
+def protocol(config: Config) -> str:
+    """How evaluation is measured, in one line: dataset, preprocessing, metric, precision."""
+    part = config.DataLoader.Eval
+    if part is None:
+        return "no evaluation data"
+
+    def text(node: dict[str, Any]) -> str:
+        arguments = ", ".join(f"{key}={value}" for key, value in node.items() if key != "name")
+        return f"{node['name'].rpartition('.')[2]}({arguments})"
+
+    steps = " -> ".join(text(node) for node in part.transforms)
+    precision = "float32" if config.AMP.level != "O1" else f"{config.AMP.dtype} autocast"
+    return f"{text(part.dataset)} -> {steps}; {text(config.Metric)}; {precision}; unreadable images: {part.unreadable}"

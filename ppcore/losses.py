@@ -1,0 +1,79 @@
+"""Classification criteria. A criterion is called as `criterion(outputs, batch)`.
+
+`batch` holds `label` int [B] and, after a batch transform such as Mixup, `target` float [B, K].
+Everything is computed in float32 whatever the model's precision.
+"""
+
+import paddle
+import paddle.nn.functional as F
+
+from ppcore.errors import ConfigError
+
+
+def soft_cross_entropy(logits: paddle.Tensor, target: paddle.Tensor) -> paddle.Tensor:
+    """Mean over the batch of -Σ target · log softmax(logits); `target` is used as it is given.
+
+    (A framework's cross-entropy with soft labels may normalise them first; probabilities need none.)
+    """
+    return -(target * F.log_softmax(logits.astype("float32"), axis=-1)).sum(axis=-1).mean()
+
+
+def smoothed_one_hot(label: paddle.Tensor, num_classes: int, smoothing: float = 0.0) -> paddle.Tensor:
+    """[B] int -> [B, K] float32: off = s/K, on = 1 - s + s/K (Szegedy et al. 2016)."""
+    return F.one_hot(label, num_classes) * (1.0 - smoothing) + smoothing / num_classes
+
+
+class CrossEntropy:
+    """Softmax cross-entropy on labels or on a batch's soft targets.
+
+    Args:
+        label_smoothing: s in [0, 1), for integer labels. A Mixup transform smooths on its own.
+
+    Raises:
+        ConfigError: smoothing is set here and the batch already carries soft targets.
+    """
+
+    def __init__(self, *, label_smoothing: float = 0.0):
+        if not 0.0 <= label_smoothing < 1.0:
+            raise ValueError(f"label_smoothing must be in [0, 1), not {label_smoothing}")
+        self.label_smoothing = label_smoothing
+
+    def __call__(self, outputs: paddle.Tensor, batch: dict) -> paddle.Tensor:
+        if "target" in batch:
+            if self.label_smoothing:
+                raise ConfigError(
+                    "Loss.label_smoothing and a batch transform both smooth the labels: "
+                    "set it in the batch transform only"
+                )
+            return soft_cross_entropy(outputs, batch["target"])
+        if self.label_smoothing:
+            target = smoothed_one_hot(batch["label"], outputs.shape[-1], self.label_smoothing)
+            return soft_cross_entropy(outputs, target)
+        return F.cross_entropy(outputs.astype("float32"), batch["label"])
+
+
+class BinaryCrossEntropy:
+    """Mean binary cross-entropy over all B·K logits.
+
+    Args:
+        binarize: replace every target above 0 by 1 (DeiT III: a mixed image has both classes in full).
+
+    Raises:
+        ConfigError: targets are smoothed and binarised, which would make every class a positive.
+    """
+
+    def __init__(self, *, binarize: bool = True):
+        self.binarize = binarize
+
+    def __call__(self, outputs: paddle.Tensor, batch: dict) -> paddle.Tensor:
+        target = batch.get("target")
+        if target is None:
+            target = F.one_hot(batch["label"], outputs.shape[-1])
+        if self.binarize:
+            if float(target.min()) > 0.0:
+                raise ConfigError(
+                    "BinaryCrossEntropy(binarize) got smoothed targets, all of which would become 1: "
+                    "set label_smoothing of the batch transform to 0"
+                )
+            target = (target > 0).astype("float32")
+        return F.binary_cross_entropy_with_logits(outputs.astype("float32"), target)

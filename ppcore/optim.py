@@ -1,0 +1,143 @@
+"""Optimisers and the rule that says which tensors weight decay leaves alone."""
+
+from collections.abc import Sequence
+
+import paddle
+import paddle.nn as nn
+from paddle.optimizer import Optimizer
+
+from ppcore.errors import ConfigError, nearest
+
+
+def decayed_names(model: nn.Layer, rules: Sequence[str]) -> set[str]:
+    """Structured names of the trainable tensors that weight decay applies to.
+
+    Args:
+        model: the model.
+        rules: what to leave alone: `1d` (vectors and scalars: biases and norms), or a part of a
+            structured name between dots, such as `bias`, `pos_embed`, `norm1`.
+
+    Raises:
+        ConfigError: a rule that matches nothing (a misspelt rule would silently decay).
+    """
+    trainable = {name: p for name, p in model.named_parameters() if not p.stop_gradient}
+    parts = {part for name in trainable for part in name.split(".")}
+    for rule in rules:
+        if rule != "1d" and rule not in parts:
+            raise ConfigError(f"Optimizer.no_weight_decay: '{rule}' names no tensor{nearest(rule, parts)}")
+
+    def exempt(name: str, p: paddle.Tensor) -> bool:
+        return ("1d" in rules and p.ndim <= 1) or any(rule in name.split(".") for rule in rules)
+
+    return {name for name, p in trainable.items() if not exempt(name, p)}
+
+
+def make(model: nn.Layer, factory, *, weight_decay: float, no_weight_decay: Sequence[str], **kwargs) -> Optimizer:
+    """Calls an optimiser factory below on a model's trainable parameters."""
+    names = decayed_names(model, no_weight_decay) if weight_decay else set()
+    trainable = [(name, p) for name, p in model.named_parameters() if not p.stop_gradient]
+    return factory(
+        parameters=[p for _, p in trainable],
+        decayed={p.name for name, p in trainable if name in names},
+        weight_decay=weight_decay,
+        **kwargs,
+    )
+
+
+def AdamW(
+    *,
+    parameters: list,
+    decayed: set[str],
+    weight_decay: float,
+    beta1: float = 0.9,
+    beta2: float = 0.999,
+    epsilon: float = 1e-8,
+) -> Optimizer:
+    """Adam with decoupled weight decay, decay multiplied by the current rate (Loshchilov & Hutter 2019)."""
+    return paddle.optimizer.AdamW(
+        learning_rate=0.0,
+        beta1=beta1,
+        beta2=beta2,
+        epsilon=epsilon,
+        parameters=parameters,
+        weight_decay=weight_decay,
+        apply_decay_param_fun=lambda name: name in decayed,
+        multi_precision=True,
+    )
+
+
+def Adam(
+    *,
+    parameters: list,
+    decayed: set[str],
+    weight_decay: float,
+    beta1: float = 0.9,
+    beta2: float = 0.999,
+    epsilon: float = 1e-8,
+) -> Optimizer:
+    """Adam; weight decay is an L2 term in the gradient (ViT table 3 trains with it)."""
+    _set_l2(parameters, decayed, weight_decay)
+    return paddle.optimizer.Adam(
+        learning_rate=0.0, beta1=beta1, beta2=beta2, epsilon=epsilon, parameters=parameters, multi_precision=True
+    )
+
+
+def Momentum(
+    *, parameters: list, decayed: set[str], weight_decay: float, momentum: float = 0.9, nesterov: bool = False
+) -> Optimizer:
+    """SGD with momentum, v ← μ·v + g, w ← w - lr·v; weight decay is an L2 term in the gradient."""
+    _set_l2(parameters, decayed, weight_decay)
+    return paddle.optimizer.Momentum(
+        learning_rate=0.0, momentum=momentum, parameters=parameters, use_nesterov=nesterov, multi_precision=True
+    )
+
+
+def SGD(*, parameters: list, decayed: set[str], weight_decay: float) -> Optimizer:
+    """Plain stochastic gradient descent; weight decay is an L2 term in the gradient."""
+    _set_l2(parameters, decayed, weight_decay)
+    return paddle.optimizer.SGD(learning_rate=0.0, parameters=parameters, multi_precision=True)
+
+
+def Lamb(
+    *,
+    parameters: list,
+    decayed: set[str],
+    weight_decay: float,
+    beta1: float = 0.9,
+    beta2: float = 0.999,
+    epsilon: float = 1e-6,
+) -> Optimizer:
+    """Layer-wise adaptive moments for large batches (You et al. 2020, arXiv 1904.00962)."""
+    return paddle.optimizer.Lamb(
+        learning_rate=0.0,
+        lamb_weight_decay=weight_decay,
+        beta1=beta1,
+        beta2=beta2,
+        epsilon=epsilon,
+        parameters=parameters,
+        exclude_from_weight_decay_fn=lambda p: p.name not in decayed,
+        multi_precision=True,
+    )
+
+
+def _set_l2(parameters: list, decayed: set[str], weight_decay: float) -> None:
+    if weight_decay:
+        for p in parameters:
+            if p.name in decayed:
+                p.regularizer = paddle.regularizer.L2Decay(weight_decay)
+
+
+def clip_grad_norm(parameters: list, max_norm: float | None) -> paddle.Tensor:
+    """Global L2 norm of the gradients; with `max_norm`, they are scaled by min(1, max/(norm + 1e-6)).
+
+    One factor for all tensors (ViT appendix B.1 "global norm 1"), not one a tensor.
+    """
+    gradients = [p.grad for p in parameters if p.grad is not None]
+    squares = [(g.astype("float32") ** 2).sum() for g in gradients]
+    norm = paddle.sqrt(paddle.add_n(squares))
+    if max_norm is not None:
+        factor = paddle.clip(max_norm / (norm + 1e-6), max=1.0)
+        for p in parameters:
+            if p.grad is not None:
+                p.grad.set_value(p.grad * factor.astype(p.grad.dtype))
+    return norm

@@ -1,0 +1,41 @@
+"""ppvit: Vision Transformer on PaddlePaddle (not PaddleViT, which calls itself PPViT)."""
+
+from ppvit.vit import (
+    VisionTransformer,
+    vit_base_patch8_224,
+    vit_base_patch16_224,
+    vit_base_patch16_384,
+    vit_base_patch32_224,
+    vit_base_patch32_384,
+    vit_huge_patch14_224,
+    vit_large_patch16_224,
+    vit_large_patch16_384,
+    vit_large_patch32_224,
+    vit_large_patch32_384,
+    vit_small_patch16_224,
+    vit_small_patch16_384,
+    vit_small_patch32_224,
+    vit_small_patch32_384,
+    vit_tiny_patch16_224,
+    vit_tiny_patch16_384,
+)
+
+__all__ = [
+    "VisionTransformer",
+    "vit_base_patch16_224",
+    "vit_base_patch16_384",
+    "vit_base_patch32_224",
+    "vit_base_patch32_384",
+    "vit_base_patch8_224",
+    "vit_huge_patch14_224",
+    "vit_large_patch16_224",
+    "vit_large_patch16_384",
+    "vit_large_patch32_224",
+    "vit_large_patch32_384",
+    "vit_small_patch16_224",
+    "vit_small_patch16_384",
+    "vit_small_patch32_224",
+    "vit_small_patch32_384",
+    "vit_tiny_patch16_224",
+    "vit_tiny_patch16_384",
+]

@@ -1,0 +1,48 @@
+"""One distribution: the common library and the paper packages."""
+
+import re
+from pathlib import Path
+
+from setuptools import find_packages, setup
+
+HERE = Path(__file__).parent
+VERSION = re.search(r'__version__ = "(.+)"', (HERE / "ppcore" / "__init__.py").read_text()).group(1)
+
+setup(
+    name="paddle-reproduction-suite",
+    version=VERSION,
+    description="ViT, DeiT and UHDFour on PaddlePaddle, proven to be the papers'",
+    long_description=(HERE / "README.md").read_text(encoding="utf-8"),
+    long_description_content_type="text/markdown",
+    license="Apache-2.0",
+    python_requires=">=3.11",
+    packages=find_packages(include=["ppcore*", "ppvit*", "ppdeit*", "ppuhdfour*"]),
+    package_data={"ppcore.report": ["templates/*"]},
+    install_requires=[
+        "numpy>=1.24",
+        "opencv-python>=4.5",
+        "Pillow>=9.5",
+        "omegaconf>=2.3",
+        "pydantic>=2.7",
+        "safetensors>=0.4",
+        "visualdl>=2.5",
+        "rich>=13",
+        "Jinja2>=3.1",
+        "matplotlib>=3.7",
+        "scikit-learn>=1.3",
+        "scikit-image>=0.22",
+        "scipy>=1.10",
+    ],
+    extras_require={
+        # Exactly one of cpu and gpu. The GPU wheel on PyPI is 2.6.2; 3.x GPU wheels come from Paddle's own index.
+        "cpu": ["paddlepaddle>=2.6.2"],
+        "cpu26": ["paddlepaddle==2.6.2", "numpy<2", "setuptools"],
+        "gpu": ["paddlepaddle-gpu>=2.6.2", "numpy<2", "setuptools"],
+        # paddleclas pins numpy 1.24.4, gast 0.3.3 and opencv <= 4.6: give it an environment of its own.
+        "paddleclas": ["paddleclas==2.6.0"],
+        "onnx": ["paddle2onnx>=1.3", "onnxruntime>=1.17"],
+        "test": ["pytest>=8", "hypothesis>=6", "ruff>=0.6"],
+        # Other torch versions pull gigabytes of CUDA packages.
+        "reference": ["torch==2.13.0", "transformers>=4.44"],
+    },
+)

@@ -1,0 +1,33 @@
+"""Evaluates a model on `DataLoader.Eval` and names the protocol beside the number.
+
+    python tools/eval.py -c configs/quick/vit_digits.yaml
+    python tools/eval.py -c FILE --weights weights.safetensors --json result.json
+"""
+
+from ppcore import runtime
+
+runtime.configure()
+
+import json  # noqa: E402
+from pathlib import Path  # noqa: E402
+
+from ppcore import cli, config  # noqa: E402
+
+
+def main() -> None:
+    parser = cli.config_parser(__doc__)
+    parser.add_argument("--weights", metavar="FILE", help="weight file or step folder (default: the run's best)")
+    parser.add_argument("--json", metavar="FILE", help="also write the result as JSON")
+    arguments = parser.parse_args()
+    settings = config.load(arguments.config, arguments.override)
+    from ppcore.engine import evaluate
+    from ppcore.engine.events import write_json
+
+    result = evaluate.run(settings, arguments.weights)
+    print(json.dumps(result, indent=1, ensure_ascii=False))
+    if arguments.json:
+        write_json(Path(arguments.json), result)
+
+
+if __name__ == "__main__":
+    cli.run(main)

@@ -1,0 +1,24 @@
+"""Trains as a configuration says; resumes what its output folder holds.
+
+    python tools/train.py -c configs/quick/vit_digits.yaml
+    python -m paddle.distributed.launch --gpus 0,1,2,3 tools/train.py -c configs/vit/...
+    python -m paddle.distributed.launch --nproc_per_node 2 tools/train.py -c ... -o Global.device=cpu
+"""
+
+from ppcore import runtime
+
+runtime.configure()
+
+from ppcore import cli, config  # noqa: E402
+
+
+def main() -> None:
+    arguments = cli.config_parser(__doc__).parse_args()
+    settings = config.load(arguments.config, arguments.override)
+    from ppcore.engine.train import train
+
+    train(settings)
+
+
+if __name__ == "__main__":
+    cli.run(main)
