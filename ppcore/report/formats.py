@@ -1,0 +1,112 @@
+"""How numbers and names are spelt in a report; shared by its HTML and its Markdown."""
+
+import math
+import re
+from collections.abc import Iterable
+
+
+def percent(value: float | None, digits: int = 2) -> str:
+    """Returns a percentage such as `97.22`; `–` for None."""
+    return "–" if value is None else f"{value:.{digits}f}"
+
+
+def published(value: float | None, digits: int = 2) -> str:
+    """Returns a published figure with `digits` decimals, those of its column; thousands for large whole numbers."""
+    if value is None:
+        return "–"
+    return f"{value:,.0f}" if value >= 1000 else f"{value:.{digits}f}"
+
+
+def decimals(values: Iterable[float | None]) -> int:
+    """Returns the decimals a column of published figures needs, at least two: YAML does not keep a final zero."""
+    return max([2, *(len(repr(float(value)).partition(".")[2]) for value in values if value is not None)])
+
+
+def signed(value: float) -> str:
+    """Returns a difference with its sign, e.g. `+0.12` or `−0.30`."""
+    return f"{value:+.2f}".replace("-", "−")
+
+
+def quantity(value: float | int | str | None) -> str:
+    """Returns a measured value: whole numbers with thousands, small ones as `1.2e-06`, text as it is."""
+    if value is None or value == "":
+        return "–"
+    if isinstance(value, str):
+        return value
+    if isinstance(value, int):
+        return f"{value:,}"
+    if not math.isfinite(value):
+        return str(value)
+    return (
+        "0"
+        if value == 0
+        else f"{value:.1e}"
+        if abs(value) < 1e-3
+        else f"{value:.4g}"
+        if abs(value) < 1e4
+        else f"{value:,.0f}"
+    )
+
+
+def count(value: int | float | None) -> str:
+    """Returns a count with thousands; `–` for None."""
+    return "–" if value is None else f"{value:,.0f}" if float(value).is_integer() else f"{value:,.1f}"
+
+
+def duration(seconds: float | None) -> str:
+    """Returns `48 s`, `3 min 05 s` or `2 h 07 min`; below ten seconds with one decimal."""
+    if seconds is None:
+        return "–"
+    if seconds < 59.5:
+        return f"{seconds:.1f} s" if seconds < 10 else f"{seconds:.0f} s"
+    minutes, rest = divmod(round(seconds), 60)
+    if minutes < 60:
+        return f"{minutes} min {rest:02d} s"
+    return f"{minutes // 60} h {minutes % 60:02d} min"
+
+
+def cell(value: object) -> "MarkdownSafe":
+    """Returns text fit for a Markdown table cell: no pipe, tag, link or line break of its own."""
+    text = re.sub(r"\s+", " ", str(value))
+    return MarkdownSafe(re.sub(r"([\\`*_{}\[\]<>|#])", r"\\\1", text))
+
+
+class MarkdownSafe(str):
+    """Text that is already escaped, or that the template itself wrote."""
+
+
+def code(value: object) -> MarkdownSafe:
+    """Returns inline code; backticks become quotes, as a backtick cannot be escaped inside it."""
+    text = " ".join(str(value).split()).replace("`", "'").replace("|", "\\|")
+    return MarkdownSafe(f"`{text}`")
+
+
+def block(value: object) -> MarkdownSafe:
+    """Returns one line for a fenced block; it cannot close the fence."""
+    return MarkdownSafe(" ".join(str(value).split()).replace("```", "'''"))
+
+
+def address(value: object) -> MarkdownSafe:
+    """Returns a web address for a Markdown link; anything but http(s) is refused."""
+    if not re.fullmatch(r"https?://[^\s()<>]+", str(value)):
+        raise ValueError(f"not a web address: {value!r}")
+    return MarkdownSafe(value)
+
+
+def markdown_text(value: object) -> object:
+    """Escapes every expression of a Markdown template that no filter has marked as safe."""
+    return value if isinstance(value, (MarkdownSafe, int, float)) else cell(value)
+
+
+FILTERS = {
+    "percent": percent,
+    "published": published,
+    "signed": signed,
+    "quantity": quantity,
+    "count": count,
+    "duration": duration,
+    "code": code,
+    "block": block,
+    "address": address,
+    "safe_markdown": MarkdownSafe,
+}

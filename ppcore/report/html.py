@@ -1,0 +1,96 @@
+"""Writing a report: one self-contained HTML page, the same in Markdown and JSON, and the pictures as files."""
+
+import base64
+import json
+import re
+from collections.abc import Mapping, Sequence
+from pathlib import Path
+from typing import Any
+
+import jinja2
+from markupsafe import Markup
+
+from ppcore.errors import PPError
+from ppcore.report import content, figures, formats, pictures
+from ppcore.report.fidelity import check_rows
+from ppcore.report.published import PaperTables
+from ppcore.report.runs import Run
+
+_CURVES = {
+    "loss": (figures.loss_curve, "Loss by epoch (solid: training, dotted: evaluation)"),
+    "accuracy": (figures.accuracy_curve, "Top-1 accuracy by epoch (dashed: averaged weights)"),
+    "learning_rate": (figures.lr_curve, "Learning rate by epoch"),
+    "gradient_norm": (figures.grad_norm_curve, "Global norm of the gradient by epoch, before clipping"),
+}
+
+
+def write_report(
+    out_dir: str | Path,
+    *,
+    paper: PaperTables | None,
+    runs: Sequence[Run],
+    fidelity: Sequence[Mapping[str, object]],
+    predictions: Sequence[Mapping[str, Any]],
+    title: str,
+) -> Path:
+    """Writes `index.html`, `report.md`, `report.json` and `pictures/` into `out_dir`, replacing older ones.
+
+    Args:
+        out_dir: Created when missing.
+        paper: The published tables to set the runs beside, or None for none.
+        runs: Runs as `read_run` returns them; runs that differ in the seed alone are summarised together.
+        fidelity: Rows {level, what, reference, measured, kind, tolerance, passed, seconds, note}; see `FidelityRow`.
+        predictions: Classified images, see `prediction_cards`; may be empty.
+        title: Heading of the report.
+
+    Returns:
+        Path of `index.html`.
+
+    Raises:
+        PPError: A fidelity row is wrong, or the folder cannot be written.
+    """
+    data = content.build(title, paper, runs, check_rows(fidelity))
+    classes = next((run.start["classes"] for run in runs if run.start.get("classes")), None)
+    cards = pictures.prediction_cards(predictions, classes)
+    data["predictions"] = [{key: card[key] for key in ("label", "pred", "prob", "topk", "correct")} for card in cards]
+    curves = (
+        [{"name": name, "title": text, "svg": draw(runs)} for name, (draw, text) in _CURVES.items()] if runs else []
+    )
+    files: dict[str, bytes] = {
+        f"pictures/{curve['name']}.svg": figures.standalone(curve["svg"]).encode() for curve in curves
+    }
+    if cards:
+        files["pictures/predictions.png"] = pictures.contact_sheet(cards)
+    files["report.json"] = json.dumps(content.jsonable(data), indent=1, ensure_ascii=False, allow_nan=False).encode()
+    shown = {**data, "curves": curves, "cards": cards}
+    files["report.md"] = _tidy(_environment(markdown=True).get_template("report.md.j2").render(shown)).encode()
+    files["index.html"] = _environment(markdown=False).get_template("report.html.j2").render(shown).encode()
+    out_dir = Path(out_dir)
+    try:
+        (out_dir / "pictures").mkdir(parents=True, exist_ok=True)
+        for name, data_bytes in files.items():
+            (out_dir / name).write_bytes(data_bytes)
+    except OSError as error:
+        raise PPError(f"{out_dir}: the report cannot be written there ({error.strerror})") from None
+    return out_dir / "index.html"
+
+
+def _environment(*, markdown: bool) -> jinja2.Environment:
+    environment = jinja2.Environment(
+        loader=jinja2.PackageLoader("ppcore.report", "templates"),
+        autoescape=not markdown,
+        undefined=jinja2.StrictUndefined,
+        trim_blocks=True,
+        lstrip_blocks=True,
+        keep_trailing_newline=True,
+        finalize=formats.markdown_text if markdown else None,
+    )
+    environment.filters.update(formats.FILTERS)
+    environment.filters["data_uri"] = lambda data: Markup("data:image/png;base64," + base64.b64encode(data).decode())
+    environment.filters["svg"] = lambda svg: Markup(svg)
+    environment.globals["palette"] = lambda theme: Markup(figures.css_variables(theme))
+    return environment
+
+
+def _tidy(text: str) -> str:
+    return re.sub(r"\n{3,}", "\n\n", text).strip() + "\n"

@@ -1,0 +1,206 @@
+"""The published tables of a paper (`papers/*.yaml`), read and checked."""
+
+from pathlib import Path
+from typing import Literal, NamedTuple
+
+import pydantic
+import yaml
+from pydantic import Field
+
+from ppcore.errors import ConfigError, nearest
+
+
+class _Strict(pydantic.BaseModel):
+    model_config = pydantic.ConfigDict(extra="forbid", strict=True, frozen=True, allow_inf_nan=False)
+
+
+class Paper(_Strict):
+    key: str
+    title: str
+    authors: str
+    venue: str
+    arxiv: str | None = None
+    url: str
+
+
+class Source(_Strict):
+    title: str
+    url: str
+    note: str | None = None
+
+
+class Citation(_Strict):
+    """Where a number stands: a key of `sources`, and the table, section or file there."""
+
+    ref: str
+    where: str = Field(min_length=1)
+
+
+class Dataset(_Strict):
+    """`loaders`: keys of a config's dataset that load it; with its size and classes they identify a run on it."""
+
+    title: str
+    test_images: int | None
+    classes: int | None
+    loaders: list[dict[str, str]]
+
+
+class Builder(_Strict):
+    builder: str
+    params: int = Field(gt=0)
+    source: Citation
+
+
+class Column(_Strict):
+    name: str
+    builder: str | None = None
+    dataset: str | None = None
+    metric: str | None = None
+
+
+class Row(_Strict):
+    name: str
+    group: str = ""
+    builder: str | None = None
+    dataset: str | None = None
+    metric: str | None = None
+    values: list[float | None]
+
+
+class Table(_Strict):
+    id: str
+    short: str
+    title: str
+    metric: str
+    protocol: str = Field(min_length=1)
+    source: Citation
+    at_a_glance: bool
+    columns: list[Column]
+    rows: list[Row]
+
+
+class PeerRow(_Strict):
+    model: str
+    builder: str | None = None
+    top1: float
+    reference: float | None = None
+    note: str = ""
+
+
+class Peer(_Strict):
+    suite: str
+    how: Literal["converted", "trained"]
+    protocol: str = Field(min_length=1)
+    source: Citation
+    rows: list[PeerRow]
+
+
+class Quick(_Strict):
+    """What a quick config is expected to reach here; None until it has been measured. Percent."""
+
+    config: str
+    dataset: str
+    test_images: int | None
+    expected_top1: float | None
+    spread: float | None
+    seeds: int | None
+    minutes: float | None
+
+
+class Level(_Strict):
+    level: int = Field(ge=1, le=5)
+    title: str
+    proves: str
+
+
+class Fidelity(_Strict):
+    reference: str
+    levels: list[Level]
+
+
+class Figure(NamedTuple):
+    """One published number with everything needed to read it. `value` is in percent for accuracies."""
+
+    table: Table
+    group: str
+    model: str
+    builder: str | None
+    dataset: str | None
+    metric: str
+    value: float
+
+
+class PaperTables(_Strict):
+    paper: Paper
+    sources: dict[str, Source]
+    datasets: dict[str, Dataset]
+    headline_dataset: str
+    architecture: list[Builder]
+    tables: list[Table]
+    peers: list[Peer]
+    quick: list[Quick]
+    fidelity: Fidelity
+
+    def figures(self) -> list[Figure]:
+        """Returns every published number, one by one; a row's key wins over its column's, that over the table's."""
+        return [
+            Figure(
+                table,
+                row.group,
+                row.name if row.builder else column.name,
+                row.builder or column.builder,
+                row.dataset or column.dataset,
+                row.metric or column.metric or table.metric,
+                value,
+            )
+            for table in self.tables
+            for row in table.rows
+            for column, value in zip(table.columns, row.values, strict=True)
+            if value is not None
+        ]
+
+    @pydantic.model_validator(mode="after")
+    def _references_exist(self) -> "PaperTables":
+        cited = [*self.architecture, *self.tables, *self.peers]
+        for ref in (item.source.ref for item in cited):
+            if ref not in self.sources:
+                raise ValueError(f"source '{ref}' is not in sources{nearest(ref, self.sources)}")
+        used = {self.headline_dataset, *(axis.dataset for t in self.tables for axis in [*t.rows, *t.columns])}
+        for name in used - {None, *self.datasets}:
+            raise ValueError(f"dataset '{name}' is not in datasets{nearest(name, self.datasets)}")
+        known = {item.builder for item in self.architecture}
+        named = {axis.builder for t in self.tables for axis in [*t.rows, *t.columns]}
+        named |= {row.builder for peer in self.peers for row in peer.rows}
+        for name in named - {None, *known}:
+            raise ValueError(f"builder '{name}' is not in architecture{nearest(name, known)}")
+        for table in self.tables:
+            for row in table.rows:
+                if len(row.values) != len(table.columns):
+                    counts = f"{len(row.values)} values for {len(table.columns)} columns"
+                    raise ValueError(f"table '{table.id}', row '{row.name}': {counts}")
+        return self
+
+
+def load_paper(path: str | Path) -> PaperTables:
+    """Reads and checks a `papers/*.yaml`.
+
+    Raises:
+        ConfigError: The file is missing, is not YAML, or has an unknown key, a wrong type or a dangling reference.
+    """
+    path = Path(path)
+    try:
+        data = yaml.safe_load(path.read_text(encoding="utf-8"))
+    except (OSError, UnicodeDecodeError) as error:
+        raise ConfigError(f"{path}: cannot be read ({getattr(error, 'strerror', None) or error})") from None
+    except yaml.YAMLError as error:
+        raise ConfigError(f"{path}: not valid YAML ({' '.join(str(error).split())})") from None
+    if not isinstance(data, dict):
+        raise ConfigError(f"{path}: expected sections such as paper, tables, peers at the top")
+    try:
+        return PaperTables.model_validate(data)
+    except pydantic.ValidationError as error:
+        first = error.errors()[0]
+        where = ".".join(str(part) for part in first["loc"]) or "file"
+        hint = nearest(str(first["loc"][-1]), PaperTables.model_fields) if first["type"] == "extra_forbidden" else ""
+        what = "unknown key" if first["type"] == "extra_forbidden" else first["msg"]
+        raise ConfigError(f"{path}: {where}: {what}{hint}") from None

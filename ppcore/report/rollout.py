@@ -1,0 +1,65 @@
+"""Attention rollout: how much of each patch reaches the class token (Abnar & Zuidema 2020; ViT paper, Figure 6)."""
+
+from collections.abc import Sequence
+
+import cv2
+import numpy as np
+
+
+def attention_rollout(
+    maps: Sequence[np.ndarray], *, num_prefix_tokens: int, grid: tuple[int, int], token: int = 0
+) -> np.ndarray:
+    """Follows attention from one token of the last layer back to the patches.
+
+    Heads are averaged; half of every layer's flow is its residual branch, hence the identity; rows are scaled to 1.
+
+    Args:
+        maps: One [B, heads, N, N] array a layer, first layer first, rows summing to 1.
+        num_prefix_tokens: Tokens before the patches (class and distillation tokens).
+        grid: Rows and columns of patches; rows * columns + num_prefix_tokens = N.
+        token: The token looked from, 0 for the class token.
+
+    Returns:
+        [B, rows, columns] float64: the share of each patch. They sum to at most 1; the rest comes from prefix tokens.
+
+    Raises:
+        ValueError: No maps, or shapes that do not fit each other or the grid.
+    """
+    if not maps:
+        raise ValueError("attention rollout needs at least one layer")
+    shape = np.shape(maps[0])
+    if len(shape) != 4 or shape[2] != shape[3] or shape[2] != grid[0] * grid[1] + num_prefix_tokens:
+        raise ValueError(f"attention of shape {shape} does not fit grid {grid} with {num_prefix_tokens} prefix tokens")
+    batch, _, tokens, _ = shape
+    flow = np.broadcast_to(np.eye(tokens), (batch, tokens, tokens))
+    for layer, attention in enumerate(maps):
+        if np.shape(attention)[0] != batch or np.shape(attention)[2:] != (tokens, tokens):
+            raise ValueError(f"attention of layer {layer} has shape {np.shape(attention)}, the first has {shape}")
+        mixed = np.asarray(attention, np.float64).mean(axis=1) + np.eye(tokens)  # [B, N, N]
+        flow = mixed / mixed.sum(axis=-1, keepdims=True) @ flow
+    return flow[:, token, num_prefix_tokens:].reshape(batch, *grid)
+
+
+def unit_range(attention: np.ndarray) -> np.ndarray:
+    """Returns [h, w] stretched to 0..1 for display; a flat map gives zeros."""
+    low, high = float(attention.min()), float(attention.max())
+    return np.zeros_like(attention, np.float64) if high <= low else (attention - low) / (high - low)
+
+
+def overlay(image: np.ndarray, attention: np.ndarray, *, strength: float = 0.6) -> np.ndarray:
+    """Paints attention over an image: attended places turn warm, unattended ones grey and dark.
+
+    Args:
+        image: uint8 [H, W, 3] RGB.
+        attention: [h, w] in 0..1, stretched bilinearly over the image.
+        strength: 0 leaves the image, 1 shows the map alone.
+
+    Returns:
+        uint8 [H, W, 3] RGB.
+    """
+    height, width = image.shape[:2]
+    heat = cv2.resize(np.asarray(attention, np.float32), (width, height), interpolation=cv2.INTER_LINEAR)
+    heat = np.clip(heat, 0.0, 1.0)
+    colours = cv2.applyColorMap(np.uint8(np.rint(heat * 255)), cv2.COLORMAP_INFERNO)[..., ::-1]  # BGR -> RGB
+    mixed = (1 - strength) * image.astype(np.float32) + strength * colours.astype(np.float32)
+    return np.uint8(np.rint(np.clip(mixed, 0, 255)))

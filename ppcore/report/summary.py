@@ -1,0 +1,135 @@
+"""From runs to statements: each experiment's accuracy with uncertainty and protocol, and what was run where."""
+
+import json
+import math
+import statistics
+from collections.abc import Sequence
+
+from ppcore.report.runs import Run
+
+
+def experiments(runs: Sequence[Run]) -> list[dict]:
+    """Groups runs that differ in nothing but the seed, and summarises each group.
+
+    Returns:
+        One dict a group: `runs` (names), `seeds`, `top1` (mean, percent; None when nothing was evaluated), `spread`
+        (sample standard deviation over seeds; None for one), `interval` (95 % Wilson interval of one run, percent),
+        `n` test images, `protocol`, `finished`.
+    """
+    groups: dict[str, list[Run]] = {}
+    for run in runs:
+        groups.setdefault(_identity(run), []).append(run)
+    return [_experiment(group) for group in groups.values()]
+
+
+def _identity(run: Run) -> str:
+    """The configuration without what may differ between repetitions. A seed repeated is a repetition too."""
+    config = {key: value for key, value in run.config.items() if key != "Global"}
+    settings = run.config.get("Global") or {}
+    config["Global"] = {key: settings[key] for key in settings if key not in ("seed", "output_dir", "device")}
+    return json.dumps(config, sort_keys=True, default=str)
+
+
+def _experiment(group: list[Run]) -> dict:
+    results = [run.result for run in group]
+    measured = [result for result in results if result]
+    complete = len(measured) == len(group) and len({(r["n"], r["weights"], r["step"]) for r in measured}) == 1
+    top1 = [100 * result["top1"] for result in measured]
+    first = group[0]
+    return {
+        "title": f"{first.builder} on {dataset_name(first)}",
+        "runs": [run.name for run in group],
+        "seeds": [run.seed for run in group],
+        "builder": first.builder,
+        "params": first.start["params"],
+        # A mean over runs that are not alike (one unfinished, another test set) would not be a number of anything.
+        "top1": statistics.fmean(top1) if complete else None,
+        "spread": statistics.stdev(top1) if complete and len(top1) > 1 else None,
+        "interval": wilson(measured[0]["top1"], measured[0]["n"]) if complete and len(top1) == 1 else None,
+        "n": measured[0]["n"] if complete else None,
+        "finished": all(run.end for run in group),
+        "why_none": ""
+        if complete
+        else ("not evaluated yet" if not measured else "the seeds' evaluations are not alike"),
+        "protocol": protocol(first),
+    }
+
+
+def wilson(share: float, n: int) -> tuple[float, float]:
+    """Returns the 95 % Wilson score interval, in percent, of a share 0..1 observed over `n` trials."""
+    z = 1.959964
+    centre = (share + z * z / (2 * n)) / (1 + z * z / n)
+    half = z / (1 + z * z / n) * math.sqrt(share * (1 - share) / n + z * z / (4 * n * n))
+    return 100 * (centre - half), 100 * (centre + half)
+
+
+def dataset_name(run: Run) -> str:
+    """Returns the evaluation data set's class name with its split, e.g. `Digits (test)`."""
+    node = _eval(run).get("dataset") or {}
+    name = str(node.get("name", "unknown data")).rsplit(".", 1)[-1]
+    return f"{name} ({node['split']})" if "split" in node else name
+
+
+def protocol(run: Run) -> str:
+    """Returns how the accuracy was measured, in one line: images, transforms, weights, step."""
+    chain = " → ".join(_call(node) for node in _eval(run).get("transforms") or []) or "no transforms"
+    result = run.result
+    if result is None:
+        return f"{dataset_name(run)}; {chain}; not evaluated"
+    skipped = f", {result['skipped']} unreadable skipped" if result.get("skipped") else ""
+    weights = "averaged (EMA) weights" if result["weights"] == "ema" else "trained weights"
+    images = f"top-1 over {result['n']:,} images{skipped}"
+    return f"{dataset_name(run)}; {chain}; {images}; {weights} of step {result['step']:,}"
+
+
+def run_facts(run: Run) -> dict:
+    """Returns what was run, on what, and what came of it: plain values for the report."""
+    env, result, best = run.env, run.result, run.best
+    commit = env.get("git_sha") or "unknown"
+    rates = [record["images_per_second"] for record in run.train if record.get("images_per_second")]
+    return {
+        "name": run.name,
+        "title": f"{run.builder} on {dataset_name(run)}",
+        "command": run.command,
+        "commit": commit,
+        "uncommitted_changes": env.get("git_dirty"),
+        "seed": run.seed,
+        "date": env.get("date"),
+        "versions": {key: env[key] for key in ("ppcore", "paddle", "python", "numpy", "opencv") if env.get(key)},
+        "machine": {
+            key: env[key]
+            for key in ("cpu", "cores", "omp_num_threads", "device", "world_size", "platform")
+            if env.get(key) is not None
+        },
+        "params": run.start["params"],
+        "train_images": run.start.get("train_images"),
+        "eval_images": run.start.get("eval_images"),
+        "batch_size": run.start.get("batch_size"),
+        "epochs": run.start.get("epochs"),
+        "steps": run.start["steps"],
+        "steps_done": max([record["step"] for record in (*run.train, *run.evals)], default=run.start["step"]),
+        "finished": run.end is not None,
+        "resumed": run.resumed,
+        "seconds": run.seconds,
+        "images_per_second": statistics.median(rates) if rates else None,
+        "top1": 100 * result["top1"] if result else None,
+        "top5": 100 * result["top5"] if result and result.get("top5") is not None else None,
+        "loss": result.get("loss") if result else None,
+        "n": result["n"] if result else None,
+        "weights": result["weights"] if result else None,
+        "step": result["step"] if result else None,
+        "best_top1": 100 * best["top1"] if best else None,
+        "best_step": best["step"] if best else None,
+        "protocol": protocol(run),
+        "notes": run.notes,
+    }
+
+
+def _eval(run: Run) -> dict:
+    return (run.config.get("DataLoader") or {}).get("Eval") or {}
+
+
+def _call(node: dict) -> str:
+    name = str(node.get("name", "?")).rsplit(".", 1)[-1]
+    values = ", ".join(f"{key} {value}" for key, value in node.items() if key != "name")
+    return f"{name}({values})" if values else name

@@ -1,0 +1,202 @@
+"""Run folders made up for the tests. The numbers come from formulas; no training took place."""
+
+import json
+import math
+from pathlib import Path
+
+import numpy as np
+import yaml
+
+CONFIG = {
+    "Global": {"output_dir": "output/made_up", "seed": 0, "epochs": 20},
+    "Arch": {"name": "ppvit.VisionTransformer", "num_classes": 10, "embed_dim": 96},
+    "DataLoader": {
+        "Eval": {
+            "dataset": {"name": "ppcore.data.Digits", "split": "test"},
+            "transforms": [
+                {"name": "ppcore.data.Resize", "size": 32},
+                {"name": "ppcore.data.Normalize", "mean": [0.5], "std": [0.5]},
+            ],
+            "batch_size": 64,
+        }
+    },
+    "EMA": {"decay": 0.99},
+}
+ENV = {
+    "command": "python tools/train.py -c configs/made_up.yaml",
+    "git_sha": "0123456789abcdef",
+    "git_dirty": False,
+    "python": "3.11.0",
+    "paddle": "3.3.1",
+    "numpy": "2.0.0",
+    "opencv": "4.0.0",
+    "ppcore": "0.0.0",
+    "platform": "Made-up OS",
+    "cpu": "Made-up CPU",
+    "cores": 2,
+    "omp_num_threads": 2,
+    "device": "cpu",
+    "world_size": 1,
+    "date": "2000-01-01T00:00:00",
+}
+
+
+def records(*, seed: int = 0, steps: int = 400, n: int = 360, top1: float = 0.9, stop: int | None = None) -> list[dict]:
+    """Returns a whole history whose last evaluation has `top1` (and 0.01 more with averaged weights)."""
+    rng = np.random.default_rng(seed)
+    lines: list[dict] = [
+        {
+            "kind": "start",
+            "step": 0,
+            "time": 1000.0,
+            "params": 450_000,
+            "train_images": 1437,
+            "eval_images": n,
+            "steps": steps,
+            "epochs": 20.0,
+            "batch_size": 64,
+            "classes": [str(d) for d in range(10)],
+        }
+    ]
+    for step in range(5, steps + 1, 5):
+        done = step / steps
+        if stop is not None and step > stop:
+            return lines
+        loss = 0.1 + 2.2 * math.exp(-5 * done) + 0.05 * rng.standard_normal()
+        lr = 1e-3 * min(1, 10 * done) * (0.5 + 0.5 * math.cos(math.pi * done))
+        lines.append(
+            {
+                "kind": "train",
+                "step": step,
+                "epoch": 20 * done,
+                "time": 1000 + step / 10,
+                "loss": loss,
+                "lr": lr,
+                "grad_norm": 1.5 + 0.4 * rng.random(),
+                "images_per_second": 640.0,
+            }
+        )
+        if step % (steps // 10) == 0:
+            for weights, bonus in (("model", 0.0), ("ema", 0.01)):
+                value = top1 * (1 - 0.8 * math.exp(-6 * done)) / (1 - 0.8 * math.exp(-6)) + bonus
+                lines.append(
+                    {
+                        "kind": "eval",
+                        "step": step,
+                        "epoch": 20 * done,
+                        "time": 1000 + step / 10,
+                        "weights": weights,
+                        "n": n,
+                        "skipped": 0,
+                        "top1": value,
+                        "top5": min(1.0, value + 0.05),
+                        "loss": 0.25 + 2 * math.exp(-5 * done) - 4 * bonus,
+                        "seconds": 0.5,
+                    }
+                )
+    lines.append(
+        {
+            "kind": "end",
+            "step": steps,
+            "time": 1000 + steps / 10 + 1,
+            "seconds": steps / 10 + 1,
+            "best": {"step": steps, "top1": top1 + 0.01, "weights": "ema"},
+        }
+    )
+    return lines
+
+
+def write_run(
+    folder: Path, lines: list[dict], *, config: dict | None = None, env: dict | None = None, tail: str = ""
+) -> Path:
+    """Writes a run folder; `tail` is appended to metrics.jsonl as it is."""
+    folder.mkdir(parents=True)
+    (folder / "config.yaml").write_text(yaml.safe_dump(config or CONFIG))
+    (folder / "env.json").write_text(json.dumps(ENV | (env or {})))
+    (folder / "metrics.jsonl").write_text("".join(json.dumps(line) + "\n" for line in lines) + tail)
+    return folder
+
+
+def with_global(**values: object) -> dict:
+    """Returns the made-up config with other Global settings."""
+    return {**CONFIG, "Global": {**CONFIG["Global"], **values}}
+
+
+FIDELITY = [
+    {
+        "level": 1,
+        "what": "parameters of 24 builders",
+        "reference": "published counts",
+        "measured": 0,
+        "kind": "differences",
+        "tolerance": 0,
+        "passed": True,
+        "seconds": 3.1,
+        "note": "",
+    },
+    {
+        "level": 2,
+        "what": "logits, made-up model",
+        "reference": "made-up values",
+        "measured": 1.3e-6,
+        "kind": "max |Δ| / max",
+        "tolerance": 2e-5,
+        "passed": True,
+        "seconds": 0.42,
+        "note": "",
+    },
+    {
+        "level": 2,
+        "what": "tokens of 12 blocks",
+        "reference": "made-up values",
+        "measured": 3.1e-5,
+        "kind": "max |Δ| / max",
+        "tolerance": 2e-5,
+        "passed": False,
+        "seconds": 0.6,
+        "note": "worst in block_07",
+    },
+    {
+        "level": 3,
+        "what": "gradient norm of every parameter",
+        "reference": "made-up values",
+        "measured": 4.4e-5,
+        "kind": "relative",
+        "tolerance": 1e-4,
+        "passed": True,
+        "seconds": 1.2,
+        "note": "",
+    },
+    {
+        "level": 5,
+        "what": "MNIST test accuracy",
+        "reference": "author's figure",
+        "measured": None,
+        "kind": "top-1",
+        "tolerance": 0.0,
+        "passed": None,
+        "seconds": None,
+        "note": "the MNIST files are not on this machine",
+    },
+]
+
+
+def predictions(count: int = 6, side: int = 8) -> list[dict]:
+    """Returns made-up images (gradients) with made-up probabilities and attention."""
+    rng = np.random.default_rng(1)
+    items = []
+    for number in range(count):
+        ramp = np.linspace(0, 255, side * side).reshape(side, side)
+        image = np.stack([ramp, np.roll(ramp, number, 0), rng.integers(0, 255, (side, side))], -1).astype(np.uint8)
+        share = 0.5 + 0.07 * number
+        items.append(
+            {
+                "image": image,
+                "label": number,
+                "pred": number if number != 3 else 5,
+                "prob": share,
+                "topk": [(number if number != 3 else 5, share), (7, 0.6 * (1 - share)), (1, 0.3 * (1 - share))],
+                "attention": np.clip(np.exp(-((np.indices((7, 7)) - [[[3]], [[number % 7]]]) ** 2).sum(0) / 4), 0, 1),
+            }
+        )
+    return items

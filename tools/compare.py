@@ -1,0 +1,27 @@
+"""Puts runs into one report: python tools/compare.py output/a output/b -o report/ --paper papers/vit.yaml"""
+
+from ppcore import cli
+from ppcore.report import load_paper, load_rows, read_run, write_report
+
+
+def main() -> None:
+    parser = cli.Parser(description=__doc__)
+    parser.add_argument("runs", nargs="+", metavar="RUN", help="run folders written by tools/train.py")
+    parser.add_argument("-o", "--output", required=True, help="folder of the report")
+    parser.add_argument("--paper", help="published tables to set the runs beside, e.g. papers/vit.yaml")
+    parser.add_argument("--fidelity", help="JSON list of fidelity rows to include")
+    parser.add_argument("--title", default="Comparison of runs")
+    args = parser.parse_args()
+    page = write_report(
+        args.output,
+        paper=load_paper(args.paper) if args.paper else None,
+        runs=[read_run(path) for path in dict.fromkeys(args.runs)],
+        fidelity=load_rows(args.fidelity) if args.fidelity else [],
+        predictions=[],
+        title=args.title,
+    )
+    print(page)
+
+
+if __name__ == "__main__":
+    cli.run(main)
