@@ -184,12 +184,12 @@ def merge(path: Path, seen: tuple[Path, ...]) -> Any:
 
 
 def _over(below: Any, above: Any) -> Any:
-    """`above` merged over `below`; a component of another name replaces the one below it."""
+    """`above` merged over `below`; a duration, or a component of another name, replaces the one below it."""
     out = deepcopy(below)
     for key, value in above.items_ex(resolve=False):
         old = out._get_node(key)
         both = OmegaConf.is_dict(old) and OmegaConf.is_dict(value)
-        if both and value.get("name", old.get("name")) == old.get("name"):
+        if both and not set(value) <= set(Duration.model_fields) and value.get("name", old.get("name")) == old.get("name"):
             out[key] = _over(old, value)
         else:
             out[key] = deepcopy(value)

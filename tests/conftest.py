@@ -5,6 +5,8 @@ from ppcore import runtime
 runtime.configure()
 
 import os  # noqa: E402
+import subprocess  # noqa: E402
+import sys  # noqa: E402
 from pathlib import Path  # noqa: E402
 
 import pytest  # noqa: E402
@@ -35,3 +37,67 @@ def golden() -> Path:
 def real_data() -> Path:
     """Real images that are not part of the repository."""
     return _optional("PP_DATA_DIR", ROOT.parent / "shared" / "data", "real data")
+
+
+TINY_CONFIG = """
+Global:
+  output_dir: {output}
+  duration: {{steps: 20}}
+  eval_every: {{steps: 10}}
+  save_every: {{steps: 5}}
+  log_every: {{steps: 1}}
+  visualdl: false
+Arch:
+  name: ppvit.VisionTransformer
+  img_size: 8
+  patch_size: 4
+  embed_dim: 16
+  depth: 2
+  num_heads: 2
+  num_classes: 10
+Loss: {{name: ppcore.losses.CrossEntropy}}
+Optimizer:
+  name: ppcore.optim.AdamW
+  lr: {{name: ppcore.schedules.ViTSchedule, base_lr: 1e-3, warmup: {{steps: 2}}}}
+  weight_decay: 0.05
+  no_weight_decay: [1d, pos_embed, cls_token]
+  clip_norm: 1.0
+DataLoader:
+  Train:
+    dataset: {{name: ppcore.data.Digits, split: train}}
+    transforms:
+      - {{name: ppcore.data.RandomCrop, size: 8, padding: 1}}
+      - {{name: ppcore.data.Normalize, mean: [0.5, 0.5, 0.5], std: [0.5, 0.5, 0.5]}}
+    batch_size: 32
+  Eval:
+    dataset: {{name: ppcore.data.Digits, split: test}}
+    transforms:
+      - {{name: ppcore.data.Normalize, mean: [0.5, 0.5, 0.5], std: [0.5, 0.5, 0.5]}}
+    batch_size: 100
+"""
+
+
+@pytest.fixture
+def tiny_config(tmp_path: Path) -> Path:
+    """A configuration that trains a 2-block ViT on the digits for 20 steps into tmp_path/run."""
+    path = tmp_path / "tiny.yaml"
+    path.write_text(TINY_CONFIG.format(output=tmp_path / "run"))
+    return path
+
+
+def run_tool(name: str, *arguments: object, launch: int = 0, **kwargs) -> subprocess.CompletedProcess:
+    """Runs tools/<name>.py as a user would; with `launch` processes through Paddle's launcher."""
+    launcher = ["-m", "paddle.distributed.launch", "--nproc_per_node", str(launch)] if launch else []
+    if launch:
+        launcher += ["--log_dir", str(kwargs.pop("log_dir"))]
+    command = [sys.executable, *launcher, str(ROOT / "tools" / f"{name}.py"), *map(str, arguments)]
+    environment = {**os.environ, "PYTHONPATH": str(ROOT)}
+    return subprocess.run(
+        command, capture_output=True, text=True, timeout=300, env=environment, cwd=kwargs.pop("cwd", ROOT), **kwargs
+    )
+
+
+@pytest.fixture
+def tool():
+    """`run_tool` as a fixture."""
+    return run_tool

@@ -152,14 +152,16 @@ def train(config: Config) -> Result:
                 ema.update(getattr(optimizer, "_master_weights", None))
             step += 1
             last = step == plan.total_steps
+            due = {name for name, interval in every.items() if last or step % interval == 0}
 
-            if step % every["log"] == 0 or last:
+            if due:  # reading the loss waits for the device, so not every step; but before anything is saved
                 mean_loss = world.sum(np.array([float(sum(losses))]))[0] / world.size
-                if not np.isfinite(mean_loss):
+                if not np.isfinite(mean_loss) or not all_finite(trainable):
                     raise Diverged(
-                        f"the loss is {mean_loss} at step {step} (lr {lr:.3g}): lower Optimizer.lr, "
-                        f"set Optimizer.clip_norm, or resume from {checkpoints.folder}"
+                        f"training diverged at step {step} (loss {mean_loss}, lr {lr:.3g}): lower Optimizer.lr "
+                        f"or set Optimizer.clip_norm; the last good state is in {checkpoints.folder}"
                     )
+            if "log" in due:
                 now = time.monotonic()
                 rate = window_images / (now - window_began)
                 epoch = plan.epoch_of(step)
@@ -171,7 +173,7 @@ def train(config: Config) -> Result:
                 window_began, window_images = now, 0
 
             improved = False
-            if eval_images is not None and (step % every["eval"] == 0 or last):
+            if eval_images is not None and "eval" in due:
                 paused = time.monotonic()
                 for name, found in _evaluate_all(config, model, ema, eval_images, world, precision).items():
                     events.record("eval", step, epoch=plan.epoch_of(step), weights=name, **found)
@@ -181,7 +183,7 @@ def train(config: Config) -> Result:
                         best = {"step": step, settings.best_metric: score, "weights": name}
                         improved = True
                 window_began += time.monotonic() - paused
-            if step % every["save"] == 0 or last or improved:
+            if "save" in due or improved:
                 paused = time.monotonic()
                 if world.is_main:
                     checkpoints.save(
@@ -203,6 +205,11 @@ def train(config: Config) -> Result:
 def step_seed(seed: int, step: int, rank: int) -> int:
     """Seed of Paddle's generator for one update of one process (dropout, stochastic depth)."""
     return int(np.random.SeedSequence((seed, step, rank)).generate_state(1)[0])
+
+
+def all_finite(parameters: list) -> bool:
+    """Whether every entry of every tensor is a number (a loss says nothing of the update after it)."""
+    return bool(paddle.isfinite(paddle.add_n([p.astype("float32").sum() for p in parameters])))
 
 
 def _backward(network, inputs, criterion, precision, micro_batches: int, *, synchronise: bool) -> paddle.Tensor:

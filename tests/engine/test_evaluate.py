@@ -1,0 +1,94 @@
+"""Evaluation gives one number, whatever the batch size, and infer and eval read what train wrote."""
+
+import json
+
+import cv2
+import numpy as np
+import pytest
+
+import ppvit
+from ppcore import components, config
+from ppcore.config import AMPSection
+from ppcore.data import Digits, EvalLoader, EvalStream, Normalize
+from ppcore.engine.distributed import World
+from ppcore.engine.evaluate import evaluate
+from ppcore.engine.precision import Precision
+from ppcore.engine.predict import find_images
+from ppcore.errors import DataError
+from ppcore.metrics import TopK
+
+WORLD = World(0, 1, "cpu")
+
+
+@pytest.fixture(scope="module")
+def model():
+    return ppvit.VisionTransformer(img_size=8, patch_size=4, embed_dim=16, depth=2, num_heads=2, num_classes=10)
+
+
+def test_independent_of_batch_size(model):
+    images = Digits(split="test")
+    found = []
+    for batch_size in (1000, 64, 7):
+        loader = EvalLoader(images, [Normalize(mean=[0.5] * 3, std=[0.5] * 3)], EvalStream(len(images), batch_size))
+        found.append(evaluate(model, loader, TopK(), WORLD, Precision(AMPSection(), "cpu")))
+    assert {f["n"] for f in found} == {len(images)}
+    assert len({(f["top1"], f["top5"]) for f in found}) == 1
+    assert max(f["loss"] for f in found) - min(f["loss"] for f in found) < 1e-6
+
+
+def test_train_eval_and_infer_agree(tiny_config, tmp_path, tool):
+    assert tool("train", "-c", tiny_config, "-o", "Global.duration={steps: 60}").returncode == 0
+    log = [json.loads(line) for line in (tmp_path / "run" / "metrics.jsonl").read_text().splitlines()]
+    best = next(r for r in log if r["kind"] == "end")["best"]
+
+    done = tool("eval", "-c", tiny_config, "--json", tmp_path / "eval.json")
+    assert done.returncode == 0, done.stderr
+    result = json.loads((tmp_path / "eval.json").read_text())
+    assert result["top1"] == best["top1"]
+    assert "Digits(split=test)" in result["protocol"]
+
+    folder = tmp_path / "pictures"
+    folder.mkdir()
+    images = Digits(split="test")
+    right = 0
+    for i in range(40):
+        cv2.imwrite(str(folder / f"{i:03d}.png"), images.load(i)["image"][:, :, ::-1])
+    (folder / "broken.png").write_bytes(b"not an image")
+    done = tool(
+        "infer", "-c", tiny_config, "-o", f"Infer.input={folder}", "-o", f"Infer.output={tmp_path / 'out'}",
+        "-o", "Infer.rollout=true",
+    )  # fmt: skip
+    assert done.returncode == 0, done.stderr
+    written = json.loads((tmp_path / "out" / "predictions.json").read_text())
+    assert len(written["images"]) == 40
+    assert written["skipped"] == 1
+    assert "skipped: " in done.stderr
+    assert "broken.png" in done.stderr
+    for i, record in enumerate(written["images"]):
+        assert sum(c["probability"] for c in record["topk"]) <= 1 + 1e-6
+        assert record["topk"][0]["name"] == images.classes[record["topk"][0]["class"]]
+        right += record["topk"][0]["class"] == images.load(i)["label"]
+        assert cv2.imread(record["rollout"]).shape == (8, 8, 3)
+    # The first 40 test images through files give what evaluation gives through the dataset.
+    cfg = config.load(tiny_config)
+    direct = components.build(cfg.Arch)
+    from ppcore.engine.evaluate import load_model
+
+    direct, _ = load_model(cfg, None)
+    normalise = Normalize(mean=[0.5] * 3, std=[0.5] * 3)
+    import paddle
+
+    direct.eval()
+    batch = np.stack([normalise(images.load(i)["image"], np.random.default_rng(0)) for i in range(40)])
+    predicted = direct(paddle.to_tensor(batch)).numpy().argmax(axis=1)
+    assert right == sum(int(p) == images.load(i)["label"] for i, p in enumerate(predicted))
+
+
+def test_find_images(tmp_path):
+    for name in ("a.png", "b.JPG", "c.txt", "sub/d.png"):
+        (tmp_path / name).parent.mkdir(exist_ok=True)
+        (tmp_path / name).write_bytes(b"")
+    assert [p.rsplit("/", 1)[1] for p in find_images(str(tmp_path))] == ["a.png", "b.JPG", "d.png"]
+    assert len(find_images([str(tmp_path / "*.png"), str(tmp_path / "a.png")])) == 1
+    with pytest.raises(DataError, match="no matching glob"):
+        find_images(str(tmp_path / "*.gif"))

@@ -1,0 +1,89 @@
+"""Killed and restarted, a run ends with the bits of the uninterrupted one."""
+
+import json
+import os
+import random
+import shutil
+import signal
+import subprocess
+import sys
+import time
+
+import pytest
+
+from ppcore.checkpoint import Checkpoints, sha256
+
+OPTIONS = [
+    "-o", "Arch.drop_path_rate=0.2", "-o", "Arch.drop_rate=0.1", "-o", "EMA={decay: 0.9}",
+    "-o", "Global.duration={steps: 30}", "-o", "Global.eval_every={steps: 15}",
+]  # fmt: skip
+
+
+def last_step(folder) -> int:
+    metrics = folder / "metrics.jsonl"
+    lines = metrics.read_text().splitlines() if metrics.is_file() else []
+    steps = [json.loads(line)["step"] for line in lines if line.endswith("}")]
+    return max(steps, default=-1)
+
+
+@pytest.fixture(scope="module")
+def uninterrupted(tmp_path_factory):
+    from conftest import TINY_CONFIG, run_tool
+
+    folder = tmp_path_factory.mktemp("whole")
+    path = folder / "tiny.yaml"
+    path.write_text(TINY_CONFIG.format(output=folder / "run"))
+    done = run_tool("train", "-c", path, *OPTIONS)
+    assert done.returncode == 0, done.stderr
+    return folder / "run" / "checkpoints" / "step_30"
+
+
+@pytest.mark.parametrize("workers", [0, 1])
+def test_kill_and_resume_is_bit_exact(uninterrupted, tiny_config, tmp_path, root, tool, workers):
+    folder = tmp_path / "run"
+    options = [*OPTIONS, "-o", f"DataLoader.Train.num_workers={workers}"]
+    command = [sys.executable, str(root / "tools" / "train.py"), "-c", str(tiny_config), *options]
+    process = subprocess.Popen(
+        command, env={**os.environ, "PYTHONPATH": str(root)}, stderr=subprocess.DEVNULL, start_new_session=True
+    )
+    stop_at = random.randint(6, 24)
+    deadline = time.monotonic() + 120
+    while last_step(folder) < stop_at and process.poll() is None and time.monotonic() < deadline:
+        time.sleep(0.005)
+    os.killpg(process.pid, signal.SIGKILL)
+    process.wait()
+    assert last_step(folder) >= stop_at, "the run ended before it could be killed"
+    assert not (folder / "checkpoints" / "step_30").exists(), "the run finished before it could be killed"
+
+    done = tool("train", "-c", tiny_config, *options)
+    assert done.returncode == 0, done.stderr
+    assert "resumed from step_" in done.stderr
+    for name in ("weights.safetensors", "optimizer.safetensors", "ema.safetensors"):
+        ours = folder / "checkpoints" / "step_30" / name
+        assert sha256(ours) == sha256(uninterrupted / name), f"{name} differs after a kill at step {stop_at}"
+
+
+def test_a_finished_run_is_left_alone(uninterrupted, tiny_config, tmp_path, tool):
+    shutil.copytree(uninterrupted.parents[1], tmp_path / "run")
+    before = sha256(tmp_path / "run" / "checkpoints" / "step_30" / "manifest.json")
+    done = tool("train", "-c", tiny_config, *OPTIONS)
+    assert done.returncode == 0, done.stderr
+    assert "this run is finished" in done.stderr
+    assert sha256(tmp_path / "run" / "checkpoints" / "step_30" / "manifest.json") == before
+
+
+def test_another_configuration_is_refused(uninterrupted, tiny_config, tmp_path, tool):
+    shutil.copytree(uninterrupted.parents[1], tmp_path / "run")
+    done = tool("train", "-c", tiny_config, *OPTIONS, "-o", "Optimizer.weight_decay=0.3")
+    assert done.returncode == 2
+    assert "Optimizer.weight_decay was 0.05 and is now 0.3" in done.stderr
+    assert "Traceback" not in done.stderr
+
+
+def test_a_damaged_checkpoint_is_passed_over(uninterrupted, tmp_path):
+    shutil.copytree(uninterrupted.parent, tmp_path / "checkpoints")
+    weights = tmp_path / "checkpoints" / "step_30" / "weights.safetensors"
+    data = bytearray(weights.read_bytes())
+    data[-1] ^= 1
+    weights.write_bytes(data)
+    assert Checkpoints(tmp_path).newest().name == "step_25"
