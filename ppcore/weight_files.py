@@ -1,14 +1,12 @@
 """Reading and writing files of named arrays: .safetensors, .pdparams, .npz, .pt/.pth/.bin.
 
-`read` runs no code from the file (see `ppcore.safe_unpickle`) and widens half precision to
+`read` runs no code of the file (see `ppcore.safe_unpickle`) and widens half precision to
 float32, which is exact. Writing goes to a temporary file beside the target, is flushed to the
 disk and renamed, so a kill leaves either the old file or the new one.
 """
 
-import contextlib
 import os
-import zipfile
-from collections.abc import Callable, Iterator, Mapping
+from collections.abc import Callable, Mapping
 from pathlib import Path
 from typing import Any
 
@@ -17,7 +15,8 @@ import safetensors
 import safetensors.numpy
 
 from ppcore.errors import WeightsError, nearest
-from ppcore.safe_unpickle import load_paddle, load_torch, widen_bfloat16
+from ppcore.safe_unpickle import load_paddle, widen_bfloat16
+from ppcore.torch_file import load_torch
 
 TORCH_SUFFIXES = (".pt", ".pth", ".bin")
 SUFFIXES = (".safetensors", ".pdparams", ".npz", *TORCH_SUFFIXES)
@@ -48,23 +47,23 @@ def read(path: str | os.PathLike, key: str | None = None) -> dict[str, np.ndarra
         raise WeightsError(f"{path}: unknown weight format; use one of {' '.join(SUFFIXES)}")
     if not path.is_file():
         raise WeightsError(f"{path}: no such weight file")
-    if path.suffix == ".safetensors":
-        content = _read_safetensors(path)
-    elif path.suffix == ".npz":
-        content = _read_npz(path)
-    elif path.suffix == ".pdparams":
-        content = _paddle_arrays(load_paddle(path))
-    else:
-        content = load_torch(path)
+    try:
+        content = _READERS[path.suffix](path)
+    except WeightsError:
+        raise
+    # Parsers meet damaged bytes with every kind of exception; for the user they mean one thing.
+    except Exception as error:
+        reason = " ".join(f"{type(error).__name__}: {error}".split())
+        raise WeightsError(f"{path}: not a readable {path.suffix} file ({reason})") from error
     arrays = _flat(content, key, path)
     return {name: _widen(array, name, path) for name, array in arrays.items()}
 
 
 def metadata(path: str | os.PathLike) -> dict[str, str]:
-    """Returns the text metadata of a .safetensors file ({} for other formats)."""
+    """Returns the text metadata of a .safetensors file that `read` accepts ({} for other formats)."""
     if Path(path).suffix != ".safetensors":
         return {}
-    with _safetensors_errors(Path(path)), safetensors.safe_open(path, framework="numpy") as file:
+    with safetensors.safe_open(path, framework="numpy") as file:
         return file.metadata() or {}
 
 
@@ -119,20 +118,10 @@ def write_atomically(path: str | os.PathLike, write: Callable[[Path], Any]) -> N
         os.close(folder)
 
 
-@contextlib.contextmanager
-def _safetensors_errors(path: Path) -> Iterator[None]:
-    try:
-        yield
-    except safetensors.SafetensorError as error:
-        raise WeightsError(f"{path}: not a readable safetensors file ({error})") from error
-
-
 def _read_safetensors(path: Path) -> dict[str, np.ndarray]:
     # safetensors.numpy knows no bfloat16, so the raw bytes are taken and typed here.
-    with _safetensors_errors(path):
-        entries = safetensors.deserialize(path.read_bytes())
     arrays = {}
-    for name, entry in entries:
+    for name, entry in safetensors.deserialize(path.read_bytes()):
         kind = _SAFETENSORS_DTYPES.get(entry["dtype"])
         if kind is None:
             raise WeightsError(f"{path}: {name} has dtype {entry['dtype']}, which is not read")
@@ -143,17 +132,17 @@ def _read_safetensors(path: Path) -> dict[str, np.ndarray]:
 
 
 def _read_npz(path: Path) -> dict[str, np.ndarray]:
-    try:
-        with np.load(path, allow_pickle=False) as archive:
-            arrays = {name: archive[name] for name in archive.files}
-    # numpy raises ValueError for object arrays, and whatever its parser meets for damage.
-    except (ValueError, OSError, KeyError, EOFError, zipfile.BadZipFile, SyntaxError) as error:
-        raise WeightsError(f"{path}: not a readable .npz of plain arrays ({error})") from error
+    # Opened here: numpy forgets to close a path whose content it rejects.
+    with path.open("rb") as file, np.load(file, allow_pickle=False) as archive:
+        arrays = {name: archive[name] for name in archive.files}
     # numpy has no bfloat16: JAX's arrays come back as 2-byte void.
     return {
-        name: widen_bfloat16(array.view(np.uint16)) if array.dtype == "V2" else array
-        for name, array in arrays.items()
+        name: widen_bfloat16(array.view(np.uint16)) if array.dtype == "V2" else array for name, array in arrays.items()
     }
+
+
+def _read_paddle(path: Path) -> Any:
+    return _paddle_arrays(load_paddle(path))
 
 
 def _paddle_arrays(content: Any) -> Any:
@@ -165,6 +154,14 @@ def _paddle_arrays(content: Any) -> Any:
     if isinstance(content, np.ndarray) and content.dtype == np.uint16:
         return widen_bfloat16(content)
     return content
+
+
+_READERS = {
+    ".safetensors": _read_safetensors,
+    ".npz": _read_npz,
+    ".pdparams": _read_paddle,
+    **dict.fromkeys(TORCH_SUFFIXES, load_torch),
+}
 
 
 def _flat(content: Any, key: str | None, path: Path) -> dict[str, np.ndarray]:
@@ -197,6 +194,8 @@ def _holds_arrays(value: Any) -> bool:
 
 
 def _widen(array: np.ndarray, name: str, path: Path) -> np.ndarray:
+    if not name.isprintable():  # it would be printed
+        raise WeightsError(f"{path}: the name of an array is not text: {name!r}")
     if array.dtype == np.float16:
         return array.astype(np.float32)
     if array.dtype.kind not in "fiub":

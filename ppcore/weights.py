@@ -91,9 +91,7 @@ def load(
     arrays = read(path, key)
     _check_source(model, path, source)
     try:
-        state = convert(
-            arrays, source=source or "paddle", model=model, pos_embed=pos_embed, new_head=new_head
-        )
+        state = convert(arrays, source=source or "paddle", model=model, pos_embed=pos_embed, new_head=new_head)
     except WeightsError as error:
         raise WeightsError(f"{path}: {error}") from None
     own = model.state_dict()
@@ -195,7 +193,7 @@ def _check_source(model: nn.Layer, path: Path, source: str | None) -> None:
     if source is not None and said is not None:
         same = said == source or _map(model, said).to_paddle is _map(model, source).to_paddle
         if not same:
-                raise WeightsError(f"{path}: its layout is {said}, not {source}")
+            raise WeightsError(f"{path}: its layout is {said}, not {source}")
 
 
 def _others(model: nn.Layer) -> list[str]:

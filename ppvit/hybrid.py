@@ -100,8 +100,7 @@ class ResNet(nn.Layer):
         widths = (STEM_WIDTH, *STAGE_WIDTHS[: len(units)])
         self.strides = (2, 2, *(1 if i == 0 else 2 for i in range(len(units))))
         self.stages = nn.LayerList(
-            Stage(widths[i], widths[i + 1], self.strides[i + 2], depth, conv_norm)
-            for i, depth in enumerate(units)
+            Stage(widths[i], widths[i + 1], self.strides[i + 2], depth, conv_norm) for i, depth in enumerate(units)
         )
         self.width = widths[-1]
 
@@ -177,9 +176,7 @@ def hybrid(units: Sequence[int], patch_size: int, conv_norm: ConvNorm) -> Callab
     """Returns the `embed_layer` argument of a VisionTransformer with this ResNet."""
 
     def embed_layer(*, img_size: int | Sequence[int], in_chans: int, embed_dim: int) -> HybridEmbed:
-        return HybridEmbed(
-            img_size, in_chans, embed_dim, units=units, patch_size=patch_size, conv_norm=conv_norm
-        )
+        return HybridEmbed(img_size, in_chans, embed_dim, units=units, patch_size=patch_size, conv_norm=conv_norm)
 
     return embed_layer
 

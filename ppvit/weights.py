@@ -45,13 +45,9 @@ HWIO = Kind(4, lambda a: a.transpose(3, 2, 0, 1), lambda a, heads: a.transpose(2
 # flax writes the group norms of the hybrids as (1, 1, 1, C)
 CHANNELS = Kind(4, lambda a: a.reshape(-1), lambda a, heads: a.reshape(1, 1, 1, -1))
 _QKV = ("query", "key", "value")
-QKV_KERNEL = Kind(
-    3, lambda a: a.reshape(len(a), -1), lambda a, heads: a.reshape(len(a), heads, -1), _QKV
-)
+QKV_KERNEL = Kind(3, lambda a: a.reshape(len(a), -1), lambda a, heads: a.reshape(len(a), heads, -1), _QKV)
 QKV_BIAS = Kind(2, lambda a: a.reshape(-1), lambda a, heads: a.reshape(heads, -1), _QKV)
-OUT_KERNEL = Kind(
-    3, lambda a: a.reshape(-1, a.shape[-1]), lambda a, heads: a.reshape(heads, -1, a.shape[-1])
-)
+OUT_KERNEL = Kind(3, lambda a: a.reshape(-1, a.shape[-1]), lambda a, heads: a.reshape(heads, -1, a.shape[-1]))
 
 # (pattern of our name, template of theirs, kind). In a template {0}, {1}, … are the pattern's
 # groups, {next[0]}, … the same counted from 1 instead of 0, and {part} is one of kind.names.
@@ -178,8 +174,7 @@ def _vit_pytorch_load(arrays: Arrays, model: nn.Layer) -> Arrays:
     kernel = arrays.get("to_patch_embedding.1.weight")
     if kernel is not None and kernel.size % (len(kernel) * patch[0] * patch[1]):
         raise WeightsError(
-            f"misshapen to_patch_embedding.1.weight {kernel.shape}: "
-            f"the model has {patch[0]}x{patch[1]} patches"
+            f"misshapen to_patch_embedding.1.weight {kernel.shape}: the model has {patch[0]}x{patch[1]} patches"
         )
     return _load(_vit_pytorch_table(patch), arrays, model)
 
@@ -289,9 +284,7 @@ _timm = _map_of(_TIMM, "timm", framework="pt")
 _MAPS = {
     "timm": _timm,
     "deit": replace(_timm, pos_embed="deit_bicubic"),
-    "google": _map_of(
-        _VIT_JAX, "google", pos_embed="google_zoom_order1", framework="np", tanh_gelu=True
-    ),
+    "google": _map_of(_VIT_JAX, "google", pos_embed="google_zoom_order1", framework="np", tanh_gelu=True),
     "big_vision": WeightMap(
         _big_vision_load,
         _big_vision_store,

@@ -37,15 +37,14 @@ def files(stem: str, *, slow: str = "") -> list:
         reason = f"no golden file {stem}_s* in {FOLDER}: set PP_GOLDEN_DIR to the reference folder"
         return [pytest.param(None, marks=pytest.mark.skip(reason=reason), id=f"{stem}-absent")]
     marks = {True: [pytest.mark.slow], False: []}
-    return [
-        pytest.param(path, id=path.stem, marks=marks[bool(slow and re.search(slow, path.stem))])
-        for path in found
-    ]
+    return [pytest.param(path, id=path.stem, marks=marks[bool(slow and re.search(slow, path.stem))]) for path in found]
 
 
 def load(path: Path) -> tuple[dict, Mapping[str, np.ndarray]]:
-    """Returns (manifest, arrays read on demand) of a manifest path."""
-    return json.loads(path.read_text()), np.load(path.with_suffix(".npz"), allow_pickle=False)
+    """Returns (manifest, arrays) of a manifest path."""
+    with np.load(path.with_suffix(".npz"), allow_pickle=False) as archive:
+        arrays = dict(archive)
+    return json.loads(path.read_text()), arrays
 
 
 def seed_of(path: Path) -> int:

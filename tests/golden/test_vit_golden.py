@@ -74,9 +74,7 @@ def test_classifier(path):
         if "ce_loss" in arrays:
             gaps.add("loss", filling.relative([float(loss)], arrays["ce_loss"]), 1e-5)
         loss.backward()
-        norms = {
-            n: float(np.linalg.norm(p.grad.numpy().astype(np.float64))) for n, p in model.named_parameters()
-        }
+        norms = {n: float(np.linalg.norm(p.grad.numpy().astype(np.float64))) for n, p in model.named_parameters()}
         loose = LOOSE_BACKBONES.get(name, GRAD_NORM)
         for key, want in zip(manifest["grad_keys"], arrays["grad_norms"], strict=True):
             bound = loose if ".backbone." in key else GRAD_NORM

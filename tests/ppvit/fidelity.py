@@ -70,7 +70,8 @@ def _one_pass(facts: dict, arrays) -> Iterator[Row]:
     stages = model.forward_intermediates(x)
     names = [name for name in arrays if name.startswith("stages/")]
     blocks = sorted(name for name in names if "block_" in name)
-    assert len(names) == len(blocks) + 4 and len(blocks) == len(model.blocks)
+    assert len(names) == len(blocks) + 4
+    assert len(blocks) == len(model.blocks)
 
     def worst(keys: list[str]) -> float:
         return max(of_max(stages[key.removeprefix("stages/")].numpy(), arrays[key]) for key in keys)
@@ -110,9 +111,7 @@ def _run(name: str, facts: dict, arrays) -> Iterator[Row]:
             beta2=beta2,
         )
     else:
-        optimizer = optim.make(
-            model, optim.Momentum, weight_decay=0.0, no_weight_decay=[], momentum=recipe["momentum"]
-        )
+        optimizer = optim.make(model, optim.Momentum, weight_decay=0.0, no_weight_decay=[], momentum=recipe["momentum"])
     binary = recipe["loss"].startswith("binary")
     criterion = losses.BinaryCrossEntropy(binarize=False) if binary else losses.CrossEntropy()
     targets = arrays["multi_targets" if binary else "soft_targets"]

@@ -126,7 +126,8 @@ def test_google_hybrid_names():
     assert backbone["block4/unit2/gn3/bias"] == (1, 1, 1, 2048)
     assert backbone["block2/unit1/gn_proj/scale"] == (1, 1, 1, 512)
     stem = weights.export(vit_tiny_r_s16_p8_224(img_size=64, depth=1), layout="google")
-    assert stem["conv_root/kernel"].shape == (7, 7, 3, 64) and stem["embedding/kernel"].shape == (8, 8, 64, 192)
+    assert stem["conv_root/kernel"].shape == (7, 7, 3, 64)
+    assert stem["embedding/kernel"].shape == (8, 8, 64, 192)
 
 
 @pytest.mark.parametrize("prefix", ["params/", "opt/target/", "params/img/", ""])
@@ -188,7 +189,8 @@ def test_vit_pytorch_patches_are_the_convolution():
     flat = patchify(x, 4).numpy()  # [B, N, p1·p2·c], as einops "b c (h p1) (w p2) -> b (h w) (p1 p2 c)"
     want = flat @ arrays["to_patch_embedding.1.weight"].T + arrays["to_patch_embedding.1.bias"]
     np.testing.assert_allclose(model.patch_embed(x).numpy(), want, rtol=1e-4, atol=1e-4)
-    assert arrays["mlp_head.1.weight"].shape == (5, 24) and arrays["mlp_head.0.weight"].shape == (24,)
+    assert arrays["mlp_head.1.weight"].shape == (5, 24)
+    assert arrays["mlp_head.0.weight"].shape == (24,)
 
 
 def test_paddleclas_is_our_names_and_paddles_layouts():
@@ -246,7 +248,8 @@ def test_all_misfits_are_listed_at_once(tmp_path):
         "patch_embed.proj.weight (4, 4, 3) where the model has (24, 3, 4, 4)",
     ):  # fmt: skip
         assert part in message, part
-    assert "\n" not in message and "new_head" not in message
+    assert "\n" not in message
+    assert "new_head" not in message
 
 
 def test_a_failed_load_changes_nothing(tmp_path):
@@ -319,7 +322,8 @@ def test_google_weights_in_an_erf_model_are_logged_once(caplog):
     arrays = weights.export(build(), layout="google")
     with caplog.at_level(logging.WARNING, logger="ppcore.weights"):
         weights.convert(arrays, source="google", model=build())
-        assert len(caplog.records) == 1 and "gelu_tanh" in caplog.text
+        assert len(caplog.records) == 1
+        assert "gelu_tanh" in caplog.text
         caplog.clear()
         weights.convert(arrays, source="google", model=build(act="gelu_tanh"))
         weights.convert(weights.export(build(), layout="timm"), source="timm", model=build())
@@ -344,14 +348,15 @@ def test_half_precision_files_into_a_half_precision_model(tmp_path):
 def mnist() -> tuple[np.ndarray, np.ndarray]:
     folder = DATA / "classification"
     images, labels = (next(folder.glob(f"mnist_t10k-{kind}*")) for kind in ("images", "labels"))
-    pixels = np.frombuffer(gzip.open(images).read(), np.uint8, offset=16).reshape(-1, 1, 28, 28)
+    pixels = np.frombuffer(gzip.decompress(images.read_bytes()), np.uint8, offset=16).reshape(-1, 1, 28, 28)
     x = (pixels.astype(np.float32) / 255 - 0.1307) / 0.3081
-    return x, np.frombuffer(gzip.open(labels).read(), np.uint8, offset=8)
+    return x, np.frombuffer(gzip.decompress(labels.read_bytes()), np.uint8, offset=8)
 
 
 @pytest.mark.parametrize(
     # 965 is our own count, a quick part of the published sum
-    ("count", "expected"), [(1000, 965), pytest.param(10_000, 9721, marks=pytest.mark.slow)]
+    ("count", "expected"),
+    [(1000, 965), pytest.param(10_000, 9721, marks=pytest.mark.slow)],
 )
 def test_a_vit_somebody_else_trained(count, expected):
     """Its author reports 0.9721 top-1 on MNIST's 10,000 test images."""

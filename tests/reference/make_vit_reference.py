@@ -122,7 +122,7 @@ def main() -> None:
             "runs/<run>/loss, grad_norm": "one value a step, before the update; the norm is before clipping",
             "runs/<run>/final_norms": "L2 norm of every parameter after the run, in the order of weights/",
         },
-        "zero_gradients": "the key third of every attn.qkv.bias has gradient 0 in exact arithmetic; its values are noise",
+        "zero_gradients": "the key third of every attn.qkv.bias: 0 in exact arithmetic, stored values are noise",
         "training": {
             "steps": STEPS,
             "warmup": WARMUP,

@@ -114,9 +114,7 @@ def test_forty_adamw_steps(name):
         batch=4,
         clip=None,
     )
-    optimizer = optim.make(
-        ours, optim.AdamW, weight_decay=0.05, no_weight_decay=["1d", "cls_token", "pos_embed"]
-    )
+    optimizer = optim.make(ours, optim.AdamW, weight_decay=0.05, no_weight_decay=["1d", "cls_token", "pos_embed"])
     curve, norms = [], []
     for step, lr in enumerate(lrs):
         rows = [(step * 4 + i) % 12 for i in range(4)]
@@ -156,7 +154,8 @@ def test_a_checkpoint_saved_by_torch_is_read(tmp_path):
 def test_the_stored_file_is_what_the_script_computes():
     stored = np.load(Path(__file__).parents[1] / "fidelity_data" / "vit_tiny.npz")
     facts = json.loads((Path(__file__).parents[1] / "fidelity_data" / "vit_tiny.json").read_text())
-    assert facts["seed"] == make_vit_reference.SEED and facts["training"]["runs"] == make_vit_reference.RUNS
+    assert facts["seed"] == make_vit_reference.SEED
+    assert facts["training"]["runs"] == make_vit_reference.RUNS
     fresh = make_vit_reference.compute()
     assert set(stored.files) == set(fresh)
     for name, array in fresh.items():
