@@ -1,0 +1,146 @@
+"""Mixup and CutMix on a batch, with their soft targets.
+
+Sources: Zhang et al. 2018 (mixup); Yun et al. 2019 (CutMix); DeiT section 6 for using both. One
+lambda a batch; every image's partner is the one at its place in the reversed batch.
+"""
+
+import math
+
+import numpy as np
+
+from ppcore.errors import ConfigError, DataError
+
+
+class Mixup:
+    """A batch transform: mixes `image` and adds the soft `target` [B, K], float32.
+
+    With probability `prob` one of the two is done: CutMix with probability `switch_prob` when
+    both alphas are positive, otherwise the one whose alpha is. Else images stay, and the target is
+    the smoothed one-hot label, so that `target` is always there.
+
+    Args:
+        num_classes: K.
+        mixup_alpha: lambda ~ Beta(alpha, alpha); 0 turns mixup off.
+        cutmix_alpha: likewise for CutMix.
+        prob: probability of doing either.
+        switch_prob: probability of CutMix when both are on.
+        label_smoothing: s in the targets' off = s/K, on = 1 - s + s/K.
+        correct_lam: CutMix's lambda becomes the area really kept (boxes are clipped at the border).
+
+    Raises:
+        ConfigError: an argument is out of range.
+    """
+
+    def __init__(
+        self,
+        *,
+        num_classes: int,
+        mixup_alpha: float = 0.8,
+        cutmix_alpha: float = 1.0,
+        prob: float = 1.0,
+        switch_prob: float = 0.5,
+        label_smoothing: float = 0.1,
+        correct_lam: bool = True,
+    ):
+        for name, value, high in (
+            ("mixup_alpha", mixup_alpha, math.inf),
+            ("cutmix_alpha", cutmix_alpha, math.inf),
+            ("prob", prob, 1),
+            ("switch_prob", switch_prob, 1),
+            ("label_smoothing", label_smoothing, 1),
+        ):
+            if not 0 <= value <= high:
+                raise ConfigError(f"Mixup: {name} is {value}, but must be within 0..{high}")
+        if num_classes < 1:
+            raise ConfigError(f"Mixup: num_classes is {num_classes}, but must be positive")
+        if mixup_alpha == cutmix_alpha == 0 and prob > 0:
+            raise ConfigError("Mixup: both alphas are 0: set prob: 0 to have label smoothing only")
+        self.num_classes = num_classes
+        self.mixup_alpha = mixup_alpha
+        self.cutmix_alpha = cutmix_alpha
+        self.prob = prob
+        self.switch_prob = switch_prob
+        self.label_smoothing = label_smoothing
+        self.correct_lam = correct_lam
+
+    def __call__(self, batch: dict[str, np.ndarray], rng: np.random.Generator) -> dict[str, np.ndarray]:
+        """Returns a new batch; `batch` and its arrays are left as they are."""
+        images, lam = batch["image"], 1.0
+        if rng.random() < self.prob:
+            cut = self.cutmix_alpha > 0 and (self.mixup_alpha == 0 or rng.random() < self.switch_prob)
+            alpha = self.cutmix_alpha if cut else self.mixup_alpha
+            lam = float(rng.beta(alpha, alpha))
+            if cut:
+                images, lam = self._cutmix(images, lam, rng)
+            else:
+                images = mix_images(images, lam)
+        target = mix_targets(batch["label"], self.num_classes, lam, self.label_smoothing)
+        return {**batch, "image": images, "target": target}
+
+    def _cutmix(self, images: np.ndarray, lam: float, rng: np.random.Generator) -> tuple[np.ndarray, float]:
+        height, width = images.shape[-2:]
+        cy, cx = int(rng.integers(height)), int(rng.integers(width))
+        yl, yh, xl, xh = cutmix_box(height, width, lam, cy, cx)
+        mixed = images.copy()
+        mixed[..., yl:yh, xl:xh] = images[::-1, ..., yl:yh, xl:xh]
+        if self.correct_lam:
+            lam = 1.0 - (yh - yl) * (xh - xl) / (height * width)
+        return mixed, lam
+
+
+def mix_images(images: np.ndarray, lam: float) -> np.ndarray:
+    """`lam * images + (1 - lam) * images reversed along the batch`, float32 [B, C, H, W]."""
+    mixed = images[::-1] * np.float32(1.0 - lam)
+    mixed += images * np.float32(lam)
+    return mixed
+
+
+def cutmix_box(height: int, width: int, lam: float, cy: int, cx: int) -> tuple[int, int, int, int]:
+    """The box CutMix replaces.
+
+    Args:
+        height: of the image, pixels.
+        width: of the image, pixels.
+        lam: share of the area to keep, before clipping.
+        cy: row of the box's centre.
+        cx: column of the box's centre.
+
+    Returns:
+        (yl, yh, xl, xh), half open, clipped to the image.
+    """
+    side = math.sqrt(1.0 - lam)
+    cut_h, cut_w = int(height * side), int(width * side)
+    # (cut + 1) // 2 keeps boxes of odd side whole (the current timm; older ones lost a row).
+    yl, yh = max(cy - cut_h // 2, 0), min(cy + (cut_h + 1) // 2, height)
+    xl, xh = max(cx - cut_w // 2, 0), min(cx + (cut_w + 1) // 2, width)
+    return yl, yh, xl, xh
+
+
+def smooth_one_hot(labels: np.ndarray, num_classes: int, smoothing: float = 0.0) -> np.ndarray:
+    """One-hot rows with `smoothing/K` off and `1 - smoothing + smoothing/K` on.
+
+    Args:
+        labels: [B] integers.
+        num_classes: K.
+        smoothing: share of the mass spread over all classes.
+
+    Returns:
+        float32 [B, K].
+
+    Raises:
+        DataError: a label is not within 0..K-1.
+    """
+    labels = np.asarray(labels)
+    if labels.size and not 0 <= labels.min() <= labels.max() < num_classes:
+        wrong = labels[(labels < 0) | (labels >= num_classes)][0]
+        raise DataError(f"label {wrong} is out of range for {num_classes} classes")
+    off = smoothing / num_classes
+    target = np.full((len(labels), num_classes), off, np.float32)
+    target[np.arange(len(labels)), labels] = 1.0 - smoothing + off
+    return target
+
+
+def mix_targets(labels: np.ndarray, num_classes: int, lam: float = 1.0, smoothing: float = 0.0) -> np.ndarray:
+    """`lam * T(labels) + (1 - lam) * T(labels reversed)` with T = `smooth_one_hot`, float32 [B, K]."""
+    target = smooth_one_hot(labels, num_classes, smoothing)
+    return target * np.float32(lam) + target[::-1] * np.float32(1.0 - lam)

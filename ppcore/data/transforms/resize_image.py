@@ -1,0 +1,96 @@
+"""Resizing with Pillow (torchvision's pixels) or OpenCV (speed)."""
+
+import math
+from collections.abc import Sequence
+from typing import Literal
+
+import cv2
+import numpy as np
+from PIL import Image
+
+from ppcore.errors import ConfigError
+
+Interpolation = Literal["nearest", "bilinear", "bicubic", "lanczos", "box"]
+Backend = Literal["pil", "cv2"]
+
+_PIL = {
+    "nearest": Image.Resampling.NEAREST,
+    "bilinear": Image.Resampling.BILINEAR,
+    "bicubic": Image.Resampling.BICUBIC,
+    "lanczos": Image.Resampling.LANCZOS,
+    "box": Image.Resampling.BOX,
+}
+_CV2 = {
+    "nearest": cv2.INTER_NEAREST,
+    "bilinear": cv2.INTER_LINEAR,
+    "bicubic": cv2.INTER_CUBIC,
+    "lanczos": cv2.INTER_LANCZOS4,
+    "box": cv2.INTER_AREA,
+}
+# OpenCV's kernels do not widen when shrinking, so they alias; Pillow's do. From about this factor
+# on, averaging areas is nearer to Pillow (RMS difference on six photographs, bicubic: factor 1.1:
+# 0.9 plain, 1.2 area; 1.25: 1.4, 1.1; 2: 3.2, 1.3; 4: 6.8, 1.5 grey levels).
+_AREA_FROM = 1.25
+
+
+def resize_image(
+    image: np.ndarray,
+    height: int,
+    width: int,
+    interpolation: Interpolation = "bicubic",
+    backend: Backend = "pil",
+    antialias: bool = True,
+) -> np.ndarray:
+    """Resizes an image.
+
+    Args:
+        image: uint8 [H, W, C], C 1 or 3.
+        height: of the result, pixels.
+        width: of the result, pixels.
+        interpolation: the kernel.
+        backend: `pil` equals torchvision on PIL images; `cv2` is two to six times faster and equal
+            only nearly.
+        antialias: for `cv2`: average areas when shrinking by 1.25 or more. Pillow always does.
+
+    Returns:
+        uint8 [height, width, C].
+
+    Raises:
+        ConfigError: `interpolation` or `backend` does not exist.
+    """
+    check_resize(interpolation, backend)
+    rows, columns, channels = image.shape
+    if (rows, columns) == (height, width):
+        return image
+    if backend == "pil":
+        source = Image.fromarray(image[:, :, 0] if channels == 1 else image)
+        result = np.asarray(source.resize((width, height), _PIL[interpolation]))
+    else:
+        shrinks = min(rows / height, columns / width) >= 1
+        factor = math.sqrt(rows * columns / (height * width))
+        use_area = antialias and shrinks and factor >= _AREA_FROM and interpolation != "nearest"
+        method = cv2.INTER_AREA if use_area else _CV2[interpolation]
+        result = cv2.resize(image, (width, height), interpolation=method)
+    return result.reshape(height, width, channels)
+
+
+def check_resize(interpolation: str, backend: str) -> None:
+    """Raises ConfigError unless both exist."""
+    if interpolation not in _PIL:
+        raise ConfigError(f"interpolation is {interpolation!r}, but must be one of {', '.join(_PIL)}")
+    if backend not in ("pil", "cv2"):
+        raise ConfigError(f"backend is {backend!r}, but must be pil or cv2")
+
+
+def height_and_width(size: int | Sequence[int], what: str) -> tuple[int, int]:
+    """A size given as one number (square) or as (height, width).
+
+    Raises:
+        ConfigError: not one or two positive numbers.
+    """
+    values = (size, size) if isinstance(size, int) else tuple(size)
+    if len(values) == 1:
+        values = values * 2
+    if len(values) != 2 or min(values) < 1:
+        raise ConfigError(f"{what}: size is {size}, but must be a positive number or [height, width]")
+    return values
