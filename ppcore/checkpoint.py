@@ -174,6 +174,25 @@ class Checkpoints:
             shutil.rmtree(left, ignore_errors=True)
 
 
+def weight_file(path: str | Path) -> Path:
+    """The weight file meant by a file, a `step_N` folder or a run's folder.
+
+    Of a run it is the newest checkpoint; of a checkpoint the EMA when there is one.
+
+    Raises:
+        CheckpointError: a folder without a checkpoint.
+    """
+    path = Path(path)
+    if not path.is_dir():
+        return path
+    if (path / "checkpoints").is_dir():
+        path = Checkpoints(path).pointed("latest") or path
+    for name in ("ema.safetensors", "weights.safetensors"):
+        if (path / name).is_file():
+            return path / name
+    raise CheckpointError(f"{path}: no checkpoint in this folder")
+
+
 def restore(path: Path, *, model: nn.Layer, optimizer: paddle.optimizer.Optimizer, ema: EMA | None) -> dict[str, Any]:
     """Loads a checkpoint into a run's objects and returns its state.
 

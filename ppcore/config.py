@@ -28,10 +28,11 @@ class Section(BaseModel):
 
 
 class Pretrained(Section):
-    """Weights to start from: see `ppcore.weights.load`."""
+    """Weights to start from (a file, a step folder or a run's folder): see `ppcore.weights.load`."""
 
     path: str
     source: str | None = None
+    key: str | None = None
     new_head: bool = False
     pos_embed: str | None = None
 
@@ -189,7 +190,7 @@ def _over(below: Any, above: Any) -> Any:
     for key, value in above.items_ex(resolve=False):
         old = out._get_node(key)
         both = OmegaConf.is_dict(old) and OmegaConf.is_dict(value)
-        if both and not set(value) <= set(Duration.model_fields) and value.get("name", old.get("name")) == old.get("name"):
+        if both and not set(value) <= set(Duration.model_fields) and len({value.get("name"), old.get("name")} - {None}) < 2:
             out[key] = _over(old, value)
         else:
             out[key] = deepcopy(value)

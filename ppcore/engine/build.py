@@ -1,12 +1,12 @@
 """From a checked configuration to the objects of a run."""
 
-from pathlib import Path
 from typing import Any
 
 import paddle
 import paddle.nn as nn
 
 from ppcore import components, weights
+from ppcore.checkpoint import weight_file
 from ppcore.config import Config, LoaderSection
 from ppcore.data import EvalLoader, EvalStream, TrainLoader, TrainStream, check_labels
 from ppcore.engine.distributed import World
@@ -30,7 +30,10 @@ def model(config: Config) -> nn.Layer:
     net = components.build(config.Arch)
     start = config.Global.pretrained
     if start is not None:
-        weights.load(net, start.path, source=start.source, new_head=start.new_head, pos_embed=start.pos_embed)
+        weights.load(
+            net, weight_file(start.path), source=start.source, key=start.key,
+            new_head=start.new_head, pos_embed=start.pos_embed,
+        )  # fmt: skip
     return net
 
 
@@ -76,18 +79,6 @@ def eval_loader(part: LoaderSection, images: Any, world: World) -> EvalLoader:
     """Every evaluation image once over all processes."""
     stream = EvalStream(len(images), part.batch_size, world.rank, world.size)
     return EvalLoader(images, transforms(part.transforms), stream, part.num_workers, part.unreadable)
-
-
-def checkpoint_weights(net: nn.Layer, path: Path) -> None:
-    """Loads weights saved by a run: a .safetensors file or a `step_N` folder (its EMA when it has one).
-
-    Raises:
-        WeightsError: the weights are not this model's.
-    """
-    if path.is_dir():
-        averaged = path / "ema.safetensors"
-        path = averaged if averaged.is_file() else path / "weights.safetensors"
-    weights.load(net, path)
 
 
 def tensors(batch: dict, keys: tuple[str, ...] = ("image", "label", "target")) -> dict[str, paddle.Tensor]:

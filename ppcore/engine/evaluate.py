@@ -9,11 +9,13 @@ import paddle
 import paddle.nn as nn
 
 from ppcore import components, weights
+from ppcore.checkpoint import Checkpoints, weight_file
 from ppcore.config import AMPSection, Config
 from ppcore.engine import build, distributed
 from ppcore.engine.events import log, setup_logging
 from ppcore.engine.precision import Precision
 from ppcore.engine.runs import protocol
+from ppcore.errors import ConfigError
 
 
 @paddle.no_grad()
@@ -77,27 +79,26 @@ def run(config: Config, weights_path: str | None = None) -> dict[str, Any]:
 def load_model(config: Config, weights_path: str | None) -> tuple[nn.Layer, str]:
     """The model with its trained weights, and where they came from.
 
+    Args:
+        config: the configuration.
+        weights_path: a weight file, a `step_N` folder or a run's folder. By default
+            `Global.pretrained`, else the best checkpoint of `Global.output_dir`, else its latest.
+
     Raises:
         ConfigError: no weights are named and the run's folder holds none.
     """
-    from ppcore.checkpoint import Checkpoints
-    from ppcore.errors import ConfigError
-
     if weights_path is None and config.Global.pretrained is not None:
         return build.model(config), config.Global.pretrained.path
     model = components.build(config.Arch)
     if weights_path is None:
         checkpoints = Checkpoints(Path(config.Global.output_dir))
-        path = checkpoints.pointed("best") or checkpoints.pointed("latest")
-        if path is None:
+        found = checkpoints.pointed("best") or checkpoints.pointed("latest")
+        if found is None:
             raise ConfigError(
                 f"no weights to use: {config.Global.output_dir} has no checkpoint; "
                 "train first, pass --weights FILE or set Global.pretrained.path"
             )
-        build.checkpoint_weights(model, path)
-        return model, str(path)
-    if Path(weights_path).is_dir():
-        build.checkpoint_weights(model, Path(weights_path))
-    else:
-        weights.load(model, weights_path)
-    return model, weights_path
+        weights_path = str(found)
+    used = weight_file(weights_path)
+    weights.load(model, used)
+    return model, str(used)

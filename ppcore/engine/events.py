@@ -44,7 +44,7 @@ def environment(world_size: int, device: str) -> dict[str, Any]:
 
     dirty = git("status", "--porcelain", "--untracked-files=no")
     return {
-        "command": shlex.join([Path(sys.argv[0]).name, *sys.argv[1:]]),
+        "command": shlex.join(["python", _from_root(Path(sys.argv[0])), *sys.argv[1:]]),
         "git_sha": git("rev-parse", "HEAD"),
         "git_dirty": None if dirty is None else bool(dirty),
         "python": platform.python_version(),
@@ -60,6 +60,13 @@ def environment(world_size: int, device: str) -> dict[str, Any]:
         "world_size": world_size,
         "date": datetime.now(UTC).isoformat(timespec="seconds"),
     }
+
+
+def _from_root(script: Path) -> str:
+    """A script's path as one types it in the repository, when it lies there."""
+    root = Path(ppcore.__file__).resolve().parents[1]
+    script = script.resolve()
+    return str(script.relative_to(root)) if script.is_relative_to(root) else script.name
 
 
 def setup_logging(folder: Path | None = None) -> None:

@@ -96,10 +96,17 @@ class Peer(_Strict):
 
 
 class Quick(_Strict):
-    """What a quick config is expected to reach here; None until it has been measured. Percent."""
+    """What a quick config is expected to reach here; None until it has been measured. Percent.
+
+    `needs` is a file below PP_DATA_DIR without which it is left out; `run_seeds` are trained each
+    time, in `processes` processes on a CPU that has the cores.
+    """
 
     config: str
     dataset: str
+    needs: str | None = None
+    run_seeds: list[int] = [0]
+    processes: int = Field(1, ge=1)
     test_images: int | None
     expected_top1: float | None
     spread: float | None
@@ -113,9 +120,33 @@ class Level(_Strict):
     proves: str
 
 
+class Trained(_Strict):
+    """Weights somebody else trained: their author's figure (0..1) and the config that evaluates them."""
+
+    what: str
+    reference: str
+    config: str
+    metric: str
+    expected: float
+    tolerance: float
+    needs: str
+
+
 class Fidelity(_Strict):
     reference: str
+    measure: str
     levels: list[Level]
+    trained: list[Trained] = []
+
+
+class Recipe(_Strict):
+    """The configs that reproduce one published number at full scale, in order."""
+
+    table: str
+    row: str
+    published: float
+    needs: str
+    configs: list[str] = Field(min_length=1)
 
 
 class Figure(NamedTuple):
@@ -140,6 +171,7 @@ class PaperTables(_Strict):
     peers: list[Peer]
     quick: list[Quick]
     fidelity: Fidelity
+    reproduce: list[Recipe] = []
 
     def figures(self) -> list[Figure]:
         """Returns every published number, one by one; a row's key wins over its column's, that over the table's."""
@@ -173,6 +205,10 @@ class PaperTables(_Strict):
         named |= {row.builder for peer in self.peers for row in peer.rows}
         for name in named - {None, *known}:
             raise ValueError(f"builder '{name}' is not in architecture{nearest(name, known)}")
+        values = {table.id: {value for row in table.rows for value in row.values} for table in self.tables}
+        for recipe in self.reproduce:
+            if recipe.published not in values.get(recipe.table, ()):
+                raise ValueError(f"reproduce '{recipe.row}': {recipe.published} is not a number of '{recipe.table}'")
         for table in self.tables:
             for row in table.rows:
                 if len(row.values) != len(table.columns):

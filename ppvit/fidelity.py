@@ -5,7 +5,6 @@
 
 import json
 from collections.abc import Iterator
-from dataclasses import dataclass
 from pathlib import Path
 
 import numpy as np
@@ -13,42 +12,10 @@ import paddle
 
 import ppcore.weights
 from ppcore import losses, optim
+from ppcore.fidelity import OF_MAX, RELATIVE, Row, of_max, relative
 from ppvit.vit import VisionTransformer
 
-DATA = Path(__file__).parents[1] / "fidelity_data" / "vit_tiny.npz"
-
-
-@dataclass(frozen=True)
-class Row:
-    """One comparison. `measured` and `tolerance` are in the unit `kind`."""
-
-    what: str
-    measured: float
-    tolerance: float
-    kind: str
-
-    @property
-    def passed(self) -> bool:
-        """Within tolerance; NaN is not."""
-        return self.measured <= self.tolerance
-
-
-OF_MAX, RELATIVE = "max |difference| / max |reference|", "largest relative difference"
-
-
-def of_max(got: np.ndarray, want: np.ndarray) -> float:
-    """max |got - want| / max |want|."""
-    assert got.shape == want.shape, (got.shape, want.shape)
-    return float(np.abs(np.float64(got) - want).max() / np.abs(want).max())
-
-
-def relative(got: np.ndarray, want: np.ndarray) -> float:
-    """max (|got - want| / |want|)."""
-    assert got.shape == want.shape, (got.shape, want.shape)
-    return float((np.abs(np.float64(got) - want) / np.abs(want)).max())
-
-
-def measure(path: Path = DATA) -> list[Row]:
+def measure(path: Path) -> list[Row]:
     """All comparisons: stages of the forward pass, every gradient, 40 steps of three recipes."""
     facts, arrays = json.loads(path.with_suffix(".json").read_text()), np.load(path)
     return [*_one_pass(facts, arrays), *(row for run in facts["training"]["runs"] for row in _run(run, facts, arrays))]
@@ -76,12 +43,12 @@ def _one_pass(facts: dict, arrays) -> Iterator[Row]:
     def worst(keys: list[str]) -> float:
         return max(of_max(stages[key.removeprefix("stages/")].numpy(), arrays[key]) for key in keys)
 
-    yield Row("patch and position embedding", worst(["stages/patch_embed", "stages/pos_embed"]), 1e-5, OF_MAX)
-    yield Row("tokens after every block and the final norm", worst([*blocks, "stages/norm"]), 1e-5, OF_MAX)
-    yield Row("logits", worst(["stages/logits"]), 1e-5, OF_MAX)
+    yield Row(2, "patch and position embedding", worst(["stages/patch_embed", "stages/pos_embed"]), 1e-5, OF_MAX)
+    yield Row(2, "tokens after every block and the final norm", worst([*blocks, "stages/norm"]), 1e-5, OF_MAX)
+    yield Row(2, "logits", worst(["stages/logits"]), 1e-5, OF_MAX)
     loss = losses.CrossEntropy()(stages["logits"], {"target": paddle.to_tensor(arrays["soft_targets"][:batch])})
     loss.backward()
-    yield Row("loss", relative(np.array(float(loss)), arrays["loss"]), 1e-5, RELATIVE)
+    yield Row(2, "loss", relative(np.array(float(loss)), arrays["loss"]), 1e-5, RELATIVE)
     ours = {name: p.grad.numpy() for name, p in model.named_parameters()}
     ours = model.weight_maps()["timm"].from_paddle(ours, model)
     gaps = [of_max(x.grad.numpy(), arrays["gradients/x"])]
@@ -92,7 +59,7 @@ def _one_pass(facts: dict, arrays) -> Iterator[Row]:
             third = len(want) // 3
             gradient, want = (np.delete(a, np.s_[third : 2 * third]) for a in (gradient, want))
         gaps.append(of_max(gradient, want))
-    yield Row("gradient of every parameter and of the images", max(gaps), 2e-5, OF_MAX)
+    yield Row(3, "gradient of every parameter and of the images", max(gaps), 2e-5, OF_MAX)
 
 
 def _run(name: str, facts: dict, arrays) -> Iterator[Row]:
@@ -134,7 +101,7 @@ def _run(name: str, facts: dict, arrays) -> Iterator[Row]:
     label = f"{training['steps']} steps of {recipe['optimizer']}, {recipe['loss']}"
     label += f", clip {recipe['clip']:g}" if recipe["clip"] else ""
     stored = f"runs/{name}"
-    yield Row(f"{label}: loss", relative(np.array(values), arrays[f"{stored}/loss"]), 1e-5, RELATIVE)
-    yield Row(f"{label}: gradient norm", relative(np.array(norms), arrays[f"{stored}/grad_norm"]), 5e-5, RELATIVE)
+    yield Row(4, f"{label}: loss", relative(np.array(values), arrays[f"{stored}/loss"]), 1e-5, RELATIVE)
+    yield Row(4, f"{label}: gradient norm", relative(np.array(norms), arrays[f"{stored}/grad_norm"]), 5e-5, RELATIVE)
     gap = relative(lengths[settled], arrays[f"{stored}/final_norms"][settled])
-    yield Row(f"{label}: norm of every final tensor but qkv biases", gap, 1e-5, RELATIVE)
+    yield Row(4, f"{label}: norm of every final tensor but qkv biases", gap, 1e-5, RELATIVE)

@@ -1,0 +1,48 @@
+"""Converts somebody's weight file to ours; strict, and without running pickled code.
+
+    python tools/convert_weights.py --arch ppvit.vit_base_patch16_224 --source timm --input vit.pth --output vit.safetensors
+    python tools/convert_weights.py --arch ppvit.vit_base_patch16_384 --source google --input B_16.npz --output vit.safetensors \\
+        -o num_classes=21843 -o act=gelu_tanh
+"""
+
+from ppcore import runtime
+
+runtime.configure()
+
+from omegaconf import OmegaConf  # noqa: E402
+from omegaconf.errors import OmegaConfBaseException  # noqa: E402
+
+from ppcore import cli, components  # noqa: E402
+from ppcore.errors import ConfigError  # noqa: E402
+
+
+def main() -> None:
+    parser = cli.Parser(description=__doc__, formatter_class=cli.argparse.RawDescriptionHelpFormatter)
+    parser.add_argument("--arch", required=True, help="builder, such as ppvit.vit_base_patch16_224")
+    parser.add_argument("--source", required=True, help="layout of the input: timm, deit, google, big_vision, ...")
+    parser.add_argument("--input", required=True, metavar="FILE", help=".safetensors, .pdparams, .npz, .pt, .pth or .bin")
+    parser.add_argument("--output", required=True, metavar="FILE", help=".safetensors or .pdparams")
+    parser.add_argument("--layout", default="paddle", help="layout to write (default: ours)")
+    parser.add_argument("--key", help="entry of a training checkpoint to take, such as model_ema")
+    parser.add_argument("--new-head", action="store_true", help="leave out a classifier that does not fit")
+    parser.add_argument("--pos-embed", help="interpolation of a position embedding of another grid")
+    parser.add_argument("-o", "--override", action="append", default=[], metavar="key=value", help="builder argument")
+    arguments = parser.parse_args()
+    try:
+        node = {"name": arguments.arch, **OmegaConf.to_container(OmegaConf.from_dotlist(arguments.override))}
+    except (OmegaConfBaseException, ValueError) as error:
+        raise ConfigError(f"-o {' -o '.join(arguments.override)}: {str(error).splitlines()[0]}") from error
+    components.check(node, "--arch")
+    from ppcore import weights
+
+    model = components.build(node)
+    weights.load(
+        model, arguments.input, source=arguments.source, key=arguments.key,
+        pos_embed=arguments.pos_embed, new_head=arguments.new_head,
+    )  # fmt: skip
+    weights.save(model, arguments.output, layout=arguments.layout)
+    print(f"{arguments.input} ({arguments.source}) -> {arguments.output} ({arguments.layout})")
+
+
+if __name__ == "__main__":
+    cli.run(main)

@@ -1,0 +1,32 @@
+"""Writes a model's weights in a layout colleagues load.
+
+    python tools/export_weights.py -c FILE --layout timm --output vit.safetensors
+    python tools/export_weights.py -c FILE --layout google --output vit.npz
+
+Weights as in tools/eval.py. Layouts: paddle (ours), and those of the model, such as timm and google.
+"""
+
+from ppcore import runtime
+
+runtime.configure()
+
+from ppcore import cli, config  # noqa: E402
+
+
+def main() -> None:
+    parser = cli.config_parser(__doc__)
+    parser.add_argument("--weights", metavar="FILE", help="weight file, step or run folder (default: the run's best)")
+    parser.add_argument("--layout", default="paddle", help="naming and array layout to write")
+    parser.add_argument("--output", required=True, metavar="FILE", help=".safetensors, .pdparams or .npz")
+    arguments = parser.parse_args()
+    settings = config.load(arguments.config, arguments.override)
+    from ppcore import weights
+    from ppcore.engine.evaluate import load_model
+
+    model, used = load_model(settings, arguments.weights)
+    weights.save(model, arguments.output, layout=arguments.layout)
+    print(f"{used} -> {arguments.output} ({arguments.layout})")
+
+
+if __name__ == "__main__":
+    cli.run(main)

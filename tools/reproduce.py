@@ -1,0 +1,43 @@
+"""Reproduces a paper and writes a report.
+
+    python tools/reproduce.py vit                                    quick: minutes, on a CPU, offline
+    python tools/reproduce.py vit --scale full --table table5 --row "B/16 ImageNet-1k ImageNet" --gpus 0,1,2,3
+"""
+
+from ppcore import runtime
+
+runtime.configure()
+
+from pathlib import Path  # noqa: E402
+
+from ppcore import cli  # noqa: E402
+
+
+def main() -> int:
+    parser = cli.Parser(description=__doc__, formatter_class=cli.argparse.RawDescriptionHelpFormatter)
+    parser.add_argument("paper", help="a paper of papers/, such as vit")
+    parser.add_argument("--scale", choices=("quick", "full"), default="quick")
+    parser.add_argument("--table", help="id of a published table (full scale)")
+    parser.add_argument("--row", help="row of that table (full scale)")
+    parser.add_argument("--device", choices=("auto", "cpu", "gpu"), default="auto")
+    parser.add_argument("--gpus", help="cards for training at full scale, e.g. 0,1,2,3")
+    parser.add_argument("-o", "--output", help="folder for runs and report (default: output/reproduce/PAPER)")
+    arguments = parser.parse_args()
+    from ppcore.engine import reproduce
+
+    page = reproduce.run(
+        arguments.paper,
+        root=Path(__file__).resolve().parents[1],
+        output=Path(arguments.output or f"output/reproduce/{arguments.paper}"),
+        scale=arguments.scale,
+        table=arguments.table,
+        row=arguments.row,
+        device=arguments.device,
+        gpus=arguments.gpus,
+    )
+    print(f"\nOpen the report: {page}")
+    return 0
+
+
+if __name__ == "__main__":
+    cli.run(main)
