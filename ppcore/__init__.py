@@ -4,4 +4,7 @@ Importing this package does not import Paddle, so that `ppcore.runtime` can set 
 variables before Paddle reads them.
 """
 
+# Paddle 2.6.2 brings a zlib of its own: unless Python's is loaded first, gzip and PNG crash after it.
+import zlib  # noqa: F401
+
 __version__ = "0.1.0"

@@ -14,10 +14,11 @@ class Attention(nn.Layer):
     head_dim^-1/2 before the product.
 
     Three forms of the same function, chosen by where it runs (measured, forward + backward of
-    16 × 197 × 192 with 3 heads on 2 AVX2 cores, Paddle 3.3.1: stacked qkv indexed as PaddleClas
-    does 183 ms, split and transposed 123 ms, a loop over heads 54 ms):
+    16 × 197 × 192 with 3 heads on 2 AVX2 cores, Paddle 3.3.1 with its default flags: stacked qkv
+    indexed as PaddleClas does 183 ms, split and transposed 123 ms, a loop over heads 54 ms):
       * eager on CPU: a loop over heads on slices of the last axis. Nothing is transposed, so
         nothing goes through Paddle's generic strided copy, which costs more than the products.
+        (With `FLAGS_use_stride_kernel=0`, as `ppcore.runtime` sets, the three are 112, 70 and 45.)
       * eager on GPU in half precision: `scaled_dot_product_attention`, Paddle's flash attention.
       * elsewhere (GPU float32, static graph, export): the transposed form, which inference
         runtimes recognise and fuse.
