@@ -92,7 +92,7 @@ def quick(paper: PaperTables, root: Path, output: Path, device: str) -> list[Pat
         for seed in item.run_seeds:
             folder = output / f"{Path(item.config).stem}_seed{seed}"
             options = [f"Global.output_dir={folder}", f"Global.seed={seed}", f"Global.device={device}"]
-            _train(root, item.config, options, _processes(item, device))
+            _train(root, item.config, options, _processes(item, device), item.threads)
             folders.append(folder)
     return folders
 
@@ -103,7 +103,14 @@ def _processes(item: Quick, device: str) -> int:
     return 1 if on_gpu else min(item.processes, runtime.available_cores())
 
 
-def _train(root: Path, file: str, options: list[str], processes: int = 1, gpus: str | None = None) -> None:
+def _train(
+    root: Path,
+    file: str,
+    options: list[str],
+    processes: int = 1,
+    threads: int | None = None,
+    gpus: str | None = None,
+) -> None:
     """Runs tools/train.py as a user would, showing its output.
 
     Raises:
@@ -121,10 +128,9 @@ def _train(root: Path, file: str, options: list[str], processes: int = 1, gpus: 
             launcher += ["--nproc_per_node", str(processes)]
             arguments += ["-o", "Global.device=cpu"]
     command = [sys.executable, *launcher, *arguments]
-    environment = dict(os.environ)
-    environment.pop("OMP_NUM_THREADS", None)  # each process takes its own share
-    if processes > 1:
-        environment["OMP_NUM_THREADS"] = str(max(runtime.available_cores() // processes, 1))
+    # This process has set its own share of the threads; each training gets one of its own.
+    share = threads or max(runtime.available_cores() // processes, 1)
+    environment = {**os.environ, "OMP_NUM_THREADS": str(share)}
     if subprocess.run(command, env=environment).returncode:
         raise StepFailed(f"training {file} failed; run it alone to see why: python tools/train.py -c {file}")
 

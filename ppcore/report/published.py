@@ -99,7 +99,7 @@ class Quick(_Strict):
     """What a quick config is expected to reach here; None until it has been measured. Percent.
 
     `needs` is a file below PP_DATA_DIR without which it is left out; `run_seeds` are trained each
-    time, in `processes` processes on a CPU that has the cores.
+    time, in `processes` processes on a CPU that has the cores, with `threads` threads each.
     """
 
     config: str
@@ -107,6 +107,7 @@ class Quick(_Strict):
     needs: str | None = None
     run_seeds: list[int] = [0]
     processes: int = Field(1, ge=1)
+    threads: int | None = None
     test_images: int | None
     expected_top1: float | None
     spread: float | None
