@@ -1,6 +1,6 @@
 """Checkpoints of a run: complete, checked, and never half written.
 
-`checkpoints/step_N/` holds weights.safetensors, optimizer.safetensors, ema.safetensors (when there
+`checkpoints/step_N/` holds weights.safetensors, optimizer.safetensors and ema.safetensors (when there
 is one), state.json and manifest.json with the sha256 of each. The folder is written beside under
 another name, flushed to the disk and renamed; only then does the pointer `latest` move. A kill at
 any moment leaves the last complete checkpoint in place.
@@ -113,7 +113,8 @@ class Checkpoints:
             temp.mkdir()
             weights = {name: as_array(t) for name, t in model.state_dict().items()}
             save_arrays(temp / "weights.safetensors", weights)
-            save_arrays(temp / "optimizer.safetensors", optimizer_arrays(model, optimizer))
+            if slots := optimizer_arrays(model, optimizer):  # plain SGD has none
+                save_arrays(temp / "optimizer.safetensors", slots)
             if ema is not None:
                 save_arrays(temp / "ema.safetensors", {name: as_array(t) for name, t in ema.shadow.items()})
             _write_json(temp / "state.json", {"step": step, **state})
@@ -155,6 +156,8 @@ class Checkpoints:
         try:
             sums = json.loads(manifest.read_text())
         except ValueError:
+            return False
+        if not isinstance(sums, dict) or "weights.safetensors" not in sums:
             return False
         return all((path / name).is_file() and sha256(path / name) == digest for name, digest in sums.items())
 
@@ -203,7 +206,8 @@ def restore(path: Path, *, model: nn.Layer, optimizer: paddle.optimizer.Optimize
     if (ema is not None) != averaged.is_file():
         raise CheckpointError(f"{path}: EMA is {'on' if ema else 'off'} in this run and was not in the checkpoint's")
     load_weights(model, read(path / "weights.safetensors"), path)
-    restore_optimizer(model, optimizer, read(path / "optimizer.safetensors"))
+    slots = path / "optimizer.safetensors"
+    restore_optimizer(model, optimizer, read(slots) if slots.is_file() else {})
     if ema is not None:
         ema.shadow = {name: paddle.to_tensor(array) for name, array in read(averaged).items()}
     return json.loads((path / "state.json").read_text())

@@ -7,11 +7,11 @@ loaded, so a misspelt key cannot train the wrong run.
 
 import importlib
 import inspect
-from collections.abc import Callable, Mapping
+from collections.abc import Callable, Iterable, Mapping
 from functools import lru_cache
-from typing import Any
+from typing import Any, get_args
 
-from pydantic import ConfigDict, TypeAdapter, ValidationError
+from pydantic import BaseModel, ConfigDict, TypeAdapter, ValidationError
 
 from ppcore.errors import ConfigError, nearest
 
@@ -27,7 +27,7 @@ def resolve(name: Any, where: str) -> Callable:
     if not isinstance(name, str) or "." not in name:
         raise ConfigError(f"{where}: name must be a dotted path such as ppvit.vit_base_patch16_224, not {name!r}")
     package, _, attribute = name.rpartition(".")
-    if package.split(".")[0] not in ALLOWED:
+    if not _allowed(package):
         raise ConfigError(f"{where}: '{name}' is outside the packages a configuration may name: {', '.join(ALLOWED)}")
     try:
         module = importlib.import_module(package)
@@ -35,7 +35,14 @@ def resolve(name: Any, where: str) -> Callable:
         raise ConfigError(f"{where}: cannot import '{package}' for '{name}': {error}") from error
     if attribute.startswith("_") or not callable(getattr(module, attribute, None)):
         raise ConfigError(f"{where}: '{package}' has no '{attribute}'{nearest(attribute, public_names(module))}")
-    return getattr(module, attribute)
+    target = getattr(module, attribute)
+    if not _allowed(getattr(target, "__module__", None)):  # `ppcore.config.deepcopy` is Python's
+        raise ConfigError(f"{where}: '{name}' is not of the packages a configuration may name: {', '.join(ALLOWED)}")
+    return target
+
+
+def _allowed(path: Any) -> bool:
+    return isinstance(path, str) and path.split(".")[0] in ALLOWED
 
 
 def public_names(module: Any) -> list[str]:
@@ -60,13 +67,14 @@ def parameters(target: Callable) -> dict[str, inspect.Parameter]:
     return found
 
 
-def check(node: Any, where: str, *, provided: tuple[str, ...] = ()) -> None:
+def check(node: Any, where: str, *, provided: tuple[str, ...] = (), beside: Iterable[str] = ()) -> None:
     """Checks a component's name, argument names and argument types without building it.
 
     Args:
         node: the mapping from the configuration.
         where: `file: key path`, for messages.
-        provided: arguments the caller of `build` will give; the configuration may leave them out.
+        provided: arguments the caller of `build` will give; the configuration leaves them out.
+        beside: keys that stand beside the component's own, for the nearest match.
 
     Raises:
         ConfigError: one line naming the key path and the nearest match.
@@ -78,8 +86,11 @@ def check(node: Any, where: str, *, provided: tuple[str, ...] = ()) -> None:
     for key, value in node.items():
         if key == "name":
             continue
+        if key in provided:
+            raise ConfigError(f"{where}.{key}: the program gives this argument itself: leave it out")
         if key not in known:
-            raise ConfigError(f"{where}.{key}: {node['name']} has no argument '{key}'{nearest(key, known)}")
+            hint = nearest(str(key), {*known, *beside})
+            raise ConfigError(f"{where}.{key}: {node['name']} has no argument '{key}'{hint}")
         if is_component(value):
             check(value, f"{where}.{key}")
         elif known[key].annotation is not inspect.Parameter.empty:
@@ -98,7 +109,8 @@ def is_component(value: Any) -> bool:
 def convert(value: Any, annotation: Any) -> Any:
     """Checks `value` against `annotation`, strictly, and builds its models (such as Duration)."""
     try:
-        adapter = TypeAdapter(annotation, config=ConfigDict(arbitrary_types_allowed=True, strict=True))
+        strictly = ConfigDict(arbitrary_types_allowed=True, strict=True, allow_inf_nan=False)
+        adapter = TypeAdapter(annotation, config=strictly)
     except Exception as error:
         # pydantic refuses a config beside annotations that carry their own (models).
         if type(error).__name__ != "PydanticUserError":
@@ -112,16 +124,25 @@ def check_type(value: Any, annotation: Any, where: str) -> Any:
     try:
         return convert(value, annotation)
     except ValidationError as error:
-        raise ConfigError(f"{where}: {describe(error)}, got {value!r}") from error
+        raise ConfigError(f"{where}: {describe(error, annotation)}, got {value!r}") from error
 
 
-def describe(error: ValidationError) -> str:
-    """The first complaint of a pydantic error, in one line."""
+def describe(error: ValidationError, annotation: Any) -> str:
+    """The first complaint of a pydantic error about a value for `annotation`, in one line."""
     first = error.errors()[0]
     path = ".".join(str(part) for part in first["loc"] if isinstance(part, str) and part.isidentifier())
     message = first["msg"].removeprefix("Value error, ")
     message = message[0].lower() + message[1:]
-    return f"{path}: {message}" if path and first["type"] == "extra_forbidden" else message
+    if first["type"] == "extra_forbidden":
+        return f"{path}: unknown key{nearest(str(first['loc'][-1]), _fields(annotation))}"
+    return message
+
+
+def _fields(annotation: Any) -> set[str]:
+    """Keys of the models an annotation mentions."""
+    if inspect.isclass(annotation) and issubclass(annotation, BaseModel):
+        return set(annotation.model_fields)
+    return {key for part in get_args(annotation) for key in _fields(part)}
 
 
 def build(node: Mapping, **provided: Any) -> Any:

@@ -12,11 +12,12 @@ from typing import Any, Literal
 import yaml
 from omegaconf import OmegaConf
 from omegaconf.errors import OmegaConfBaseException
-from pydantic import BaseModel, ConfigDict, Field, ValidationError, model_validator
+from pydantic import BaseModel, ConfigDict, Field, PrivateAttr, ValidationError, model_validator
 
 from ppcore import components
 from ppcore.durations import Duration
 from ppcore.errors import ConfigError, nearest
+from ppcore.read_only import read_only
 
 Component = dict[str, Any]
 
@@ -24,7 +25,14 @@ Component = dict[str, Any]
 class Section(BaseModel):
     """A mapping with declared keys only; immutable."""
 
-    model_config = ConfigDict(extra="forbid", frozen=True, strict=True)
+    model_config = ConfigDict(extra="forbid", frozen=True, strict=True, allow_inf_nan=False)
+
+    @model_validator(mode="after")
+    def _read_only(self) -> "Section":
+        # `frozen` stops assignment; the dicts and lists inside must not change either.
+        for values in (self.__dict__, self.model_extra or {}):
+            values.update({key: read_only(value) for key, value in values.items()})
+        return self
 
 
 class Pretrained(Section):
@@ -104,7 +112,7 @@ class InferSection(Section):
 class OptimizerSection(Section):
     """An optimiser of `ppcore.optim` and how updates are made."""
 
-    model_config = ConfigDict(extra="allow", frozen=True, strict=True)
+    model_config = ConfigDict(extra="allow", frozen=True, strict=True, allow_inf_nan=False)
     name: str
     lr: Component
     weight_decay: float = Field(0.0, ge=0)
@@ -118,7 +126,7 @@ class OptimizerSection(Section):
 
 
 class Config(Section):
-    """A checked configuration. `tree` is the resolved mapping it was read from."""
+    """A checked configuration."""
 
     Global: GlobalSection
     AMP: AMPSection = AMPSection()
@@ -130,7 +138,12 @@ class Config(Section):
     EMA: EMASection | None = None
     Infer: InferSection = InferSection()
     Export: Component | None = None
-    tree: dict[str, Any] = Field(default_factory=dict, exclude=True, repr=False)
+    _tree: dict[str, Any] = PrivateAttr(default_factory=dict)
+
+    @property
+    def tree(self) -> dict[str, Any]:
+        """The resolved mapping this configuration was read from."""
+        return self._tree
 
     @model_validator(mode="after")
     def _weights_decay_by_rule(self) -> "Config":
@@ -140,7 +153,7 @@ class Config(Section):
 
     def to_yaml(self) -> str:
         """The resolved configuration, as saved in a run's folder."""
-        return yaml.safe_dump(self.tree, sort_keys=False, allow_unicode=True)
+        return yaml.safe_dump(deepcopy(self.tree), sort_keys=False, allow_unicode=True)
 
 
 def load(path: str | Path, overrides: Sequence[str] = ()) -> Config:
@@ -176,7 +189,9 @@ def merge(path: Path, seen: tuple[Path, ...]) -> Any:
     if not OmegaConf.is_dict(tree):
         raise ConfigError(f"{path}: a configuration is a mapping of sections")
     bases = tree.pop("_base_", [])
-    bases = [bases] if isinstance(bases, str) else list(bases)
+    bases = [bases] if isinstance(bases, str) else bases
+    if not isinstance(bases, Sequence) or not all(isinstance(base, str) for base in bases):
+        raise ConfigError(f"{path}: _base_ is a file name or a list of file names, got {bases!r}")
     layers = [merge(path.parent / base, (*seen, path.resolve())) for base in bases]
     merged = OmegaConf.create({})
     for layer in [*layers, tree]:
@@ -199,7 +214,7 @@ def _over(below: Any, above: Any) -> Any:
 
 def _override(tree: Any, text: str) -> None:
     key, found, value = text.partition("=")
-    key = key.strip()
+    key, text = key.strip(), " ".join(text.split())
     if not found or not all(part.isidentifier() or part.isdigit() for part in key.split(".")):
         raise ConfigError(f"-o {text}: write it as Section.key=value")
     try:
@@ -210,22 +225,26 @@ def _override(tree: Any, text: str) -> None:
 
 
 def _first_line(error: Exception) -> str:
-    return str(error).strip().splitlines()[0]
+    return (str(error).strip() or type(error).__name__).splitlines()[0]
 
 
 def check(tree: dict[str, Any], where: str = "configuration") -> Config:
     """Checks a resolved mapping: sections, keys, types, and every component's arguments."""
     try:
-        config = Config(**tree, tree=deepcopy(tree))
+        config = Config.model_validate(tree)
     except ValidationError as error:
         raise ConfigError(f"{where}: {_explain(error)}") from error
+    config._tree = read_only(tree)
     components.check(config.Arch, f"{where}: Arch")
     if config.Loss:
         components.check(config.Loss, f"{where}: Loss")
     components.check(config.Metric, f"{where}: Metric")
     if config.Optimizer:
         components.check(
-            config.Optimizer.component(), f"{where}: Optimizer", provided=("parameters", "weight_decay", "decayed")
+            config.Optimizer.component(),
+            f"{where}: Optimizer",
+            provided=("parameters", "weight_decay", "decayed"),
+            beside=OptimizerSection.model_fields,
         )
         components.check(config.Optimizer.lr, f"{where}: Optimizer.lr")
     for split in ("Train", "Eval"):

@@ -27,7 +27,7 @@ class Plan:
 class Duration(BaseModel):
     """Exactly one of `epochs`, `steps`, `examples`."""
 
-    model_config = ConfigDict(extra="forbid", frozen=True, strict=True)
+    model_config = ConfigDict(extra="forbid", frozen=True, strict=True, allow_inf_nan=False)
     epochs: float | None = None
     steps: int | None = None
     examples: int | None = None

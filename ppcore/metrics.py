@@ -31,7 +31,8 @@ class TopK:
         order = np.argsort(-logits, axis=1, kind="stable")
         hit = (order == labels[:, None]) & finite[:, None]  # [B, K], at most one True a row
         peak = logits.max(axis=1, keepdims=True)
-        log_sum = np.log(np.exp(logits - peak).sum(axis=1)) + peak[:, 0]
+        with np.errstate(invalid="ignore"):  # a row that is not finite has no loss: NaN, without a warning
+            log_sum = np.log(np.exp(logits - peak).sum(axis=1)) + peak[:, 0]
         loss = log_sum - logits[np.arange(len(labels)), labels]
         self.sums += [len(labels), loss.sum(), *(hit[:, :k].any(axis=1).sum() for k in self.topk)]
 

@@ -1,5 +1,15 @@
 """ppvit: Vision Transformer on PaddlePaddle (not PaddleViT, which calls itself PPViT)."""
 
+from ppvit.hybrid import (
+    vit_base_r50_s16_224,
+    vit_base_r50_s16_384,
+    vit_large_r50_s32_224,
+    vit_large_r50_s32_384,
+    vit_small_r26_s32_224,
+    vit_small_r26_s32_384,
+    vit_tiny_r_s16_p8_224,
+    vit_tiny_r_s16_p8_384,
+)
 from ppvit.vit import (
     VisionTransformer,
     vit_base_patch8_224,
@@ -22,20 +32,28 @@ from ppvit.vit import (
 
 __all__ = [
     "VisionTransformer",
+    "vit_base_patch8_224",
     "vit_base_patch16_224",
     "vit_base_patch16_384",
     "vit_base_patch32_224",
     "vit_base_patch32_384",
-    "vit_base_patch8_224",
+    "vit_base_r50_s16_224",
+    "vit_base_r50_s16_384",
     "vit_huge_patch14_224",
     "vit_large_patch16_224",
     "vit_large_patch16_384",
     "vit_large_patch32_224",
     "vit_large_patch32_384",
+    "vit_large_r50_s32_224",
+    "vit_large_r50_s32_384",
     "vit_small_patch16_224",
     "vit_small_patch16_384",
     "vit_small_patch32_224",
     "vit_small_patch32_384",
+    "vit_small_r26_s32_224",
+    "vit_small_r26_s32_384",
     "vit_tiny_patch16_224",
     "vit_tiny_patch16_384",
+    "vit_tiny_r_s16_p8_224",
+    "vit_tiny_r_s16_p8_384",
 ]
