@@ -148,7 +148,9 @@ class TestFiles:
     def test_missing(self, tmp_path):
         assert "no such configuration file" in complaint(tmp_path / "none.yaml")
 
-    @pytest.mark.parametrize("text", ["Global: [1\n", "Global: {a: 1\n}}", "\tGlobal: 1", "a: b: c", "Arch: *nowhere\n"])
+    @pytest.mark.parametrize(
+        "text", ["Global: [1\n", "Global: {a: 1\n}}", "\tGlobal: 1", "a: b: c", "Arch: *nowhere\n"]
+    )
     def test_syntax_errors_are_one_line(self, tmp_path, text):
         assert "not readable as YAML" in complaint(write(tmp_path, text))
 
@@ -204,7 +206,9 @@ class TestOverrides:
         assert config.load(full, ["Global.seed=3", "Global.seed=4"]).Global.seed == 4
 
     def test_list_elements(self, full):
-        loaded = config.load(full, ["DataLoader.Train.transforms.0.size=16", "DataLoader.Train.transforms.1.mean=[0, 0, 0]"])
+        loaded = config.load(
+            full, ["DataLoader.Train.transforms.0.size=16", "DataLoader.Train.transforms.1.mean=[0, 0, 0]"]
+        )
         first, second = loaded.DataLoader.Train.transforms
         assert first == {"name": "ppcore.data.RandomCrop", "size": 16, "padding": 1}
         assert second["mean"] == [0, 0, 0]
@@ -252,14 +256,15 @@ class TestOverrides:
             config.load(full, [text])
         assert "\n" not in str(raised.value)
 
-    @settings(max_examples=150, deadline=None, suppress_health_check=[HealthCheck.function_scoped_fixture])
+    @settings(max_examples=80, deadline=None, suppress_health_check=[HealthCheck.function_scoped_fixture])
     @given(text=st.text(alphabet="GlobalArch.se d=0123[]{}'\"$,:!&*#%@`|>-\\\n\t~éß", max_size=24))
     def test_any_text_loads_or_is_refused(self, full, text):
+        message = ""
         try:
             config.load(full, [text])
         except ConfigError as error:
-            # The text itself is quoted; nothing else may add lines.
-            assert "\n" not in str(error)
+            message = str(error)
+        assert "\n" not in message
 
 
 class TestUnknownKeys:
@@ -306,6 +311,7 @@ class TestUnknownKeys:
         assert wrong in message
         assert f"did you mean '{right}'" in message, message
 
+    @staticmethod
     def keys(node, path=()):
         """Paths of all keys of a tree."""
         if isinstance(node, dict):
@@ -321,7 +327,7 @@ class TestUnknownKeys:
     def test_a_random_misspelling_never_passes(self, data):
         tree = yaml.safe_load(FULL)
         tree["Optimizer"]["lr"]["base_lr"] = 1e-3
-        path = data.draw(st.sampled_from([p for p in TestUnknownKeys.keys(tree)]))
+        path = data.draw(st.sampled_from(list(TestUnknownKeys.keys(tree))))
         node = tree
         for part in path[:-1]:
             node = node[part]
@@ -359,6 +365,9 @@ class TestValues:
             ("AMP.dtype=float64", "AMP.dtype"),
             ("EMA.decay=1.0", "EMA.decay"),
             ("EMA.decay=.nan", "EMA.decay"),
+            ("Optimizer.clip_norm=.nan", "Optimizer.clip_norm"),
+            ("Optimizer.lr.base_lr=.inf", "Optimizer.lr.base_lr"),
+            ("Global.duration={epochs: .inf}", "Global.duration"),
             ("Arch.num_classes=ten", "Arch.num_classes"),
             ("Arch.num_classes=10.0", "Arch.num_classes"),
             ("Arch.act=swish", "Arch.act"),
@@ -460,7 +469,9 @@ class TestNames:
     def test_nothing_of_that_name(self, full, name):
         assert "Arch" in complaint(full, f"Arch.name={name}")
 
-    @pytest.mark.parametrize("name", ["ppcore.runs_nothing", "ppcore.data.rng.sys", "ppcore.config.deepcopy", "ppcore.cli.Callable"])
+    @pytest.mark.parametrize(
+        "name", ["ppcore.runs_nothing", "ppcore.data.rng.sys", "ppcore.config.deepcopy", "ppcore.cli.Callable"]
+    )
     def test_what_a_module_merely_imports_is_no_component(self, full, name):
         # A component belongs to an allowed package; a standard function imported there does not.
         assert "Loss" in complaint(full, f"Loss={{name: {name}}}")
@@ -469,7 +480,9 @@ class TestNames:
         assert "did you mean 'vit_base_patch16_224'" in complaint(full, "Arch.name=ppvit.vit_base_patch16_244")
 
     def test_an_unknown_argument_of_a_nested_component_is_found_early(self, full):
-        complaint(full, "Arch={name: ppvit.vit_tiny_patch16_224, embed_layer: {name: ppcore.layers.PatchEmbed, imgsize: 8}}")
+        complaint(
+            full, "Arch={name: ppvit.vit_tiny_patch16_224, embed_layer: {name: ppcore.layers.PatchEmbed, imgsize: 8}}"
+        )
 
     def test_what_the_program_gives_cannot_be_configured(self, full):
         # `parameters` and `decayed` come from the model: configured ones would clash with them at build time.
@@ -494,7 +507,7 @@ class TestAfterLoading:
             loaded.DataLoader.Train.transforms[0].pop("size")
 
     def test_yaml_round_trip(self, tmp_path, full):
-        loaded = config.load(full, ["Optimizer.lr.base_lr=1e-8", "Global.output_dir=out/é: #"])
+        loaded = config.load(full, ["Optimizer.lr.base_lr=1e-8", "Global.output_dir='out/é: #'"])
         again = config.load(write(tmp_path, loaded.to_yaml(), "again.yaml"))
         assert again == loaded
         assert again.tree == loaded.tree

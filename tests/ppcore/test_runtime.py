@@ -1,0 +1,73 @@
+"""Thread variables are set before Paddle, and the user's own are kept."""
+
+import json
+import os
+import subprocess
+import sys
+
+import pytest
+
+from ppcore import runtime
+
+VARIABLES = ["OMP_NUM_THREADS", "OMP_WAIT_POLICY", "MKL_DEBUG_CPU_TYPE", "FLAGS_use_stride_kernel"]
+REPORT = f"import json, os; print(json.dumps({{k: os.environ.get(k) for k in {VARIABLES!r}}}))"
+
+
+def environment(root, code: str, **given: str) -> dict:
+    """The variables after `code` in a process that starts with only `given` of them."""
+    kept = {k: v for k, v in os.environ.items() if k not in [*VARIABLES, "PADDLE_LOCAL_SIZE", "PADDLE_TRAINERS_NUM"]}
+    done = subprocess.run(
+        [sys.executable, "-c", f"from ppcore import runtime\n{code}\n{REPORT}"],
+        env={**kept, "PYTHONPATH": str(root), **given},
+        capture_output=True,
+        text=True,
+        timeout=60,
+        check=True,
+    )
+    return json.loads(done.stdout)
+
+
+def test_sets_what_is_not_set(root):
+    got = environment(root, "runtime.configure()")
+    assert got["OMP_NUM_THREADS"] == str(runtime.available_cores())
+    assert got["OMP_WAIT_POLICY"] == "PASSIVE"
+    assert got["MKL_DEBUG_CPU_TYPE"] == ("5" if "AMD" in runtime.cpu_name() else None)
+    assert got["FLAGS_use_stride_kernel"] == (None if runtime.has_nvidia_gpu() else "0")
+
+
+def test_keeps_what_the_user_set(root):
+    mine = dict(zip(VARIABLES, ["7", "ACTIVE", "4", "1"], strict=True))
+    assert environment(root, "runtime.configure(threads=3)", **mine) == mine
+
+
+def test_threads_are_an_argument_and_are_shared_among_processes(root):
+    assert environment(root, "runtime.configure(threads=3)")["OMP_NUM_THREADS"] == "3"
+    eight = "runtime.available_cores = lambda: 8\nruntime.configure()"
+    assert environment(root, eight, PADDLE_LOCAL_SIZE="4")["OMP_NUM_THREADS"] == "2"
+    assert environment(root, eight, PADDLE_TRAINERS_NUM="2")["OMP_NUM_THREADS"] == "4"
+    assert environment(root, eight, PADDLE_LOCAL_SIZE="20")["OMP_NUM_THREADS"] == "1"
+
+
+@pytest.mark.parametrize(("cpu", "want"), [("AMD EPYC 7763", "5"), ("Intel(R) Xeon(R)", None)])
+def test_mkl_is_told_about_amd_only(root, cpu, want):
+    got = environment(root, f"runtime.cpu_name = lambda: {cpu!r}\nruntime.configure()")
+    assert got["MKL_DEBUG_CPU_TYPE"] == want
+
+
+@pytest.mark.parametrize(("gpu", "want"), [(True, None), (False, "0")])
+def test_stride_kernels_stay_on_where_there_is_a_gpu(root, gpu, want):
+    got = environment(root, f"runtime.has_nvidia_gpu = lambda: {gpu}\nruntime.configure()")
+    assert got["FLAGS_use_stride_kernel"] == want
+
+
+def test_too_late_is_an_error(monkeypatch):
+    monkeypatch.setitem(sys.modules, "paddle", sys)  # any module stands for it
+    before = dict(os.environ)
+    with pytest.raises(RuntimeError, match="before paddle is imported"):
+        runtime.configure()
+    assert dict(os.environ) == before
+
+
+def test_what_it_says_about_the_machine():
+    assert runtime.cpu_name()
+    assert runtime.available_cores() >= 1

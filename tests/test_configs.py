@@ -1,0 +1,226 @@
+"""Every YAML of the repository loads, builds, says what it is, and holds the papers' numbers."""
+
+import math
+import re
+from functools import cache
+from pathlib import Path
+
+import paddle
+import pytest
+
+from ppcore import components, config
+from ppcore.report import load_paper
+
+ROOT = Path(__file__).resolve().parents[1]
+FOLDER = ROOT / "configs"
+EVERY = sorted(FOLDER.rglob("*.yaml"))
+RUNNABLE = [path for path in EVERY if "_base_" not in path.parts]
+PUBLISHED_WEIGHTS = [FOLDER / "vit" / "mnist_researchase.yaml"]  # evaluation only, of no paper's table
+VIT = [path for path in sorted((FOLDER / "vit").glob("*.yaml")) if path not in PUBLISHED_WEIGHTS]
+PAPER = load_paper(ROOT / "papers" / "vit.yaml")
+COUNTS = {item.builder: item.params for item in PAPER.architecture}
+
+
+def label(path: Path) -> str:
+    return str(path.relative_to(ROOT))
+
+
+@cache
+def load(path: Path) -> config.Config:
+    """The loaded file; it is read-only, so tests may share it."""
+    return config.load(path)
+
+
+def header(path: Path) -> list[str]:
+    """The comment lines a file opens with, without their `# `."""
+    lines = []
+    for line in path.read_text(encoding="utf-8").splitlines():
+        if not line.startswith("#"):
+            break
+        lines.append(line.removeprefix("#").strip())
+    return lines
+
+
+def test_none_is_forgotten():
+    counts = {"_base_": 10, "quick": 2, "vit": 34}
+    found = {path.relative_to(FOLDER).parts[0] for path in EVERY}
+    assert found == set(counts)
+    for folder, count in counts.items():
+        assert len(list((FOLDER / folder).rglob("*.yaml"))) == count, folder
+    assert len(EVERY) == 46
+    assert len(RUNNABLE) == 36
+
+
+@pytest.mark.parametrize("path", EVERY, ids=label)
+def test_opens_with_a_comment(path):
+    assert header(path), "a file opens with what it is"
+    assert all(len(line) > 10 for line in header(path))
+
+
+@pytest.mark.parametrize("path", RUNNABLE, ids=label)
+class TestEvery:
+    def test_loads_and_its_model_builds(self, path):
+        loaded = load(path)
+        arch = loaded.Arch
+        with paddle.LazyGuard():
+            model = components.build(arch)
+        count = sum(math.prod(p.shape) for p in model.parameters())
+        builder = arch["name"].removeprefix("ppvit.")
+        if builder in COUNTS:
+            # The table counts a 1000-class head on the token; the configuration may have another head.
+            dim, classes, rep = model.embed_dim, arch["num_classes"], arch.get("representation_size")
+            body = COUNTS[builder] - (dim + 1) * 1000
+            assert count == body + ((dim + 1) * rep if rep else 0) + ((rep or dim) + 1) * classes
+            assert model.patch_embed.img_size[0] == int(builder.rpartition("_")[2])
+        else:
+            assert builder == "VisionTransformer"
+            assert count < 2_000_000
+
+    def test_pictures_have_the_models_size(self, path):
+        loaded = load(path)
+        with paddle.LazyGuard():
+            size = components.build(loaded.Arch).patch_embed.img_size[0]
+        splits = [split for split in (loaded.DataLoader.Train, loaded.DataLoader.Eval) if split]
+        assert len(splits) == (1 if path in PUBLISHED_WEIGHTS else 2)
+        for split in splits:
+            crops = ("RandomResizedCrop", "RandomCrop", "CenterCrop")
+            sizes = [t["size"] for t in split.transforms if t["name"].rpartition(".")[2] in crops]
+            sizes += [t["size"][0] for t in split.transforms if isinstance(t.get("size"), list)]
+            assert set(sizes) <= {size}, sizes
+            assert sizes or split.dataset["name"].rpartition(".")[2] in ("Digits", "Cifar10Jpeg", "MnistIdx")
+            last = split.transforms[-1]
+            assert last["name"] == "ppcore.data.Normalize"
+        assert splits[0].transforms[-1] == splits[-1].transforms[-1]
+
+    def test_header(self, path):
+        lines = header(path)
+        text = "\n".join(lines)
+        what = ("arXiv 2010.11929", "ViT", "Vision Transformer")
+        assert any(word in text for word in what), "the paper, or what it is"
+        tool = "tools/eval.py" if path in PUBLISHED_WEIGHTS else "tools/train.py"
+        commands = [line for line in lines if tool in line]
+        assert len(commands) >= 1, "a command"
+        named = re.findall(r"-c (\S+)", text)
+        assert named == [label(path)], f"the command names {named}"
+        assert re.search(r"[Hh]ours?|[Mm]inutes?|seconds", text), "how long on which hardware"
+        assert any(line.startswith("Expected") for line in lines), "what to expect"
+
+    def test_it_is_a_delta(self, path):
+        if path not in VIT:
+            return
+        body = [line for line in path.read_text().splitlines() if line.strip() and not line.startswith("#")]
+        assert 3 <= len(body) <= 15
+
+    def test_writes_to_a_folder_of_its_own(self, path):
+        named = label(path).removeprefix("configs/").removesuffix(".yaml")
+        if "quick" in path.parts:
+            named = path.stem
+        assert load(path).Global.output_dir == f"output/{named}"
+
+
+def test_no_two_write_to_the_same_folder():
+    folders = [load(path).Global.output_dir for path in RUNNABLE]
+    assert len(set(folders)) == len(folders)
+
+
+# Fine-tuning data in file names, Table 5's data sets, and the classes.
+DATA = {
+    "in1k": ("imagenet-1k", 1000),
+    "cifar10": ("cifar10", 10),
+    "cifar100": ("cifar100", 100),
+    "pets": ("pets", 37),
+    "flowers": ("flowers", 102),
+}
+NAME = re.compile(r"(in1k|in21k)_(pretrain|finetune)(?:_(\w+?))?_([blh]\d+)_(\d+)")
+SIZES = {"b": "base", "l": "large", "h": "huge"}
+
+
+def published(group: str, dataset: str, builder: str) -> float:
+    [value] = [
+        f.value
+        for f in PAPER.figures()
+        if (f.table.id, f.group, f.dataset, f.builder) == ("table5", group, dataset, builder)
+    ]
+    return value
+
+
+@pytest.mark.parametrize("path", VIT, ids=lambda p: p.stem)
+class TestViT:
+    def parts(self, path):
+        match = NAME.fullmatch(path.stem)
+        assert match, path.stem
+        source, stage, target, model, size = match.groups()
+        builder = f"vit_{SIZES[model[0]]}_patch{model[1:]}_{size}"
+        return source, stage, target, builder, load(path)
+
+    def test_the_file_name_says_the_model(self, path):
+        *_, builder, loaded = self.parts(path)
+        assert loaded.Arch["name"] == f"ppvit.{builder}"
+        model = path.stem.split("_")[-2].upper()
+        assert header(path)[0].startswith(f"ViT-{model[0]}/{model[1:]}, ")
+
+    def test_the_expected_number_is_the_papers(self, path):
+        source, stage, target, builder, _ = self.parts(path)
+        [expected] = [line for line in header(path) if line.startswith("Expected")]
+        numbers = [float(n) for n in re.findall(r"(\d+\.\d+) %", expected)]
+        group = {"in1k": "ImageNet-1k", "in21k": "ImageNet-21k"}[source]
+        if stage == "pretrain":
+            assert numbers == []
+        elif target == "vtab":
+            [vtab] = [f.value for f in PAPER.figures() if f.dataset == "vtab" and "ImageNet-21k" in f.model]
+            assert numbers == [vtab]
+        else:
+            assert numbers == [published(group, DATA[target][0], builder)]
+            assert f"Table 5, {group} block" in header(path)[0]
+
+    def test_table_3(self, path):
+        source, stage, _, _, loaded = self.parts(path)
+        if stage != "pretrain":
+            return
+        opt, lr = loaded.Optimizer, loaded.Optimizer.lr
+        assert loaded.DataLoader.Train.batch_size == 4096
+        assert lr["warmup"] == {"steps": 10_000}
+        assert (opt.component()["beta1"], opt.component()["beta2"]) == (0.9, 0.999)
+        assert opt.clip_norm == 1.0
+        assert loaded.Arch["drop_rate"] == 0.1
+        assert loaded.Arch.get("img_size", 224) == 224
+        want = {"in1k": (300.0, 3e-3, "cosine", 0.3), "in21k": (90.0, 1e-3, "linear", 0.03)}[source]
+        assert (loaded.Global.duration.epochs, lr["base_lr"], lr["decay"], opt.weight_decay) == want
+        assert loaded.Arch["num_classes"] == {"in1k": 1000, "in21k": 21843}[source]
+        assert ("representation_size" in loaded.Arch) == (source == "in21k")  # §3.2's hidden layer
+
+    def test_table_4(self, path):
+        source, stage, target, _, loaded = self.parts(path)
+        if stage != "finetune":
+            return
+        opt, lr = loaded.Optimizer, loaded.Optimizer.lr
+        assert opt.name == "ppcore.optim.Momentum"
+        assert opt.component()["momentum"] == 0.9
+        assert opt.weight_decay == 0.0
+        assert opt.clip_norm == 1.0
+        assert loaded.DataLoader.Train.batch_size == 512
+        assert loaded.Arch["drop_rate"] == 0.0
+        assert lr["decay"] == "cosine"
+        steps, rates = {
+            "in1k": (20_000, {0.003, 0.01, 0.03, 0.06}),
+            "cifar10": (10_000, {0.001, 0.003, 0.01, 0.03}),
+            "cifar100": (10_000, {0.001, 0.003, 0.01, 0.03}),
+            "pets": (500, {0.001, 0.003, 0.01, 0.03}),
+            "flowers": (500, {0.001, 0.003, 0.01, 0.03}),
+            "vtab": (2_500, {0.01}),
+        }[target]
+        assert loaded.Global.duration.steps == steps
+        assert lr["base_lr"] in rates
+        assert lr["warmup"]["steps"] < steps
+        if target != "vtab":
+            assert loaded.Arch["num_classes"] == DATA[target][1]
+        start = loaded.Global.pretrained
+        assert start.new_head
+        origin = FOLDER.parent / "configs" / Path(start.path).relative_to("output").with_suffix(".yaml")
+        assert origin.is_file(), f"starts from {start.path}, which no configuration writes"
+        assert origin.stem == f"{source}_pretrain_{path.stem.split('_')[-2]}_224"
+
+    def test_table_5_says_which_block(self, path):
+        source, *_ = self.parts(path)
+        if source == "in21k":
+            assert "ImageNet-21k" in header(path)[0]
