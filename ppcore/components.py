@@ -8,14 +8,15 @@ loaded, so a misspelt key cannot train the wrong run.
 import importlib
 import inspect
 from collections.abc import Callable, Iterable, Mapping
-from functools import lru_cache
+from functools import cache
 from typing import Any, get_args
 
 from pydantic import BaseModel, ConfigDict, TypeAdapter, ValidationError
 
 from ppcore.errors import ConfigError, nearest
 
-ALLOWED = ("ppcore", "ppvit", "ppdeit", "ppuhdfour", "paddle", "paddleclas")
+# Not all of paddle: `paddle.load` would unpickle what a configuration names.
+ALLOWED = ("ppcore", "ppvit", "ppdeit", "ppuhdfour", "paddle.nn", "paddle.optimizer", "paddle.vision", "paddleclas")
 
 
 def resolve(name: Any, where: str) -> Callable:
@@ -42,7 +43,7 @@ def resolve(name: Any, where: str) -> Callable:
 
 
 def _allowed(path: Any) -> bool:
-    return isinstance(path, str) and path.split(".")[0] in ALLOWED
+    return isinstance(path, str) and any(path == name or path.startswith(f"{name}.") for name in ALLOWED)
 
 
 def public_names(module: Any) -> list[str]:
@@ -50,7 +51,7 @@ def public_names(module: Any) -> list[str]:
     return [name for name in dir(module) if not name.startswith("_") and callable(getattr(module, name))]
 
 
-@lru_cache(maxsize=None)
+@cache
 def parameters(target: Callable) -> dict[str, inspect.Parameter]:
     """Keyword parameters of a component.
 
@@ -103,7 +104,8 @@ def check(node: Any, where: str, *, provided: tuple[str, ...] = (), beside: Iter
 
 def is_component(value: Any) -> bool:
     """Whether a value is itself a component."""
-    return isinstance(value, Mapping) and str(value.get("name", "")).split(".")[0] in ALLOWED
+    roots = {name.split(".")[0] for name in ALLOWED}
+    return isinstance(value, Mapping) and "." in str(value.get("name")) and value["name"].split(".")[0] in roots
 
 
 def convert(value: Any, annotation: Any) -> Any:

@@ -176,6 +176,18 @@ def load(path: str | Path, overrides: Sequence[str] = ()) -> Config:
     return check(plain, str(path))
 
 
+def parse_overrides(texts: Sequence[str]) -> dict[str, Any]:
+    """The mapping that `key=value` texts describe, values read as YAML.
+
+    Raises:
+        ConfigError: a text is not of that form.
+    """
+    tree = OmegaConf.create({})
+    for text in texts:
+        _override(tree, text)
+    return OmegaConf.to_container(tree, resolve=True)
+
+
 def merge(path: Path, seen: tuple[Path, ...]) -> Any:
     """The file's tree merged over its `_base_` files (mappings merge, lists are replaced)."""
     if path.resolve() in seen:
@@ -204,8 +216,8 @@ def _over(below: Any, above: Any) -> Any:
     out = deepcopy(below)
     for key, value in above.items_ex(resolve=False):
         old = out._get_node(key)
-        both = OmegaConf.is_dict(old) and OmegaConf.is_dict(value)
-        if both and not set(value) <= set(Duration.model_fields) and len({value.get("name"), old.get("name")} - {None}) < 2:
+        mergeable = OmegaConf.is_dict(old) and OmegaConf.is_dict(value) and not set(value) <= set(Duration.model_fields)
+        if mergeable and len({value.get("name"), old.get("name")} - {None}) < 2:
             out[key] = _over(old, value)
         else:
             out[key] = deepcopy(value)

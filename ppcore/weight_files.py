@@ -81,7 +81,7 @@ def save_arrays(
     if path.suffix == ".safetensors":
         # safetensors writes memory order: a transposed view must be laid out first.
         dense = {name: np.ascontiguousarray(a) for name, a in arrays.items()}
-        data = safetensors.numpy.save(dense, metadata=dict(metadata or {}))
+        data = safetensors.numpy.save(dense, metadata=dict(metadata) if metadata else None)
         write_atomically(path, lambda temp: temp.write_bytes(data))
     elif path.suffix == ".npz":
 

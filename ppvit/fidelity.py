@@ -15,6 +15,7 @@ from ppcore import losses, optim
 from ppcore.fidelity import OF_MAX, RELATIVE, Row, of_max, relative
 from ppvit.vit import VisionTransformer
 
+
 def measure(path: Path) -> list[Row]:
     """All comparisons: stages of the forward pass, every gradient, 40 steps of three recipes."""
     facts, arrays = json.loads(path.with_suffix(".json").read_text()), np.load(path)

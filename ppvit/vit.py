@@ -204,7 +204,10 @@ class VisionTransformer(nn.Layer):
             for name, p in self.named_parameters():
                 if name.endswith("qkv.weight"):
                     init.reset(p, init.XavierUniform(parts=3))
-                elif name.endswith((".proj.weight", ".fc1.weight", ".fc2.weight", "pre_logits.fc.weight")) and p.ndim == 2:
+                elif (
+                    name.endswith((".proj.weight", ".fc1.weight", ".fc2.weight", "pre_logits.fc.weight"))
+                    and p.ndim == 2
+                ):
                     init.reset(p, init.XavierUniform())
                 elif name.endswith((".fc1.bias", ".fc2.bias")) and "mlp" in name:
                     init.reset(p, init.Gaussian(1e-6))

@@ -9,18 +9,16 @@ from ppcore import runtime
 
 runtime.configure()
 
-from omegaconf import OmegaConf  # noqa: E402
-from omegaconf.errors import OmegaConfBaseException  # noqa: E402
-
-from ppcore import cli, components  # noqa: E402
-from ppcore.errors import ConfigError  # noqa: E402
+from ppcore import cli, components, config
 
 
 def main() -> None:
     parser = cli.Parser(description=__doc__, formatter_class=cli.argparse.RawDescriptionHelpFormatter)
     parser.add_argument("--arch", required=True, help="builder, such as ppvit.vit_base_patch16_224")
     parser.add_argument("--source", required=True, help="layout of the input: timm, deit, google, big_vision, ...")
-    parser.add_argument("--input", required=True, metavar="FILE", help=".safetensors, .pdparams, .npz, .pt, .pth or .bin")
+    parser.add_argument(
+        "--input", required=True, metavar="FILE", help=".safetensors, .pdparams, .npz, .pt, .pth or .bin"
+    )
     parser.add_argument("--output", required=True, metavar="FILE", help=".safetensors or .pdparams")
     parser.add_argument("--layout", default="paddle", help="layout to write (default: ours)")
     parser.add_argument("--key", help="entry of a training checkpoint to take, such as model_ema")
@@ -28,10 +26,7 @@ def main() -> None:
     parser.add_argument("--pos-embed", help="interpolation of a position embedding of another grid")
     parser.add_argument("-o", "--override", action="append", default=[], metavar="key=value", help="builder argument")
     arguments = parser.parse_args()
-    try:
-        node = {"name": arguments.arch, **OmegaConf.to_container(OmegaConf.from_dotlist(arguments.override))}
-    except (OmegaConfBaseException, ValueError) as error:
-        raise ConfigError(f"-o {' -o '.join(arguments.override)}: {str(error).splitlines()[0]}") from error
+    node = {"name": arguments.arch, **config.parse_overrides(arguments.override)}
     components.check(node, "--arch")
     from ppcore import weights
 

@@ -1,17 +1,17 @@
 """Evaluates a model on `DataLoader.Eval` and names the protocol beside the number.
 
-    python tools/eval.py -c configs/quick/vit_digits.yaml
-    python tools/eval.py -c FILE --weights weights.safetensors --json result.json
+python tools/eval.py -c configs/quick/vit_digits.yaml
+python tools/eval.py -c FILE --weights weights.safetensors --json result.json
 """
 
 from ppcore import runtime
 
 runtime.configure()
 
-import json  # noqa: E402
-from pathlib import Path  # noqa: E402
+import json
+from pathlib import Path
 
-from ppcore import cli, config  # noqa: E402
+from ppcore import cli, config
 
 
 def main() -> None:

@@ -10,7 +10,7 @@ from ppcore import runtime
 
 runtime.configure()
 
-from ppcore import cli, config  # noqa: E402
+from ppcore import cli, config
 
 
 def main() -> None:

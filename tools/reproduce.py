@@ -1,16 +1,16 @@
 """Reproduces a paper and writes a report.
 
-    python tools/reproduce.py vit                                    quick: minutes, on a CPU, offline
-    python tools/reproduce.py vit --scale full --table table5 --row "B/16 ImageNet-1k ImageNet" --gpus 0,1,2,3
+python tools/reproduce.py vit                                    quick: minutes, on a CPU, offline
+python tools/reproduce.py vit --scale full --table table5 --row "B/16 ImageNet-1k ImageNet" --gpus 0,1,2,3
 """
 
 from ppcore import runtime
 
 runtime.configure()
 
-from pathlib import Path  # noqa: E402
+from pathlib import Path
 
-from ppcore import cli  # noqa: E402
+from ppcore import cli
 
 
 def main() -> int:

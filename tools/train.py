@@ -1,15 +1,15 @@
 """Trains as a configuration says; resumes what its output folder holds.
 
-    python tools/train.py -c configs/quick/vit_digits.yaml
-    python -m paddle.distributed.launch --gpus 0,1,2,3 tools/train.py -c configs/vit/...
-    python -m paddle.distributed.launch --nproc_per_node 2 tools/train.py -c ... -o Global.device=cpu
+python tools/train.py -c configs/quick/vit_digits.yaml
+python -m paddle.distributed.launch --gpus 0,1,2,3 tools/train.py -c configs/vit/...
+python -m paddle.distributed.launch --nproc_per_node 2 tools/train.py -c ... -o Global.device=cpu
 """
 
 from ppcore import runtime
 
 runtime.configure()
 
-from ppcore import cli, config  # noqa: E402
+from ppcore import cli, config
 
 
 def main() -> None:

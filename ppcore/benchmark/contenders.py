@@ -1,6 +1,6 @@
 """One training step of the same ViT in three implementations.
 
-`make(batch, size)` returns a function that runs forward, loss, backward and an AdamW update on
+A contender called with (batch, size, arch) returns a function that runs forward, loss, backward and an AdamW update on
 random images and waits for the result. Each is imported only in the process that measures it.
 """
 
@@ -11,6 +11,8 @@ from collections.abc import Callable
 from pathlib import Path
 
 import numpy as np
+
+from ppcore import components
 
 WIDTH, DEPTH, HEADS, CLASSES = 192, 12, 3, 1000  # DeiT-Ti
 
@@ -40,14 +42,13 @@ def _paddle_step(model, batch: int, size: int) -> Callable[[], float]:
     return step
 
 
-def ours(batch: int, size: int) -> Callable[[], float]:
-    """This suite's ViT."""
-    # By name: ppcore knows no paper.
-    builder = importlib.import_module("ppvit").vit_tiny_patch16_224
-    return _paddle_step(builder(img_size=size, num_classes=CLASSES), batch, size)
+def ours(batch: int, size: int, arch: str) -> Callable[[], float]:
+    """This suite's model, by the name the caller gives: ppcore knows no paper."""
+    model = components.build({"name": arch, "img_size": size, "num_classes": CLASSES})
+    return _paddle_step(model, batch, size)
 
 
-def paddleclas(batch: int, size: int) -> Callable[[], float]:
+def paddleclas(batch: int, size: int, arch: str) -> Callable[[], float]:
     """PaddleClas's DeiT-Ti. Its package imports what training a model does not need; its `ppcls` does not."""
     found = importlib.util.find_spec("paddleclas")
     if found is None:
@@ -61,7 +62,7 @@ def paddleclas(batch: int, size: int) -> Callable[[], float]:
     return _paddle_step(model, batch, size)
 
 
-def torch(batch: int, size: int) -> Callable[[], float]:
+def torch(batch: int, size: int, arch: str) -> Callable[[], float]:
     """transformers' ViT on torch, with torch's fused attention."""
     import os
 

@@ -24,7 +24,7 @@ INSTALL = {
 }
 
 
-def measure(name: str, batch: int, size: int, steps: int) -> dict[str, Any]:
+def measure(name: str, batch: int, size: int, steps: int, arch: str) -> dict[str, Any]:
     """Times `steps` steps of a contender in this process (two more warm up).
 
     Returns:
@@ -32,7 +32,7 @@ def measure(name: str, batch: int, size: int, steps: int) -> dict[str, Any]:
     """
     from ppcore.benchmark.contenders import CONTENDERS
 
-    step = CONTENDERS[name](batch, size)
+    step = CONTENDERS[name](batch, size, arch)
     begin = time.perf_counter()
     step()
     first = time.perf_counter() - begin
@@ -49,9 +49,19 @@ def measure(name: str, batch: int, size: int, steps: int) -> dict[str, Any]:
     }  # fmt: skip
 
 
-def in_a_process(name: str, environment: str, threads: int, **sizes: int) -> dict[str, Any]:
+def in_a_process(name: str, environment: str, threads: int, **sizes: int | str) -> dict[str, Any]:
     """`measure` in a fresh interpreter; a contender that is not installed returns `missing`."""
-    command = [sys.executable, "-W", "ignore", "-m", "ppcore.benchmark.run", name, json.dumps(sizes), environment, str(threads)]
+    command = [
+        sys.executable,
+        "-W",
+        "ignore",
+        "-m",
+        "ppcore.benchmark.run",
+        name,
+        json.dumps(sizes),
+        environment,
+        str(threads),
+    ]
     variables = {k: v for k, v in os.environ.items() if not k.startswith(("OMP_", "MKL_", "FLAGS_"))}
     variables |= {"OMP_NUM_THREADS": str(threads), "OMP_WAIT_POLICY": "PASSIVE"} | (ENVIRONMENTS[environment] or {})
     done = subprocess.run(command, capture_output=True, text=True, env=variables)
@@ -62,7 +72,9 @@ def in_a_process(name: str, environment: str, threads: int, **sizes: int) -> dic
     return json.loads(done.stdout.splitlines()[-1])
 
 
-def train(contenders: list[str], *, batch: int, size: int, steps: int, rounds: int, threads: int) -> dict[str, Any]:
+def train(
+    contenders: list[str], *, batch: int, size: int, steps: int, rounds: int, threads: int, arch: str
+) -> dict[str, Any]:
     """Training throughput of a DeiT-Ti-sized ViT, contenders interleaved over `rounds`.
 
     Returns:
@@ -78,9 +90,11 @@ def train(contenders: list[str], *, batch: int, size: int, steps: int, rounds: i
             for name in contenders:
                 if name == "torch" and environment != "default":
                     continue  # the other variables are for Paddle
-                found = in_a_process(name, environment, threads, batch=batch, size=size, steps=steps)
+                found = in_a_process(name, environment, threads, batch=batch, size=size, steps=steps, arch=arch)
                 results.setdefault((name, environment), []).append(found)
-                print(f"  {name} ({environment}): {found.get('images_per_second') or found}", file=sys.stderr, flush=True)
+                print(
+                    f"  {name} ({environment}): {found.get('images_per_second') or found}", file=sys.stderr, flush=True
+                )
     rows = []
     for (name, environment), found in results.items():
         if "missing" in found[0]:

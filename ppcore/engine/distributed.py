@@ -62,7 +62,7 @@ def start(device: str) -> World:
     kind = "gpu" if device != "cpu" and usable else "cpu"
     size = int(os.environ.get("PADDLE_TRAINERS_NUM", "1"))
     # Under the launcher each process sees its own cards; FLAGS_selected_gpus names this one's.
-    card = os.environ.get("FLAGS_selected_gpus", "0").split(",")[0]
+    card = os.environ.get("FLAGS_selected_gpus", "0").split(",")[0]  # noqa: SIM112, Paddle spells it so
     paddle.set_device(f"gpu:{card}" if kind == "gpu" else "cpu")
     if size > 1:
         dist.init_parallel_env()

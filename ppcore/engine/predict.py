@@ -142,7 +142,10 @@ def run(config: Config, weights_path: str | None = None) -> list[dict[str, Any]]
     for message in loader.skipped_messages:
         print(f"skipped: {message}", file=sys.stderr)
     write_json(folder / "predictions.json", {"weights": used, "skipped": loader.skipped, "images": records})
-    log.info("%s", json.dumps({"written": str(folder / "predictions.json"), "images": len(records), "skipped": loader.skipped}))
+    log.info(
+        "%s",
+        json.dumps({"written": str(folder / "predictions.json"), "images": len(records), "skipped": loader.skipped}),
+    )
     return records
 
 

@@ -187,13 +187,23 @@ def recipe(paper: PaperTables, table: str | None, row: str | None) -> Recipe:
         return rows[row]
     if not rows:
         tables = sorted({item.table for item in paper.reproduce})
-        raise ConfigError(f"--table {table}: no recipe for it{nearest(str(table), tables)}; tables: {', '.join(tables)}")
+        raise ConfigError(
+            f"--table {table}: no recipe for it{nearest(str(table), tables)}; tables: {', '.join(tables)}"
+        )
     hint = nearest(row, rows) if row else ""
     raise ConfigError(f"--row {row or 'is missing'}{hint}; rows: {'; '.join(sorted(rows))}")
 
 
 def run(
-    name: str, *, root: Path, output: Path, scale: str, table: str | None, row: str | None, device: str, gpus: str | None
+    name: str,
+    *,
+    root: Path,
+    output: Path,
+    scale: str,
+    table: str | None,
+    row: str | None,
+    device: str,
+    gpus: str | None,
 ) -> Path:
     """What `tools/reproduce.py` does.
 
@@ -224,7 +234,10 @@ def run(
     log.info("1/3 fidelity: is the code the paper's?")
     rows = fidelity_rows(paper, root)
     write_json(output / "fidelity.json", rows)
-    log.info("fidelity: %d passed, %d failed, %d not run", *(sum(r["passed"] is v for r in rows) for v in (True, False, None)))
+    log.info(
+        "fidelity: %d passed, %d failed, %d not run",
+        *(sum(r["passed"] is v for r in rows) for v in (True, False, None)),
+    )
     log.info("2/3 training")
     if wanted is None:
         folders = quick(paper, root, output, device)

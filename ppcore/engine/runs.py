@@ -38,13 +38,20 @@ def essentials(tree: dict[str, Any]) -> dict[str, Any]:
 def claim(folder: Path, config: Config) -> None:
     """Checks that this configuration may run in `folder`.
 
+    A run that ended before its first checkpoint does not hold the folder; its log of metrics is
+    set aside as metrics.abandoned.jsonl.
+
     Raises:
         ConfigError: the folder holds a run and `Global.resume` is `never`.
         CheckpointError: it holds a run of another configuration; the message names what differs.
     """
-    saved = folder / "config.yaml"
-    if not saved.is_file():
+    saved, metrics = folder / "config.yaml", folder / "metrics.jsonl"
+    if not any((folder / "checkpoints").glob("step_*")):
+        if metrics.is_file():
+            metrics.replace(folder / "metrics.abandoned.jsonl")
         return
+    if not saved.is_file():
+        raise CheckpointError(f"{folder} has checkpoints but no config.yaml: choose another Global.output_dir")
     if config.Global.resume == "never":
         raise ConfigError(f"{folder} already holds a run: choose another Global.output_dir, or Global.resume=auto")
     old, new = essentials(yaml.safe_load(saved.read_text(encoding="utf-8"))), essentials(config.tree)
@@ -53,7 +60,8 @@ def claim(folder: Path, config: Config) -> None:
         first = different[0]
         raise CheckpointError(
             f"{folder} holds a run with another configuration: {first} was {old.get(first)!r} and is now "
-            f"{new.get(first)!r}" + (f" (and {len(different) - 1} more)" if len(different) > 1 else "")
+            f"{new.get(first)!r}"
+            + (f" (and {len(different) - 1} more)" if len(different) > 1 else "")
             + "; choose another Global.output_dir"
         )
 

@@ -50,9 +50,9 @@ def train(config: Config) -> Result:
         raise ConfigError("training needs the sections Loss and Optimizer")
     settings, recipe = config.Global, config.Optimizer
     folder = Path(settings.output_dir)
-    claim(folder, config)
     world = distributed.start(settings.device)
     if world.is_main:
+        claim(folder, config)
         folder.mkdir(parents=True, exist_ok=True)
         setup_logging(folder)
 
@@ -112,17 +112,15 @@ def train(config: Config) -> Result:
         return Result(folder, step, best)
 
     # ---- the loop ---------------------------------------------------------------------------
+    loader = build.train_loader(config, train_images, world, step, plan.total_steps, classes)
     events = Events(folder, active=world.is_main, total_steps=plan.total_steps, visualdl=settings.visualdl)
     events.record(
         "start", step, params=parameters, train_images=len(train_images), steps=plan.total_steps,
         eval_images=len(eval_images) if eval_images else 0, epochs=plan.epoch_of(plan.total_steps),
         batch_size=batch_size, classes=train_images.classes, protocol=protocol(config),
     )  # fmt: skip
-    every = {
-        name: max(getattr(settings, f"{name}_every").in_steps(plan), 1) for name in ("eval", "save", "log")
-    }
+    every = {name: max(getattr(settings, f"{name}_every").in_steps(plan), 1) for name in ("eval", "save", "log")}
     micro_batches = recipe.accumulate
-    loader = build.train_loader(config, train_images, world, step, plan.total_steps, classes)
     batches = iter(loader)
     began = window_began = time.monotonic()
     window_images = skipped = 0

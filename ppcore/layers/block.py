@@ -46,9 +46,7 @@ class Block(nn.Layer):
             return nn.Identity() if layer_scale_init is None else LayerScale(dim, layer_scale_init)
 
         self.norm1 = nn.LayerNorm(dim, epsilon=norm_eps)
-        self.attn = Attention(
-            dim, num_heads, head_dim=head_dim, qkv_bias=qkv_bias, attn_drop=attn_drop, proj_drop=drop
-        )
+        self.attn = Attention(dim, num_heads, head_dim=head_dim, qkv_bias=qkv_bias, attn_drop=attn_drop, proj_drop=drop)
         self.ls1 = scale()
         self.drop_path1 = DropPath(drop_path)
         self.norm2 = nn.LayerNorm(dim, epsilon=norm_eps)

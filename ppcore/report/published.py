@@ -15,6 +15,8 @@ class _Strict(pydantic.BaseModel):
 
 
 class Paper(_Strict):
+    """The paper itself."""
+
     key: str
     title: str
     authors: str
@@ -24,6 +26,8 @@ class Paper(_Strict):
 
 
 class Source(_Strict):
+    """A place that published numbers."""
+
     title: str
     url: str
     note: str | None = None
@@ -46,12 +50,16 @@ class Dataset(_Strict):
 
 
 class Builder(_Strict):
+    """A builder and the parameter count published for it."""
+
     builder: str
     params: int = Field(gt=0)
     source: Citation
 
 
 class Column(_Strict):
+    """A column of a published table."""
+
     name: str
     builder: str | None = None
     dataset: str | None = None
@@ -59,6 +67,8 @@ class Column(_Strict):
 
 
 class Row(_Strict):
+    """A row of a published table; None where the source gives no number."""
+
     name: str
     group: str = ""
     builder: str | None = None
@@ -68,6 +78,8 @@ class Row(_Strict):
 
 
 class Table(_Strict):
+    """A published table."""
+
     id: str
     short: str
     title: str
@@ -80,6 +92,8 @@ class Table(_Strict):
 
 
 class PeerRow(_Strict):
+    """A model's accuracy as another suite publishes it, in percent."""
+
     model: str
     builder: str | None = None
     top1: float
@@ -88,6 +102,8 @@ class PeerRow(_Strict):
 
 
 class Peer(_Strict):
+    """What another suite publishes, and whether it trained or converted the weights."""
+
     suite: str
     how: Literal["converted", "trained"]
     protocol: str = Field(min_length=1)
@@ -116,6 +132,8 @@ class Quick(_Strict):
 
 
 class Level(_Strict):
+    """What a level of fidelity proves."""
+
     level: int = Field(ge=1, le=5)
     title: str
     proves: str
@@ -134,6 +152,8 @@ class Trained(_Strict):
 
 
 class Fidelity(_Strict):
+    """The fidelity checks: reference file, the function that measures, others' trained weights."""
+
     reference: str
     measure: str
     levels: list[Level]
@@ -163,6 +183,8 @@ class Figure(NamedTuple):
 
 
 class PaperTables(_Strict):
+    """A whole `papers/*.yaml`."""
+
     paper: Paper
     sources: dict[str, Source]
     datasets: dict[str, Dataset]

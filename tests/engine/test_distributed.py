@@ -32,4 +32,3 @@ def test_two_processes_match_one(tiny_config, tmp_path, tool, accumulate):
         assert first["n"] == second["n"] == 360
         assert first["top1"] == pytest.approx(second["top1"], abs=1.5 / 360)
         assert first["loss"] == pytest.approx(second["loss"], abs=1e-4)
-
