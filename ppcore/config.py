@@ -12,7 +12,7 @@ from typing import Any, Literal
 import yaml
 from omegaconf import OmegaConf
 from omegaconf.errors import OmegaConfBaseException
-from pydantic import BaseModel, ConfigDict, Field, PrivateAttr, ValidationError, model_validator
+from pydantic import BaseModel, ConfigDict, Field, PrivateAttr, ValidationError, field_validator, model_validator
 
 from ppcore import components
 from ppcore.durations import Duration
@@ -46,10 +46,14 @@ class Pretrained(Section):
 
 
 class GlobalSection(Section):
-    """What a run is: where it writes, how long it lasts, how often it looks up."""
+    """What a run is: where it writes, how long it lasts, how often it looks up.
+
+    `epochs` is PaddleClas's key: when it is set it replaces `duration`. `pretrained` may be a path.
+    """
 
     output_dir: str
     duration: Duration = Duration(epochs=1.0)
+    epochs: float | None = Field(None, gt=0)
     seed: int = Field(0, ge=0)
     device: Literal["auto", "cpu", "gpu"] = "auto"
     eval_every: Duration = Duration(epochs=1.0)
@@ -62,6 +66,15 @@ class GlobalSection(Section):
     best_metric: str = "top1"
     visualdl: bool = True
     visualdl_graph: bool = True
+
+    @field_validator("pretrained", mode="before")
+    @classmethod
+    def _path_alone(cls, value: Any) -> Any:
+        return {"path": value} if isinstance(value, str) else value
+
+    def length(self) -> Duration:
+        """How long the run lasts."""
+        return self.duration if self.epochs is None else Duration(epochs=float(self.epochs))
 
 
 class AMPSection(Section):

@@ -11,6 +11,7 @@ import paddle
 import paddle.nn as nn
 
 from ppcore.layers import Activation, Block, Linear, PatchEmbed, drop_path_rates, init
+from ppvit import jax_init
 
 
 class PreLogits(nn.Layer):
@@ -126,7 +127,7 @@ class VisionTransformer(nn.Layer):
         self.num_features = representation_size or embed_dim
         self._build_heads()
         if init == "jax":
-            self._init_as_jax()
+            jax_init.initialise(self)
 
     def _build_tokens(self) -> None:
         """Prefix tokens and position embedding; a paper with other tokens overrides this."""
@@ -190,40 +191,13 @@ class VisionTransformer(nn.Layer):
         self.num_classes = num_classes
         self._build_heads()
         if self.init == "jax":
-            self._zero_heads()
+            jax_init.initialise_heads(self)
 
     def weight_maps(self) -> dict:
         """Layouts these weights can be read from and written to, for `ppcore.weights`."""
         from ppvit.weights import weight_maps  # the map describes this class: import when asked
 
         return weight_maps()
-
-    def _init_as_jax(self) -> None:
-        """vit_jax's initialisation; the ViT paper does not print one."""
-        if self.pos_embed._is_initialized():  # not under paddle.LazyGuard
-            for name, p in self.named_parameters():
-                if name.endswith("qkv.weight"):
-                    init.reset(p, init.XavierUniform(parts=3))
-                elif (
-                    name.endswith((".proj.weight", ".fc1.weight", ".fc2.weight", "pre_logits.fc.weight"))
-                    and p.ndim == 2
-                ):
-                    init.reset(p, init.XavierUniform())
-                elif name.endswith((".fc1.bias", ".fc2.bias")) and "mlp" in name:
-                    init.reset(p, init.Gaussian(1e-6))
-                elif name.startswith("patch_embed.") and p.ndim == 4:
-                    init.reset(p, init.LecunNormal())
-                elif name == "patch_embed.proj.bias":
-                    init.reset(p, init.Zeros())
-            init.reset(self.cls_token, init.Zeros())
-            init.reset(self.pos_embed, init.Gaussian(0.02))
-            self._zero_heads()
-
-    def _zero_heads(self) -> None:
-        for name, p in self.named_parameters():
-            if name.startswith("head"):
-                value = self.head_bias_init if name.endswith("bias") else 0.0
-                init.reset(p, nn.initializer.Constant(value))
 
 
 # Builders: Table 1, the patch sizes of Table 5, and the small models of the AugReg study (arXiv 2106.10270).

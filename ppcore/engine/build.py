@@ -37,6 +37,14 @@ def model(config: Config) -> nn.Layer:
     return net
 
 
+def number_of_classes(config: Config) -> int | None:
+    """`num_classes` of the network, given or by default; None for a network without classes."""
+    parameters = components.parameters(components.resolve(config.Arch["name"], "Arch"))
+    if "num_classes" not in parameters:
+        return None
+    return config.Arch.get("num_classes", parameters["num_classes"].default)
+
+
 def dataset(part: LoaderSection, num_classes: int | None) -> Any:
     """The dataset of a split, its labels checked against the model's classes."""
     images = components.build(part.dataset)

@@ -11,6 +11,7 @@ import paddle.nn as nn
 from ppcore import components, weights
 from ppcore.checkpoint import Checkpoints, weight_file
 from ppcore.config import AMPSection, Config
+from ppcore.ema import EMA
 from ppcore.engine import build, distributed
 from ppcore.engine.events import log, setup_logging
 from ppcore.engine.precision import Precision
@@ -52,6 +53,22 @@ def evaluate(
     metric.sums = world.sum(metric.sums)
     skipped = int(world.sum(np.array([float(loader.skipped)]))[0])
     return {**metric.compute(), "skipped": skipped, "seconds": time.monotonic() - begin}
+
+
+def evaluate_weights(
+    config: Config, model: nn.Layer, ema: EMA | None, images: Any, world: distributed.World, precision: Precision
+) -> dict[str, dict[str, Any]]:
+    """Evaluates a model during training, and its moving average where there is one: `model`, `ema`."""
+
+    def measure() -> dict[str, Any]:
+        loader = build.eval_loader(config.DataLoader.Eval, images, world)
+        return evaluate(model, loader, components.build(config.Metric), world, precision)
+
+    found = {"model": measure()}
+    if ema is not None:
+        with ema.applied():
+            found["ema"] = measure()
+    return found
 
 
 def run(config: Config, weights_path: str | None = None) -> dict[str, Any]:

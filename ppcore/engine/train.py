@@ -18,7 +18,7 @@ from ppcore.config import Config
 from ppcore.durations import Plan
 from ppcore.ema import EMA
 from ppcore.engine import build, distributed
-from ppcore.engine.evaluate import evaluate
+from ppcore.engine.evaluate import evaluate_weights
 from ppcore.engine.events import Events, clock, environment, log, setup_logging, write_json
 from ppcore.engine.graph import add_graph
 from ppcore.engine.precision import Precision
@@ -59,13 +59,13 @@ def train(config: Config) -> Result:
     # ---- data -------------------------------------------------------------------------------
     train_part = build.section(config, "Train")
     eval_part = config.DataLoader.Eval
-    classes = _number_of_classes(config)
+    classes = build.number_of_classes(config)
     train_images = build.dataset(train_part, classes)
     eval_images = build.dataset(eval_part, classes) if eval_part else None
     batch_size = train_part.batch_size
     steps_per_epoch = max(len(train_images) // batch_size, 1)
     plan = Plan(steps_per_epoch, batch_size)
-    plan = Plan(steps_per_epoch, batch_size, settings.duration.in_steps(plan))
+    plan = Plan(steps_per_epoch, batch_size, settings.length().in_steps(plan))
     if plan.total_steps < 1:
         raise ConfigError("Global.duration is shorter than one step")
 
@@ -173,7 +173,7 @@ def train(config: Config) -> Result:
             improved = False
             if eval_images is not None and "eval" in due:
                 paused = time.monotonic()
-                for name, found in _evaluate_all(config, model, ema, eval_images, world, precision).items():
+                for name, found in evaluate_weights(config, model, ema, eval_images, world, precision).items():
                     events.record("eval", step, epoch=plan.epoch_of(step), weights=name, **found)
                     score = found[settings.best_metric]
                     log.info("step %d evaluation (%s): %s", step, name, _summary(found))
@@ -231,28 +231,6 @@ def _update(optimizer, precision, trainable: list, clip_norm: float | None, repo
     precision.scaler.update()
     optimizer.clear_grad()
     return float(norm) if report else None
-
-
-def _evaluate_all(config, model, ema, images, world, precision) -> dict[str, dict]:
-    """Evaluates the weights, and their average where there is one."""
-
-    def measure() -> dict:
-        loader = build.eval_loader(config.DataLoader.Eval, images, world)
-        return evaluate(model, loader, components.build(config.Metric), world, precision)
-
-    found = {"model": measure()}
-    if ema is not None:
-        with ema.applied():
-            found["ema"] = measure()
-    return found
-
-
-def _number_of_classes(config: Config) -> int | None:
-    """`num_classes` of the network, given or by default; None for a network without classes."""
-    parameters = components.parameters(components.resolve(config.Arch["name"], "Arch"))
-    if "num_classes" not in parameters:
-        return None
-    return config.Arch.get("num_classes", parameters["num_classes"].default)
 
 
 def _summary(found: dict[str, Any]) -> str:

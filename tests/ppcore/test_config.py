@@ -523,3 +523,16 @@ class TestAfterLoading:
         with pytest.raises(ConfigError, match="label_smoothing must be in") as raised:
             components.build(loaded.Loss)
         assert "ppcore.losses.CrossEntropy" in str(raised.value)
+
+
+def test_paddleclas_keys(tmp_path):
+    from conftest import TINY_CONFIG
+
+    path = tmp_path / "tiny.yaml"
+    path.write_text(TINY_CONFIG.format(output=tmp_path / "run"))
+    found = config.load(path, ["Global.epochs=3", "Global.pretrained=weights.safetensors"]).Global
+    assert found.length().epochs == 3
+    assert found.pretrained.path == "weights.safetensors"
+    assert config.load(path).Global.length().steps == 20
+    with pytest.raises(ConfigError, match=r"Global\.epochs"):
+        config.load(path, ["Global.epochs=three"])
