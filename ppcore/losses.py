@@ -15,7 +15,17 @@ def soft_cross_entropy(logits: paddle.Tensor, target: paddle.Tensor) -> paddle.T
 
     (A framework's cross-entropy with soft labels may normalise them first; probabilities need none.)
     """
-    return -(target * F.log_softmax(logits.astype("float32"), axis=-1)).sum(axis=-1).mean()
+    return -(target * log_softmax(logits)).sum(axis=-1).mean()
+
+
+def log_softmax(logits: paddle.Tensor) -> paddle.Tensor:
+    """log softmax over the last axis in float32.
+
+    Not F.log_softmax, nor F.cross_entropy: on a CPU Paddle cuts a probability at e^-64, and with it
+    the loss at 64.
+    """
+    logits = logits.astype("float32")
+    return logits - paddle.logsumexp(logits, axis=-1, keepdim=True)
 
 
 def smoothed_one_hot(label: paddle.Tensor, num_classes: int, smoothing: float = 0.0) -> paddle.Tensor:
@@ -49,9 +59,7 @@ class CrossEntropy:
         if self.label_smoothing:
             target = smoothed_one_hot(batch["label"], outputs.shape[-1], self.label_smoothing)
             return soft_cross_entropy(outputs, target)
-        # Not F.cross_entropy: on a CPU it cuts a probability at e^-64 and with it the loss.
-        chosen = paddle.take_along_axis(F.log_softmax(outputs.astype("float32")), batch["label"].unsqueeze(1), axis=1)
-        return -chosen.mean()
+        return -paddle.take_along_axis(log_softmax(outputs), batch["label"].unsqueeze(1), axis=1).mean()
 
 
 class BinaryCrossEntropy:

@@ -16,7 +16,7 @@ def commands(root) -> list[list[str]]:
 
 def test_there_are_as_many_as_we_think(root):
     found = commands(root)
-    assert sum(words[0] == "make" for words in found) == 9
+    assert sum(words[0] == "make" for words in found) == 8
     assert sum("tools/" in word for words in found for word in words) == 10
 
 

@@ -76,7 +76,7 @@ class TestCrossEntropy:
         assert "\n" not in str(raised.value)
 
     def test_huge_logits_stay_finite(self):
-        # F.cross_entropy cuts a probability at e^-64 on a CPU, which would end the loss at 64.
+        # F.cross_entropy and F.log_softmax cut a probability at e^-64 on a CPU, which would end the loss at 64.
         logits = np.array([[1e4, 1e4 - 200, 0.0]], "float32")
         for batch in (dict(label=np.array([1])), dict(target=np.array([[0.0, 1.0, 0.0]], "float32"))):
             np.testing.assert_allclose(value(losses.CrossEntropy(), logits, **batch), 200, rtol=1e-6)
