@@ -82,10 +82,9 @@ def predictions(
         flows: list[Any] = [None] * len(probability)
         if rollout:
             maps = [m.numpy() for m in model.attention_maps(image)]
-            flows = [
-                unit_range(flow)
-                for flow in attention_rollout(maps, num_prefix_tokens=model.num_prefix_tokens, grid=model.grid)
-            ]
+            read = None if getattr(model, "pool", "token") == "gap" else 0  # what the head reads
+            rolled = attention_rollout(maps, num_prefix_tokens=model.num_prefix_tokens, grid=model.grid, token=read)
+            flows = [unit_range(flow) for flow in rolled]
         for i, row in enumerate(probability):
             order = np.argsort(-row, kind="stable")[:topk]
             yield {

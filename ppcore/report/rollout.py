@@ -7,7 +7,7 @@ import numpy as np
 
 
 def attention_rollout(
-    maps: Sequence[np.ndarray], *, num_prefix_tokens: int, grid: tuple[int, int], token: int = 0
+    maps: Sequence[np.ndarray], *, num_prefix_tokens: int, grid: tuple[int, int], token: int | None = 0
 ) -> np.ndarray:
     """Follows attention from one token of the last layer back to the patches.
 
@@ -17,7 +17,7 @@ def attention_rollout(
         maps: One [B, heads, N, N] array a layer, first layer first, rows summing to 1.
         num_prefix_tokens: Tokens before the patches (class and distillation tokens).
         grid: Rows and columns of patches; rows * columns + num_prefix_tokens = N.
-        token: The token looked from, 0 for the class token.
+        token: The token looked from, 0 for the class token; None for the mean of the patches, where the head reads that.
 
     Returns:
         [B, rows, columns] float64: the share of each patch. They sum to at most 1; the rest comes from prefix tokens.
@@ -37,7 +37,8 @@ def attention_rollout(
             raise ValueError(f"attention of layer {layer} has shape {np.shape(attention)}, the first has {shape}")
         mixed = np.asarray(attention, np.float64).mean(axis=1) + np.eye(tokens)  # [B, N, N]
         flow = mixed / mixed.sum(axis=-1, keepdims=True) @ flow
-    return flow[:, token, num_prefix_tokens:].reshape(batch, *grid)
+    seen = flow[:, num_prefix_tokens:].mean(axis=1) if token is None else flow[:, token]
+    return seen[:, num_prefix_tokens:].reshape(batch, *grid)
 
 
 def unit_range(attention: np.ndarray) -> np.ndarray:

@@ -81,3 +81,12 @@ def test_overlay_is_warm_where_attention_is_and_keeps_the_image_at_strength_zero
 def test_unit_range():
     np.testing.assert_allclose(unit_range(np.array([[2.0, 4.0]])), [[0, 1]])
     np.testing.assert_array_equal(unit_range(np.full((2, 2), 0.3)), np.zeros((2, 2)))
+
+
+def test_mean_of_patches_is_the_mean_over_their_tokens():
+    rng = np.random.default_rng(0)
+    maps = [rng.random((2, 3, 5, 5)) for _ in range(3)]
+    maps = [m / m.sum(axis=-1, keepdims=True) for m in maps]
+    each = [attention_rollout(maps, num_prefix_tokens=1, grid=(2, 2), token=t) for t in range(1, 5)]
+    found = attention_rollout(maps, num_prefix_tokens=1, grid=(2, 2), token=None)
+    np.testing.assert_allclose(found, np.mean(each, axis=0))
