@@ -247,7 +247,7 @@ def run(
         folders = [Path(config.load(root / wanted.configs[-1]).Global.output_dir)]
     setup_logging()
     log.info("3/3 report")
-    title = f"{paper.paper.title.split(':')[0]}: {'quick reproduction' if wanted is None else wanted.row}"
+    title = f"{paper.paper.short}: {'quick reproduction' if wanted is None else wanted.row}"
     page = write_report(
         output / "report",
         paper=paper,

@@ -18,6 +18,7 @@ class Paper(_Strict):
     """The paper itself."""
 
     key: str
+    short: str
     title: str
     authors: str
     venue: str

@@ -1,0 +1,1 @@
+"""ppdeit: DeiT and DeiT III on PaddlePaddle. Nothing is here yet; see README, Status."""

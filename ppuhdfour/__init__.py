@@ -1,0 +1,1 @@
+"""ppuhdfour: UHDFour on PaddlePaddle. Nothing is here yet; see README, Status."""
