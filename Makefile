@@ -7,6 +7,8 @@ PAPER ?= vit
 DATA ?= $(or $(PP_DATA_DIR),../shared/data)
 VENV ?= .venv$(if $(filter gpu,$(DEVICE)),-gpu)
 VENV26 ?= .venv-paddle26
+# The GPU wheel on PyPI is Paddle 2.6.2.
+CONSTRAINTS := constraints/$(if $(filter gpu,$(DEVICE)),paddle26,cpu).txt
 
 export PP_DATA_DIR := $(abspath $(wildcard $(DATA)))
 export PIP_DISABLE_PIP_VERSION_CHECK := 1
@@ -41,18 +43,18 @@ format: $(VENV)/installed
 	$(VENV)/bin/ruff check --fix .
 	$(VENV)/bin/ruff format .
 
-$(VENV)/installed: setup.py
+$(VENV)/installed: setup.py $(CONSTRAINTS)
 	test -d $(VENV) || $(PYTHON) -m venv $(VENV)
-	$(VENV)/bin/pip install --quiet -e ".[$(DEVICE),test]"
+	$(VENV)/bin/pip install --quiet -c $(CONSTRAINTS) -e ".[$(DEVICE),test]"
 	touch $@
 
 $(VENV)/installed-reference: $(VENV)/installed
-	$(VENV)/bin/pip install --quiet -e ".[$(DEVICE),test,reference]"
+	$(VENV)/bin/pip install --quiet -c $(CONSTRAINTS) -e ".[$(DEVICE),test,reference]"
 	touch $@
 
-$(VENV26)/installed: setup.py
+$(VENV26)/installed: setup.py constraints/paddle26.txt
 	test -d $(VENV26) || $(PYTHON) -m venv $(VENV26)
-	$(VENV26)/bin/pip install --quiet -e ".[cpu26,test]"
+	$(VENV26)/bin/pip install --quiet -c constraints/paddle26.txt -e ".[cpu26,test]"
 	touch $@
 
 clean:
