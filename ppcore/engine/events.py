@@ -99,7 +99,11 @@ class Events:
         self.vdl = self._progress = self._metrics = None
         if not active:
             return
-        self._metrics = (folder / "metrics.jsonl").open("a", encoding="utf-8")
+        metrics = folder / "metrics.jsonl"
+        cut = metrics.is_file() and not metrics.read_bytes().endswith(b"\n") and metrics.stat().st_size > 0
+        self._metrics = metrics.open("a", encoding="utf-8")
+        if cut:  # a killed run's last line; the next record must not continue it
+            self._metrics.write("\n")
         if visualdl:
             from visualdl import LogWriter  # takes a second to import
 

@@ -7,6 +7,7 @@ import paddle
 import pytest
 
 from ppcore import config
+from ppcore.engine.events import Events
 from ppcore.engine.train import Diverged, step_seed, train
 from ppcore.errors import ConfigError
 from ppcore.weight_files import read
@@ -35,6 +36,16 @@ def test_a_run_leaves_its_folder(tiny_config, tmp_path):
     }  # fmt: skip
     assert {"latest", "best", "step_15", "step_20"} <= {p.name for p in (folder / "checkpoints").iterdir()}
     assert records(folder, "end")[0]["best"]["top1"] == max(r["top1"] for r in records(folder, "eval"))
+
+
+def test_a_cut_line_of_a_killed_run_is_not_continued(tmp_path):
+    (tmp_path / "metrics.jsonl").write_text('{"kind": "start", "step": 0}\n{"kind": "tra')
+    events = Events(tmp_path, active=True, total_steps=2, visualdl=False)
+    events.record("train", 1, loss=1.0)
+    events.close()
+    lines = (tmp_path / "metrics.jsonl").read_text().splitlines()
+    assert lines[1] == '{"kind": "tra'
+    assert json.loads(lines[2])["step"] == 1
 
 
 def test_accumulation_equals_one_batch(tiny_config, tmp_path):
