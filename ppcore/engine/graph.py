@@ -1,5 +1,7 @@
 """The network's graph in VisualDL."""
 
+import warnings
+
 import paddle
 import paddle.nn as nn
 
@@ -20,6 +22,9 @@ def add_graph(events: Events, model: nn.Layer, image: paddle.Tensor) -> None:
     was_training = model.training
     model.eval()
     spec = paddle.static.InputSpec([1, *image.shape[1:]], "float32")
-    events.vdl.add_graph(model=model, input_spec=[spec])
+    with warnings.catch_warnings():
+        # VisualDL gives jit.save an input_spec it does not need to give twice.
+        warnings.filterwarnings("ignore", message="full_graph=False")
+        events.vdl.add_graph(model=model, input_spec=[spec])
     if was_training:
         model.train()

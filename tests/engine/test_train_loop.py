@@ -27,7 +27,11 @@ def test_a_run_leaves_its_folder(tiny_config, tmp_path):
     assert config.load(folder / "config.yaml").Global.output_dir == str(folder)
     environment = json.loads((folder / "env.json").read_text())
     assert environment["paddle"] == paddle.__version__
-    assert any((folder / "vdl").iterdir())
+    kinds = {p.name.split(".")[0] for p in (folder / "vdl").iterdir()}
+    # VisualDL cannot read Paddle 3's programs; there the log says so.
+    on_paddle2 = paddle.__version__.startswith("2.")
+    assert kinds == ({"vdlrecords", "vdlgraph"} if on_paddle2 else {"vdlrecords"})
+    assert on_paddle2 or "VisualDL graph not written" in (folder / "log.txt").read_text()
     steps = [r["step"] for r in records(folder, "train")]
     assert steps == list(range(1, 21))
     assert all(np.isfinite(r["loss"]) and r["images_per_second"] > 0 for r in records(folder, "train"))
