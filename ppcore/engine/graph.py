@@ -1,6 +1,7 @@
 """The network's graph in VisualDL."""
 
 import warnings
+from copy import deepcopy
 
 import paddle
 import paddle.nn as nn
@@ -19,12 +20,11 @@ def add_graph(events: Events, model: nn.Layer, image: paddle.Tensor) -> None:
     if int(paddle.__version__.split(".")[0]) >= 3:
         log.info("VisualDL graph not written: VisualDL reads Paddle 2 programs, this is Paddle %s", paddle.__version__)
         return
-    was_training = model.training
-    model.eval()
+    copy = deepcopy(model)  # VisualDL replaces the forward of what it is given
+    copy.eval()
     spec = paddle.static.InputSpec([1, *image.shape[1:]], "float32")
     with warnings.catch_warnings():
-        # VisualDL gives jit.save an input_spec it does not need to give twice.
+        # VisualDL names the input twice and leaves a file for the collector to close.
         warnings.filterwarnings("ignore", message="full_graph=False")
-        events.vdl.add_graph(model=model, input_spec=[spec])
-    if was_training:
-        model.train()
+        warnings.filterwarnings("ignore", category=ResourceWarning)
+        events.vdl.add_graph(model=copy, input_spec=[spec])
