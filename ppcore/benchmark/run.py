@@ -14,9 +14,10 @@ from ppcore import runtime
 from ppcore.errors import ConfigError, nearest
 
 # What the contenders find in their environment besides the number of threads.
-# default: nothing, as in a user's own script. mkl: MKL's fast path on AMD (on Intel the same as default).
+# default: nothing, as in a user's own script (empty, so that importing ppcore does not set it).
+# mkl: MKL's fast path on AMD, as importing ppcore sets it (on Intel the same as default).
 # suite: what ppcore.runtime.configure() sets, which speeds up PaddleClas as well.
-ENVIRONMENTS = {"default": {}, "mkl": {"MKL_DEBUG_CPU_TYPE": "5"}, "suite": None}
+ENVIRONMENTS = {"default": {"MKL_DEBUG_CPU_TYPE": ""}, "mkl": {"MKL_DEBUG_CPU_TYPE": "5"}, "suite": None}
 INSTALL = {
     "paddleclas": "pip install --no-deps paddleclas==2.6.0",
     "torch": "pip install -e .[reference]",

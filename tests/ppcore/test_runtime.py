@@ -50,8 +50,15 @@ def test_threads_are_an_argument_and_are_shared_among_processes(root):
 
 @pytest.mark.parametrize(("cpu", "want"), [("AMD EPYC 7763", "5"), ("Intel(R) Xeon(R)", None)])
 def test_mkl_is_told_about_amd_only(root, cpu, want):
-    got = environment(root, f"runtime.cpu_name = lambda: {cpu!r}\nruntime.configure()")
+    forget = "os.environ.pop('MKL_DEBUG_CPU_TYPE', None)"  # importing ppcore has asked the real processor
+    got = environment(root, f"import os\n{forget}\nruntime.cpu_name = lambda: {cpu!r}\nruntime.configure()")
     assert got["MKL_DEBUG_CPU_TYPE"] == want
+
+
+def test_importing_is_enough_for_mkl(root):
+    want = "5" if "AMD" in runtime.cpu_name() else None
+    assert environment(root, "")["MKL_DEBUG_CPU_TYPE"] == want
+    assert environment(root, "", MKL_DEBUG_CPU_TYPE="")["MKL_DEBUG_CPU_TYPE"] == ""
 
 
 @pytest.mark.parametrize(("gpu", "want"), [(True, None), (False, "0")])
