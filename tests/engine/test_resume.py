@@ -15,7 +15,7 @@ from ppcore.checkpoint import Checkpoints, sha256
 
 OPTIONS = [
     "-o", "Arch.drop_path_rate=0.2", "-o", "Arch.drop_rate=0.1", "-o", "EMA={decay: 0.9}",
-    "-o", "Global.duration={steps: 30}", "-o", "Global.eval_every={steps: 15}",
+    "-o", "Global.duration={steps: 60}", "-o", "Global.eval_every={steps: 30}",
 ]  # fmt: skip
 
 
@@ -35,7 +35,7 @@ def uninterrupted(tmp_path_factory):
     path.write_text(TINY_CONFIG.format(output=folder / "run"))
     done = run_tool("train", "-c", path, *OPTIONS)
     assert done.returncode == 0, done.stderr
-    return folder / "run" / "checkpoints" / "step_30"
+    return folder / "run" / "checkpoints" / "step_60"
 
 
 @pytest.mark.parametrize("workers", [0, 1])
@@ -53,23 +53,23 @@ def test_kill_and_resume_is_bit_exact(uninterrupted, tiny_config, tmp_path, root
     os.killpg(process.pid, signal.SIGKILL)
     process.wait()
     assert last_step(folder) >= stop_at, "the run ended before it could be killed"
-    assert not (folder / "checkpoints" / "step_30").exists(), "the run finished before it could be killed"
+    assert not (folder / "checkpoints" / "step_60").exists(), "the run finished before it could be killed"
 
     done = tool("train", "-c", tiny_config, *options)
     assert done.returncode == 0, done.stderr
     assert "resumed from step_" in done.stderr
     for name in ("weights.safetensors", "optimizer.safetensors", "ema.safetensors"):
-        ours = folder / "checkpoints" / "step_30" / name
+        ours = folder / "checkpoints" / "step_60" / name
         assert sha256(ours) == sha256(uninterrupted / name), f"{name} differs after a kill at step {stop_at}"
 
 
 def test_a_finished_run_is_left_alone(uninterrupted, tiny_config, tmp_path, tool):
     shutil.copytree(uninterrupted.parents[1], tmp_path / "run")
-    before = sha256(tmp_path / "run" / "checkpoints" / "step_30" / "manifest.json")
+    before = sha256(tmp_path / "run" / "checkpoints" / "step_60" / "manifest.json")
     done = tool("train", "-c", tiny_config, *OPTIONS)
     assert done.returncode == 0, done.stderr
     assert "this run is finished" in done.stderr
-    assert sha256(tmp_path / "run" / "checkpoints" / "step_30" / "manifest.json") == before
+    assert sha256(tmp_path / "run" / "checkpoints" / "step_60" / "manifest.json") == before
 
 
 def test_another_configuration_is_refused(uninterrupted, tiny_config, tmp_path, tool):
@@ -82,8 +82,8 @@ def test_another_configuration_is_refused(uninterrupted, tiny_config, tmp_path, 
 
 def test_a_damaged_checkpoint_is_passed_over(uninterrupted, tmp_path):
     shutil.copytree(uninterrupted.parent, tmp_path / "checkpoints")
-    weights = tmp_path / "checkpoints" / "step_30" / "weights.safetensors"
+    weights = tmp_path / "checkpoints" / "step_60" / "weights.safetensors"
     data = bytearray(weights.read_bytes())
     data[-1] ^= 1
     weights.write_bytes(data)
-    assert Checkpoints(tmp_path).newest().name == "step_25"
+    assert Checkpoints(tmp_path).newest().name == "step_55"
