@@ -12,6 +12,7 @@ from functools import cache
 from typing import Any, get_args
 
 from pydantic import BaseModel, ConfigDict, TypeAdapter, ValidationError
+from pydantic.errors import PydanticUserError
 
 from ppcore.errors import ConfigError, nearest
 
@@ -113,10 +114,7 @@ def convert(value: Any, annotation: Any) -> Any:
     try:
         strictly = ConfigDict(arbitrary_types_allowed=True, strict=True, allow_inf_nan=False)
         adapter = TypeAdapter(annotation, config=strictly)
-    except Exception as error:
-        # pydantic refuses a config beside annotations that carry their own (models).
-        if type(error).__name__ != "PydanticUserError":
-            raise
+    except PydanticUserError:  # it refuses a config beside annotations that carry their own (models)
         adapter = TypeAdapter(annotation)
     return adapter.validate_python(value, strict=True)
 

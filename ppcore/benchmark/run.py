@@ -81,7 +81,7 @@ def train(
     Returns:
         `machine` facts, and `rows`: contender, environment, images/s (median of rounds), ratio to PaddleClas.
     """
-    known = ["ours", "paddleclas", "torch"]
+    known = list(INSTALL)
     for name in contenders:
         if name not in known:
             raise ConfigError(f"--contenders: no '{name}'{nearest(name, known)}; there are {', '.join(known)}")
