@@ -1,108 +1,40 @@
 """Weight layouts of Vision Transformers: timm, DeiT, Google (vit_jax, big_vision), PaddleClas, vit-pytorch.
 
-Each layout is a table of `(our name, its name, kind)`, read in both directions. Our names are
-timm's; our arrays have Paddle's layouts: linear (in, out), convolution (out, in, h, w). The
-fused qkv weight has q, k, v along its out axis.
+The fused qkv weight has q, k, v along its out axis.
 """
 
-import re
-from collections.abc import Callable
-from dataclasses import dataclass, replace
+from dataclasses import replace
 
 import numpy as np
 from paddle import nn
 
 from ppcore.errors import WeightsError
+from ppcore.weight_tables import (
+    CONV,
+    MATRIX,
+    TOKENS,
+    TRANSPOSED,
+    VECTOR,
+    Arrays,
+    Kind,
+    Table,
+    load,
+    map_of,
+    store,
+)
 from ppcore.weights import WeightMap
 
-Arrays = dict[str, np.ndarray]
-
-
-@dataclass(frozen=True)
-class Kind:
-    """How one array of a layout is stored.
-
-    Attributes:
-        ndim: axes of the stored array; anything else is passed on as it is, and reported.
-        load: stored array -> ours.
-        store: (our array, heads) -> stored.
-        names: suffixes of the stored names when our array is several of theirs.
-    """
-
-    ndim: int
-    load: Callable[[np.ndarray], np.ndarray]
-    store: Callable[[np.ndarray, int], np.ndarray]
-    names: tuple[str, ...] = ("",)
-
-
-def _same(ndim: int) -> Kind:
-    return Kind(ndim, lambda a: a, lambda a, heads: a)
-
-
-VECTOR, TOKENS, MATRIX, CONV = (_same(n) for n in (1, 3, 2, 4))
-TRANSPOSED = Kind(2, lambda a: a.T, lambda a, heads: a.T)
-HWIO = Kind(4, lambda a: a.transpose(3, 2, 0, 1), lambda a, heads: a.transpose(2, 3, 1, 0))
+HWIO = Kind(4, lambda a: a.transpose(3, 2, 0, 1), lambda a, model: a.transpose(2, 3, 1, 0))
 # flax writes the group norms of the hybrids as (1, 1, 1, C)
-CHANNELS = Kind(4, lambda a: a.reshape(-1), lambda a, heads: a.reshape(1, 1, 1, -1))
+CHANNELS = Kind(4, lambda a: a.reshape(-1), lambda a, model: a.reshape(1, 1, 1, -1))
 _QKV = ("query", "key", "value")
-QKV_KERNEL = Kind(3, lambda a: a.reshape(len(a), -1), lambda a, heads: a.reshape(len(a), heads, -1), _QKV)
-QKV_BIAS = Kind(2, lambda a: a.reshape(-1), lambda a, heads: a.reshape(heads, -1), _QKV)
-OUT_KERNEL = Kind(3, lambda a: a.reshape(-1, a.shape[-1]), lambda a, heads: a.reshape(heads, -1, a.shape[-1]))
-
-# (pattern of our name, template of theirs, kind). In a template {0}, {1}, … are the pattern's
-# groups, {next[0]}, … the same counted from 1 instead of 0, and {part} is one of kind.names.
-Table = list[tuple[str, str, Kind]]
+QKV_KERNEL = Kind(3, lambda a: a.reshape(len(a), -1), lambda a, model: a.reshape(len(a), _heads(model), -1), _QKV)
+QKV_BIAS = Kind(2, lambda a: a.reshape(-1), lambda a, model: a.reshape(_heads(model), -1), _QKV)
+OUT_KERNEL = Kind(3, lambda a: a.reshape(-1, a.shape[-1]), lambda a, model: a.reshape(_heads(model), -1, a.shape[-1]))
 
 
-def _their_names(table: Table, name: str) -> tuple[tuple[str, ...], Kind] | None:
-    for pattern, template, kind in table:
-        if match := re.fullmatch(pattern, name):
-            groups = match.groups()
-            following = [int(g) + 1 if g.isdigit() else g for g in groups]
-            return tuple(template.format(*groups, part=p, next=following) for p in kind.names), kind
-    return None
-
-
-def _load(table: Table, arrays: Arrays, model: nn.Layer) -> Arrays:
-    """Arrays under our names; what no entry claims keeps its name, for the report of misfits."""
-    left, ours, own = dict(arrays), {}, model.state_dict()
-    for name in own:
-        entry = _their_names(table, name)
-        if entry is None or not all(part in left for part in entry[0]):
-            continue
-        parts, kind = [left[part] for part in entry[0]], entry[1]
-        if len({part.shape for part in parts}) > 1:
-            continue
-        for part in entry[0]:
-            del left[part]
-        loaded = [kind.load(part) if part.ndim == kind.ndim else part for part in parts]
-        ours[name] = loaded[0] if len(loaded) == 1 else np.concatenate(loaded, axis=-1)
-    # A file of another layout may use our names for other arrays: they must not pass for ours.
-    return ours | {f"{n} (of another layout)" if n in own else n: a for n, a in left.items()}
-
-
-def _store(table: Table, state: Arrays, model: nn.Layer, layout: str) -> Arrays:
-    theirs, homeless = {}, []
-    heads = model.blocks[0].attn.num_heads
-    for name, array in state.items():
-        entry = _their_names(table, name)
-        if entry is None:
-            homeless.append(name)
-            continue
-        names, kind = entry
-        for part, values in zip(names, np.split(array, len(names), axis=-1), strict=True):
-            theirs[part] = np.ascontiguousarray(kind.store(values, heads))
-    if homeless:
-        raise WeightsError(f"the {layout} layout has no place for {', '.join(homeless)}")
-    return theirs
-
-
-def _map_of(table: Table, layout: str, **options) -> WeightMap:
-    return WeightMap(
-        lambda arrays, model: _load(table, arrays, model),
-        lambda state, model: _store(table, state, model, layout),
-        **options,
-    )
+def _heads(model: nn.Layer) -> int:
+    return model.blocks[0].attn.num_heads
 
 
 _LINEAR = r"blocks\.\d+\.(?:attn\.qkv|attn\.proj|mlp\.fc1|mlp\.fc2)|head"
@@ -110,7 +42,7 @@ _NORM = r"(?:blocks\.\d+\.norm[12]|norm|fc_norm)\.(?:weight|bias)"
 _BACKBONE = r"patch_embed\.backbone\.[\w.]*"
 
 
-def _plain_table(linear: Kind, extra: Table) -> Table:
+def plain_table(linear: Kind, extra: Table) -> Table:
     """Layouts whose names are ours."""
     return [
         (r"(cls_token|pos_embed)", "{0}", TOKENS),
@@ -121,7 +53,7 @@ def _plain_table(linear: Kind, extra: Table) -> Table:
     ]
 
 
-_TIMM = _plain_table(
+TIMM = plain_table(
     TRANSPOSED,
     [
         (r"(blocks\.\d+\.ls[12]\.gamma)", "{0}", VECTOR),
@@ -133,7 +65,7 @@ _TIMM = _plain_table(
 )
 # PaddleClas 2.6.0's VisionTransformer has timm's names in Paddle's layouts, and neither
 # LayerScale nor hybrids nor a representation layer.
-_PADDLECLAS = _plain_table(MATRIX, [])
+PADDLECLAS = plain_table(MATRIX, [])
 
 _B = r"blocks\.(\d+)\."
 _V = "transformer.layers.{0}."
@@ -146,7 +78,7 @@ def _vit_pytorch_table(patch: tuple[int, int]) -> Table:
     patches = Kind(
         2,
         lambda a: a.reshape(len(a), ph, pw, -1).transpose(0, 3, 1, 2),
-        lambda a, heads: a.transpose(0, 2, 3, 1).reshape(len(a), -1),
+        lambda a, model: a.transpose(0, 2, 3, 1).reshape(len(a), -1),
     )
     return [
         (r"cls_token", "cls_token", TOKENS),
@@ -176,12 +108,12 @@ def _vit_pytorch_load(arrays: Arrays, model: nn.Layer) -> Arrays:
         raise WeightsError(
             f"misshapen to_patch_embedding.1.weight {kernel.shape}: the model has {patch[0]}x{patch[1]} patches"
         )
-    return _load(_vit_pytorch_table(patch), arrays, model)
+    return load(_vit_pytorch_table(patch), arrays, model)
 
 
 def _vit_pytorch_store(state: Arrays, model: nn.Layer) -> Arrays:
     table = _vit_pytorch_table(model.patch_embed.proj.weight.shape[2:])
-    return _store(table, state, model, "vit_pytorch")
+    return store(table, state, model, "vit_pytorch")
 
 
 def _google_table(pos_embed: str, norm1: int, attention: int, norm2: int, mlp: int) -> Table:
@@ -247,11 +179,11 @@ def _big_vision_load(arrays: Arrays, model: nn.Layer) -> Arrays:
         if prefix == 1 and (side * side == pos.shape[1]):
             row = np.zeros_like(pos[:, :1])
             arrays["pos_embedding"] = np.concatenate([row, pos], axis=1)
-    return _load(_BIG_VISION, arrays, model)
+    return load(_BIG_VISION, arrays, model)
 
 
 def _big_vision_store(state: Arrays, model: nn.Layer) -> Arrays:
-    arrays = _store(_BIG_VISION, state, model, "big_vision")
+    arrays = store(_BIG_VISION, state, model, "big_vision")
     pos = arrays.get("pos_embedding")
     # A class row that is zero is left out, as big_vision does now; one that is not stays, in the
     # older form, which big_vision's loader folds into `cls`: nothing is rounded either way.
@@ -280,11 +212,11 @@ def _unstacked(arrays: Arrays) -> Arrays:
     return result
 
 
-_timm = _map_of(_TIMM, "timm", framework="pt")
+_timm = map_of(TIMM, "timm", framework="pt")
 _MAPS = {
     "timm": _timm,
     "deit": replace(_timm, pos_embed="deit_bicubic"),
-    "google": _map_of(_VIT_JAX, "google", pos_embed="google_zoom_order1", framework="np", tanh_gelu=True),
+    "google": map_of(_VIT_JAX, "google", pos_embed="google_zoom_order1", framework="np", tanh_gelu=True),
     "big_vision": WeightMap(
         _big_vision_load,
         _big_vision_store,
@@ -292,7 +224,7 @@ _MAPS = {
         framework="np",
         tanh_gelu=True,
     ),
-    "paddleclas": _map_of(_PADDLECLAS, "paddleclas"),
+    "paddleclas": map_of(PADDLECLAS, "paddleclas"),
     "vit_pytorch": WeightMap(_vit_pytorch_load, _vit_pytorch_store, framework="pt"),
 }
 
