@@ -57,16 +57,33 @@ def parameters(target: Callable) -> dict[str, inspect.Parameter]:
     """Keyword parameters of a component.
 
     A builder that passes `**kwargs` on is followed through its return annotation, so
-    `vit_base_patch16_224(**kwargs) -> VisionTransformer` accepts what the class accepts.
+    `vit_base_patch16_224(**kwargs) -> VisionTransformer` accepts what the class accepts; a class that
+    passes them on is followed to its base.
     """
     found = dict(inspect.signature(target, eval_str=True).parameters)
     passed_on = [name for name, p in found.items() if p.kind is inspect.Parameter.VAR_KEYWORD]
     for name in passed_on:
         del found[name]
-        result = inspect.signature(target, eval_str=True).return_annotation
-        if inspect.isclass(result) and result is not inspect.Signature.empty:
+        result = target.__mro__[1] if inspect.isclass(target) else _returned(target)
+        if inspect.isclass(result):
             found = {**parameters(result), **found}
     return found
+
+
+def _returned(target: Callable) -> type | None:
+    """The class a builder says it returns."""
+    annotation = inspect.signature(target, eval_str=True).return_annotation
+    return None if annotation is inspect.Signature.empty else annotation
+
+
+def open_ended(target: Callable) -> bool:
+    """Whether a component takes keyword arguments that nothing declares (PaddleClas's builders do).
+
+    They cannot be checked before it is built.
+    """
+    signature = inspect.signature(target, eval_str=True)
+    passes_on = any(p.kind is inspect.Parameter.VAR_KEYWORD for p in signature.parameters.values())
+    return passes_on and not inspect.isclass(target) and not inspect.isclass(_returned(target))
 
 
 def check(node: Any, where: str, *, provided: tuple[str, ...] = (), beside: Iterable[str] = ()) -> None:
@@ -90,7 +107,7 @@ def check(node: Any, where: str, *, provided: tuple[str, ...] = (), beside: Iter
             continue
         if key in provided:
             raise ConfigError(f"{where}.{key}: the program gives this argument itself: leave it out")
-        if key not in known:
+        if key not in known and not open_ended(target):
             hint = nearest(str(key), {*known, *beside})
             raise ConfigError(f"{where}.{key}: {node['name']} has no argument '{key}'{hint}")
         if is_component(value):
@@ -169,3 +186,7 @@ def build(node: Mapping, **provided: Any) -> Any:
         if isinstance(error, ConfigError):
             raise
         raise ConfigError(f"{node['name']}: {error}") from error
+    except TypeError as error:
+        if open_ended(target):
+            raise ConfigError(f"{node['name']}: {error}") from error
+        raise

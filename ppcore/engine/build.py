@@ -8,7 +8,7 @@ import paddle.nn as nn
 from ppcore import components, weights
 from ppcore.checkpoint import weight_file
 from ppcore.config import Config, LoaderSection
-from ppcore.data import EvalLoader, EvalStream, TrainLoader, TrainStream, check_labels
+from ppcore.data import EvalLoader, EvalStream, Normalize, TrainLoader, TrainStream, check_labels
 from ppcore.engine.distributed import World
 from ppcore.errors import ConfigError
 
@@ -51,6 +51,22 @@ def dataset(part: LoaderSection, num_classes: int | None) -> Any:
     if num_classes:
         check_labels(images, num_classes)
     return images
+
+
+def criterion(config: Config, precision: Any) -> Any:
+    """The criterion of `Loss`.
+
+    One with a network of its own (a teacher) has `bind(forward, mean, std)` and is told the run's
+    precision and what its images are normalised with.
+    """
+    built = components.build(config.Loss)
+    if hasattr(built, "bind"):
+        steps = transforms(section(config, "Train").transforms)
+        found = [step for step in steps if isinstance(step, Normalize)]
+        if len(found) != 1:
+            raise ConfigError("DataLoader.Train.transforms: distillation needs exactly one ppcore.data.Normalize")
+        built.bind(precision.forward, found[0].mean, found[0].std)
+    return built
 
 
 def transforms(nodes: list, **provided: Any) -> list:

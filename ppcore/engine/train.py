@@ -72,7 +72,6 @@ def train(config: Config) -> Result:
     # ---- model, criterion, optimiser --------------------------------------------------------
     paddle.seed(settings.seed)
     model = build.model(config)
-    criterion = components.build(config.Loss)
     schedule = components.build(recipe.lr).bind(plan)
     node = recipe.component()
     factory = components.resolve(node.pop("name"), "Optimizer")
@@ -81,6 +80,7 @@ def train(config: Config) -> Result:
     )
     precision = Precision(config.AMP, world.device)
     precision.decorate(model, optimizer)
+    criterion = build.criterion(config, precision)
     trainable = [p for p in model.parameters() if not p.stop_gradient]
     # Made after decorate() but float32 all the same; see EMA.
     ema = EMA(model, config.EMA.decay) if config.EMA else None
