@@ -1,11 +1,11 @@
 """ViT against numbers of the reference implementations (timm 1.0.31, Google's .npz layout)."""
 
-import gc
+import json
 
+import comparing
 import filling
 import numpy as np
 import paddle
-import paddle.nn.functional as F
 import pytest
 
 import ppcore.weights
@@ -16,126 +16,29 @@ from ppvit.vit import VisionTransformer
 # Above 300M parameters: minutes and gigabytes each.
 HEAVY = "large|huge"
 TOKENS, HYBRID = 2e-5, 1e-4  # of the largest value
-GRAD_NORM = 1e-4  # relative
 # The references' own float32 gradients of these backbones differ from float64 by up to 3e-3.
 LOOSE_BACKBONES = {"vit_small_r26_s32_224": 2e-2, "vit_base_r50_s16_224": 2e-2}
-
-# Entries of a tiny model's manifest that are constructor arguments; the others describe.
-CONFIG = ("img_size", "patch_size", "embed_dim", "depth", "num_heads", "num_classes", "mlp_ratio", "qkv_bias")
-
-
-def filled(model: VisionTransformer, manifest: dict) -> VisionTransformer:
-    state = ppcore.weights.convert(filling.weights(manifest), source="timm", model=model)
-    model.set_state_dict({name: paddle.to_tensor(array) for name, array in state.items()})
-    model.eval()
-    return model
-
-
-def gradients(model: VisionTransformer) -> dict[str, np.ndarray]:
-    """Parameter gradients under timm's names, in torch's layouts."""
-    ours = {name: p.grad.numpy() for name, p in model.named_parameters()}
-    return model.weight_maps()["timm"].from_paddle(ours, model)
 
 
 @pytest.mark.parametrize("path", filling.files(r"cls_vit_\w+", slow=HEAVY))
 def test_classifier(path):
-    manifest, arrays = filling.load(path)
-    name = manifest["model"]
+    name = json.loads(path.read_text())["model"]
     builder = getattr(vit, name, None) or getattr(hybrid, name)
-    model = filled(builder(), manifest)
-    assert sum(p.size for p in model.parameters()) == manifest["params"]
-
-    size, batch = manifest["img_size"], arrays["logits"].shape[0]
-    x = filling.images(filling.seed_of(path), (batch, 3, size, size), manifest)
-    has_gradients = "grad_norms" in arrays
-    with paddle.set_grad_enabled(has_gradients):
-        stages = model.forward_intermediates(paddle.to_tensor(x))
-    values = {k: v.detach().numpy() for k, v in stages.items()}
-    blocks = [values[k] for k in sorted(values) if k.startswith("block_")]
-    embedded, normed = values["patch_embed"], values["norm"]
-    tolerance = HYBRID if hasattr(model.patch_embed, "backbone") else TOKENS
-
-    gaps = filling.Gaps()
-    gaps.add("logits", filling.gap(values["logits"], arrays["logits"]), tolerance)
-    cls_tokens = np.stack([tokens[:, 0] for tokens in blocks])
-    gaps.add("cls_tokens", filling.gap(cls_tokens, arrays["cls_tokens"]), tolerance)
-    gaps.add("final_norm_cls", filling.gap(normed[:, 0], arrays["final_norm_cls"]), tolerance)
-    lengths = np.linalg.norm(normed.astype(np.float64), axis=-1)
-    gaps.add("token l2", filling.gap(lengths, arrays["final_norm_token_l2"]), tolerance)
-    first = embedded.reshape(batch, -1)[:, :64]
-    gaps.add("patch_embed_first", filling.gap(first, arrays["patch_embed_first"]), tolerance)
-    wide = embedded.astype(np.float64)
-    stats = [wide.mean(), wide.std(), np.abs(wide).max()]
-    gaps.add("patch_embed_stats", filling.gap(stats, arrays["patch_embed_stats"]), tolerance)
-    assert has_gradients == ("grad_keys" in manifest)
-
-    if has_gradients:
-        loss = F.cross_entropy(stages["logits"], paddle.to_tensor(manifest["labels"]))
-        if "ce_loss" in arrays:
-            gaps.add("loss", filling.relative([float(loss)], arrays["ce_loss"]), 1e-5)
-        loss.backward()
-        norms = {n: float(np.linalg.norm(p.grad.numpy().astype(np.float64))) for n, p in model.named_parameters()}
-        loose = LOOSE_BACKBONES.get(name, GRAD_NORM)
-        for key, want in zip(manifest["grad_keys"], arrays["grad_norms"], strict=True):
-            bound = loose if ".backbone." in key else GRAD_NORM
-            gaps.add(f"gradient of {key}", abs(norms[key] - want) / want, bound)
-    # The next model may be as large: let this one go first.
-    del model, stages, values
-    gc.collect()
-    gaps.check()
+    is_hybrid = hasattr(builder, "__module__") and builder.__module__ == hybrid.__name__
+    comparing.classifier(path, builder, HYBRID if is_hybrid else TOKENS, LOOSE_BACKBONES.get(name))
 
 
 @pytest.fixture
 def tiny():
     def build(manifest: dict, **overrides) -> VisionTransformer:
-        config = {name: manifest["config"][name] for name in CONFIG}
-        return VisionTransformer(**(config | overrides))
+        return VisionTransformer(**(comparing.tiny_config(manifest) | overrides))
 
     return build
 
 
 @pytest.mark.parametrize("path", filling.files("tiny_vit"))
 def test_tiny_vit_every_tensor(path, tiny):
-    manifest, arrays = filling.load(path)
-    model = filled(tiny(manifest), manifest)
-    branches: dict[str, np.ndarray] = {}
-    for i, block in enumerate(model.blocks):
-        for name, module in (("attn_out", block.attn), ("mlp_out", block.mlp)):
-            module.register_forward_post_hook(
-                lambda layer, inputs, out, key=f"{name}{i}": branches.update({key: out.detach().numpy()})
-            )
-    x = paddle.to_tensor(arrays["x"], stop_gradient=False)
-    stages = model.forward_intermediates(x)
-    loss = F.cross_entropy(stages["logits"], paddle.to_tensor(manifest["labels"]))
-    loss.backward()
-
-    got = branches | {
-        "patch_embed": stages["patch_embed"],
-        "tokens_in": stages["pos_embed"],
-        "norm": stages["norm"],
-        "logits": stages["logits"],
-        "ce_loss": loss,
-        "attn0": model.attention_maps(x)[0],
-    }
-    got |= {f"block{i}": stages[f"block_{i:02d}"] for i in range(len(model.blocks))}
-    gaps, seen = filling.Gaps(), {"x", "grad_x"}
-    for name, value in got.items():
-        seen.add(name)
-        want = arrays[name]
-        gaps.add(name, filling.gap(np.asarray(value).reshape(want.shape), want), 1e-5)
-    gaps.add("grad_x", filling.gap(x.grad.numpy(), arrays["grad_x"]), 2e-5)
-    for key, grad in gradients(model).items():
-        name = f"grad/{key}"
-        seen.add(name)
-        want = arrays[name]
-        if key.endswith("qkv.bias"):
-            # Adding a constant to every key shifts all scores of a query alike: that gradient is
-            # zero in exact arithmetic, and what is left of it here is rounding.
-            third = len(want) // 3
-            grad, want = np.delete(grad, np.s_[third : 2 * third]), np.delete(want, np.s_[third : 2 * third])
-        gaps.add(name, filling.gap(grad, want), 2e-5)
-    assert {name for name in arrays if not name.endswith("_f64")} == seen, "an array was not compared"
-    gaps.check()
+    comparing.every_tensor(path, tiny)
 
 
 @pytest.mark.parametrize("path", filling.files("posembed"))
