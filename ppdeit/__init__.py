@@ -25,6 +25,7 @@ from ppdeit.deit3 import (
     deit3_small_patch16_384,
 )
 from ppdeit.distill import BothHeads, Distillation, hard_distillation, soft_distillation
+from ppdeit.regnet import RegNet, regnety_160
 from ppdeit.teacher import Teacher
 from ppdeit.tokens import token_cosine
 
@@ -34,6 +35,7 @@ __all__ = [
     "DeiT3",
     "Distillation",
     "DistilledVisionTransformer",
+    "RegNet",
     "Teacher",
     "deit3_base_patch16_224",
     "deit3_base_patch16_384",
@@ -53,6 +55,7 @@ __all__ = [
     "deit_tiny_distilled_patch16_224",
     "deit_tiny_patch16_224",
     "hard_distillation",
+    "regnety_160",
     "soft_distillation",
     "token_cosine",
 ]
