@@ -242,9 +242,10 @@ def run(
     if wanted is None:
         folders = quick(paper, root, output, device)
     else:
-        for file in wanted.configs:
-            _train(root, file, [f"Global.device={device}"], gpus=gpus)
-        folders = [Path(config.load(root / wanted.configs[-1]).Global.output_dir)]
+        for step in wanted.configs:
+            _train(root, step.config, [*step.options, f"Global.device={device}"], gpus=gpus)
+        last = wanted.configs[-1]
+        folders = [Path(config.load(root / last.config, last.options).Global.output_dir)]
     setup_logging()
     log.info("3/3 report")
     title = f"{paper.paper.short}: {'quick reproduction' if wanted is None else wanted.row}"

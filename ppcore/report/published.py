@@ -8,13 +8,12 @@ import yaml
 from pydantic import Field
 
 from ppcore.errors import ConfigError, nearest
+from ppcore.report.citation import Citation, Source, Strict
+from ppcore.report.comparisons import Claim, Finding, check_comparisons
+from ppcore.report.trainings import Quick, Recipe, check_quick
 
 
-class _Strict(pydantic.BaseModel):
-    model_config = pydantic.ConfigDict(extra="forbid", strict=True, frozen=True, allow_inf_nan=False)
-
-
-class Paper(_Strict):
+class Paper(Strict):
     """The paper itself."""
 
     key: str
@@ -26,22 +25,7 @@ class Paper(_Strict):
     url: str
 
 
-class Source(_Strict):
-    """A place that published numbers."""
-
-    title: str
-    url: str
-    note: str | None = None
-
-
-class Citation(_Strict):
-    """Where a number stands: a key of `sources`, and the table, section or file there."""
-
-    ref: str
-    where: str = Field(min_length=1)
-
-
-class Dataset(_Strict):
+class Dataset(Strict):
     """`loaders`: keys of a config's dataset that load it; with its size and classes they identify a run on it."""
 
     title: str
@@ -50,7 +34,7 @@ class Dataset(_Strict):
     loaders: list[dict[str, str]]
 
 
-class Builder(_Strict):
+class Builder(Strict):
     """A builder and the parameter count published for it."""
 
     builder: str
@@ -58,7 +42,7 @@ class Builder(_Strict):
     source: Citation
 
 
-class Column(_Strict):
+class Column(Strict):
     """A column of a published table."""
 
     name: str
@@ -67,7 +51,7 @@ class Column(_Strict):
     metric: str | None = None
 
 
-class Row(_Strict):
+class Row(Strict):
     """A row of a published table; None where the source gives no number."""
 
     name: str
@@ -78,7 +62,7 @@ class Row(_Strict):
     values: list[float | None]
 
 
-class Table(_Strict):
+class Table(Strict):
     """A published table."""
 
     id: str
@@ -92,7 +76,7 @@ class Table(_Strict):
     rows: list[Row]
 
 
-class PeerRow(_Strict):
+class PeerRow(Strict):
     """A model's accuracy as another suite publishes it, in percent."""
 
     model: str
@@ -102,7 +86,7 @@ class PeerRow(_Strict):
     note: str = ""
 
 
-class Peer(_Strict):
+class Peer(Strict):
     """What another suite publishes, and whether it trained or converted the weights."""
 
     suite: str
@@ -112,27 +96,7 @@ class Peer(_Strict):
     rows: list[PeerRow]
 
 
-class Quick(_Strict):
-    """What a quick config is expected to reach here; None until it has been measured. Percent.
-
-    `needs` is a file below PP_DATA_DIR without which it is left out; `run_seeds` are trained each
-    time, in `processes` processes on a CPU that has the cores, with `threads` threads each.
-    """
-
-    config: str
-    dataset: str
-    needs: str | None = None
-    run_seeds: list[int] = [0]
-    processes: int = Field(1, ge=1)
-    threads: int | None = None
-    test_images: int | None
-    expected_top1: float | None
-    spread: float | None
-    seeds: int | None
-    minutes: float | None
-
-
-class Level(_Strict):
+class Level(Strict):
     """What a level of fidelity proves."""
 
     level: int = Field(ge=1, le=5)
@@ -140,7 +104,7 @@ class Level(_Strict):
     proves: str
 
 
-class Trained(_Strict):
+class Trained(Strict):
     """Weights somebody else trained: their author's figure (0..1) and the config that evaluates them."""
 
     what: str
@@ -152,23 +116,13 @@ class Trained(_Strict):
     needs: str
 
 
-class Fidelity(_Strict):
+class Fidelity(Strict):
     """The fidelity checks: reference file, the function that measures, others' trained weights."""
 
     reference: str
     measure: str
     levels: list[Level]
-    trained: list[Trained] = []
-
-
-class Recipe(_Strict):
-    """The configs that reproduce one published number at full scale, in order."""
-
-    table: str
-    row: str
-    published: float
-    needs: str
-    configs: list[str] = Field(min_length=1)
+    trained: list[Trained] = Field([])
 
 
 class Figure(NamedTuple):
@@ -183,7 +137,7 @@ class Figure(NamedTuple):
     value: float
 
 
-class PaperTables(_Strict):
+class PaperTables(Strict):
     """A whole `papers/*.yaml`."""
 
     paper: Paper
@@ -195,7 +149,9 @@ class PaperTables(_Strict):
     peers: list[Peer]
     quick: list[Quick]
     fidelity: Fidelity
-    reproduce: list[Recipe] = []
+    reproduce: list[Recipe] = Field([])
+    claims: list[Claim] = Field([])
+    findings: list[Finding] = Field([])
 
     def figures(self) -> list[Figure]:
         """Returns every published number, one by one; a row's key wins over its column's, that over the table's."""
@@ -217,7 +173,7 @@ class PaperTables(_Strict):
 
     @pydantic.model_validator(mode="after")
     def _references_exist(self) -> "PaperTables":
-        cited = [*self.architecture, *self.tables, *self.peers]
+        cited = [*self.architecture, *self.tables, *self.peers, *self.claims, *self.findings]
         for ref in (item.source.ref for item in cited):
             if ref not in self.sources:
                 raise ValueError(f"source '{ref}' is not in sources{nearest(ref, self.sources)}")
@@ -238,6 +194,8 @@ class PaperTables(_Strict):
                 if len(row.values) != len(table.columns):
                     counts = f"{len(row.values)} values for {len(table.columns)} columns"
                     raise ValueError(f"table '{table.id}', row '{row.name}': {counts}")
+        check_quick(self.quick)
+        check_comparisons(self.claims, self.findings, self.quick)
         return self
 
 
@@ -262,5 +220,5 @@ def load_paper(path: str | Path) -> PaperTables:
         first = error.errors()[0]
         where = ".".join(str(part) for part in first["loc"]) or "file"
         hint = nearest(str(first["loc"][-1]), PaperTables.model_fields) if first["type"] == "extra_forbidden" else ""
-        what = "unknown key" if first["type"] == "extra_forbidden" else first["msg"]
+        what = "unknown key" if first["type"] == "extra_forbidden" else first["msg"].removeprefix("Value error, ")
         raise ConfigError(f"{path}: {where}: {what}{hint}") from None

@@ -41,7 +41,7 @@ def test_rows_of_the_paper(paper, root):
     found = reproduce.recipe(paper, "table5", "B/16 ImageNet-1k ImageNet")
     assert found.published == 77.91
     for item in paper.reproduce:
-        assert all((root / file).is_file() for file in item.configs), item
+        assert all((root / step.config).is_file() for step in item.configs), item
     with pytest.raises(ConfigError, match="did you mean 'L/16 ImageNet-21k Pets'"):
         reproduce.recipe(paper, "table5", "L/16 ImageNet-21k Pet")
     with pytest.raises(ConfigError, match="--table table9: no recipe"):

@@ -1,0 +1,95 @@
+"""What a paper claims beyond single numbers: orderings (claims) and curves (findings), to be tried at quick scale."""
+
+from typing import Any, Literal
+
+from pydantic import Field, field_validator
+
+from ppcore.report.citation import Citation, Strict
+from ppcore.report.trainings import Option, Quick, check_named
+
+
+class ClaimRow(Strict):
+    """A row of the paper's comparison and our quick configs that try it, at most one a data set.
+
+    `published` is in percent, None where the paper gives no number. With `eval_options` the final
+    weights of the runs are evaluated once more with these `-o` texts, and that counts instead.
+    """
+
+    name: str = Field(min_length=1)
+    published: float | None
+    quick: list[str] = Field([])
+    eval_options: list[Option] = Field([])
+
+
+class Claim(Strict):
+    """A comparison of the paper, rows in its order; the first is what the others are set against."""
+
+    id: str = Field(pattern=r"^[a-z][a-z0-9_]*$")
+    title: str
+    published_on: str
+    metric: Literal["top1", "top5"]
+    source: Citation
+    note: str = ""
+    rows: list[ClaimRow] = Field(min_length=2)
+
+
+class Point(Strict):
+    """A published value of a curve: at the `first` or `last` layer of whatever depth, or at a numbered one."""
+
+    x: int | str
+    y: float
+
+    @field_validator("x", mode="before")
+    @classmethod
+    def _known_place(cls, value: Any) -> Any:
+        if value in ("first", "last") or (type(value) is int and value >= 0):
+            return value
+        raise ValueError(f"must be first, last or the number of a layer, got {value!r}")
+
+    def place(self, last: int) -> int:
+        """The layer, on a curve whose last layer is number `last`."""
+        return {"first": 0, "last": last}.get(self.x, self.x)
+
+
+class Finding(Strict):
+    """A curve the paper describes, measured on quick runs.
+
+    `measure` is the dotted path of `measure(model, images) -> list[float]`, one value a layer, 0
+    being what enters the first block; images are float32 [N, C, H, W], the first test images.
+    """
+
+    id: str = Field(pattern=r"^[a-z][a-z0-9_]*$")
+    title: str
+    measure: str = Field(pattern=r"^[A-Za-z_]\w*(\.[A-Za-z_]\w*)+$")
+    x: str
+    y: str
+    label: str = ""
+    source: Citation
+    note: str = ""
+    published: list[Point] = Field([])
+    quick: list[str] = Field(min_length=1)
+
+
+def check_comparisons(claims: list[Claim], findings: list[Finding], quick: list[Quick]) -> None:
+    """Checks what claims and findings refer to.
+
+    Raises:
+        ValueError: two have one id, a config is not a quick config, a row's name stands twice in a
+            claim, or a row has two configs of one data set.
+    """
+    for kind, ids in (("claims", [c.id for c in claims]), ("findings", [f.id for f in findings])):
+        if twice := {name for name in ids if ids.count(name) > 1}:
+            raise ValueError(f"{kind}: the id '{min(twice)}' is used twice")
+    datasets = {item.config: item.dataset for item in quick}
+    for claim in claims:
+        names = [row.name for row in claim.rows]
+        for row in claim.rows:
+            where = f"claim '{claim.id}', row '{row.name}'"
+            if names.count(row.name) > 1:
+                raise ValueError(f"{where}: two rows have this name")
+            check_named(row.quick, quick, where)
+            data = [datasets[config] for config in row.quick]
+            if twice := [name for name in data if data.count(name) > 1]:
+                raise ValueError(f"{where}: two configs on '{twice[0]}'; a row is one experiment a data set")
+    for finding in findings:
+        check_named(finding.quick, quick, f"finding '{finding.id}'")

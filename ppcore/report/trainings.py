@@ -1,0 +1,116 @@
+"""The trainings a `papers/*.yaml` names: quick ones on small data, and full ones for a published row."""
+
+import re
+from collections.abc import Iterable
+from pathlib import Path
+from typing import Annotated, Any
+
+from pydantic import AfterValidator, Field, field_validator
+
+from ppcore.errors import nearest
+from ppcore.report.citation import Strict
+
+
+def _key(text: str) -> str:
+    if not re.fullmatch(r"[A-Za-z_]\w*(\.\w+)+", text):
+        raise ValueError(f"write a key as Section.key, not {text!r}")
+    return text
+
+
+def _option(text: str) -> str:
+    key, found, _ = text.partition("=")
+    if not found:
+        raise ValueError(f"write an option as Section.key=value, not {text!r}")
+    return f"{_key(key)}{text[len(key) :]}"
+
+
+Key = Annotated[str, AfterValidator(_key)]
+Option = Annotated[str, AfterValidator(_option)]  # as the tools take them after -o
+
+
+class Quick(Strict):
+    """What a quick config is expected to reach here; None until it has been measured. Percent.
+
+    `needs` is a file below PP_DATA_DIR without which it is left out; `run_seeds` are trained each
+    time, in `processes` processes on a CPU that has the cores, with `threads` threads each. `uses`
+    fills options with the folder of another quick config's first seed, which is trained before:
+    {Loss.teacher.weights: configs/quick/teacher.yaml}.
+    """
+
+    config: str
+    dataset: str
+    needs: str | None = None
+    uses: dict[Key, str] = Field({})
+    run_seeds: list[int] = Field([0], min_length=1)
+    processes: int = Field(1, ge=1)
+    threads: int | None = Field(None, ge=1)
+    test_images: int | None
+    expected_top1: float | None
+    spread: float | None
+    seeds: int | None
+    minutes: float | None
+
+    @property
+    def name(self) -> str:
+        """The config's file name without suffix, as its runs are called."""
+        return Path(self.config).stem
+
+    def run_name(self, seed: int) -> str:
+        """Name of the folder of one seed's run."""
+        return f"{self.name}_seed{seed}"
+
+
+class Step(Strict):
+    """One training of a recipe: a config, and what to change in it (`-o` texts)."""
+
+    config: str
+    options: list[Option] = Field([])
+
+
+class Recipe(Strict):
+    """The trainings that reproduce one published number at full scale, in order.
+
+    An item of `configs` is written as a path or as {config: path, options: [Section.key=value, …]}.
+    """
+
+    table: str
+    row: str
+    published: float
+    needs: str
+    configs: list[Step] = Field(min_length=1)
+
+    @field_validator("configs", mode="before")
+    @classmethod
+    def _path_alone(cls, value: Any) -> Any:
+        if not isinstance(value, list):
+            return value
+        return [{"config": item} if isinstance(item, str) else item for item in value]
+
+
+def check_quick(items: list[Quick]) -> None:
+    """Checks what quick configs say of each other.
+
+    Raises:
+        ValueError: two share a name (their runs would share a folder), or `uses` names none that stands before.
+    """
+    earlier: dict[str, str] = {}  # run name -> config
+    for item in items:
+        if item.name in earlier:
+            raise ValueError(f"quick '{item.config}' and '{earlier[item.name]}' would train into the same folder")
+        for used in item.uses.values():
+            if used not in earlier.values():
+                hint = nearest(used, earlier.values())
+                raise ValueError(f"quick '{item.config}' uses '{used}', which is not a quick config before it{hint}")
+        earlier[item.name] = item.config
+
+
+def check_named(configs: Iterable[str], items: list[Quick], where: str) -> None:
+    """Checks that configs are quick configs.
+
+    Raises:
+        ValueError: one is not; the message begins with `where` and has the nearest.
+    """
+    known = [item.config for item in items]
+    for config in configs:
+        if config not in known:
+            raise ValueError(f"{where}: '{config}' is not a quick config{nearest(config, known)}")
