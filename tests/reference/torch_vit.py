@@ -8,7 +8,7 @@ import torch
 from transformers import ViTConfig, ViTForImageClassification
 
 # timm's name -> theirs; several of theirs are stacked along the out axis. {i} is the block.
-_NAMES = {
+NAMES = {
     "cls_token": ["vit.embeddings.cls_token"],
     "pos_embed": ["vit.embeddings.position_embeddings"],
     "patch_embed.proj": ["vit.embeddings.patch_embeddings.projection"],
@@ -26,9 +26,10 @@ _NAMES = {
 def build(
     *, img_size: int, patch_size: int, in_chans: int, num_classes: int, embed_dim: int, depth: int,
     num_heads: int, mlp_dim: int, qkv_bias: bool = True, act: str = "gelu", norm_eps: float = 1e-6,
-) -> ViTForImageClassification:  # fmt: skip
+    classifier: type = ViTForImageClassification, settings: type = ViTConfig,
+):  # fmt: skip
     """The torch model of these sizes, in float32 and evaluation mode. `act`: gelu, gelu_tanh or relu."""
-    config = ViTConfig(
+    config = settings(
         image_size=img_size,
         patch_size=patch_size,
         num_channels=in_chans,
@@ -44,28 +45,31 @@ def build(
         attention_probs_dropout_prob=0.0,
         attn_implementation="eager",
     )
-    return ViTForImageClassification(config).eval()
+    return classifier(config).eval()
 
 
-def name_map(model: ViTForImageClassification) -> dict[str, list[str]]:
-    """timm's names of the model's parameters, in timm's order -> their names here."""
+def name_map(model: torch.nn.Module) -> dict[str, list[str]]:
+    """timm's names of the model's parameters, in timm's order -> their names here.
+
+    A model of another class than ViT's has its own table, `timm_names`.
+    """
     own = dict(model.named_parameters())
     named: dict[str, list[str]] = {}
-    for ours, theirs in _NAMES.items():
+    for ours, theirs in getattr(model, "timm_names", NAMES).items():
         for i in range(model.config.num_hidden_layers) if "{i}" in ours else [0]:
             for suffix in ("", ".weight", ".bias"):
                 names = [t.format(i=i) + suffix for t in theirs]
                 if all(name in own for name in names):
                     named[ours.format(i=i) + suffix] = names
     claimed = [name for names in named.values() for name in names]
-    assert sorted(claimed) == sorted(own), "transformers has renamed something: update _NAMES"
+    assert sorted(claimed) == sorted(own), "transformers has renamed something: update its table"
     return named
 
 
-def fill(model: ViTForImageClassification, seed: int) -> dict[str, np.ndarray]:
+def fill(model: torch.nn.Module, seed: int) -> dict[str, np.ndarray]:
     """Fills the model from one numpy generator and returns the weights under timm's names.
 
-    In the order of `name_map`: norm gains 1 + 0.1 z; biases, tokens and positions 0.05 z; other
+    In the order of `name_map`: gains 1 + 0.1 z; biases, tokens and positions 0.05 z; other
     weights z / sqrt(fan_in), z standard normal. Nothing stays at a value that could hide a mistake.
     """
     rng, own, state = np.random.default_rng(seed), dict(model.named_parameters()), {}
@@ -86,7 +90,7 @@ def fill(model: ViTForImageClassification, seed: int) -> dict[str, np.ndarray]:
     return state
 
 
-def stacked(model: ViTForImageClassification, what=lambda p: p) -> dict[str, np.ndarray]:
+def stacked(model: torch.nn.Module, what=lambda p: p) -> dict[str, np.ndarray]:
     """`what(parameter)` of every parameter (itself, or its gradient) under timm's names."""
     own = dict(model.named_parameters())
     return {
@@ -95,7 +99,7 @@ def stacked(model: ViTForImageClassification, what=lambda p: p) -> dict[str, np.
     }
 
 
-def forward(model: ViTForImageClassification, x: torch.Tensor) -> dict[str, torch.Tensor]:
+def forward(model: torch.nn.Module, x: torch.Tensor) -> dict[str, torch.Tensor]:
     """The stages our `forward_intermediates` names, caught by hooks on the model's own modules."""
     stages: dict[str, torch.Tensor] = {}
 
@@ -105,7 +109,7 @@ def forward(model: ViTForImageClassification, x: torch.Tensor) -> dict[str, torc
 
         return module.register_forward_hook(hook)
 
-    vit = model.vit
+    vit = model.base_model
     handles = [
         catch(vit.embeddings.patch_embeddings, "patch_embed"),
         catch(vit.embeddings, "pos_embed"),
@@ -120,8 +124,8 @@ def forward(model: ViTForImageClassification, x: torch.Tensor) -> dict[str, torc
     return stages
 
 
-def decay_groups(model: ViTForImageClassification, weight_decay: float) -> list[dict]:
-    """AdamW groups: no decay on vectors, class token and positions (DeiT's rule)."""
+def decay_groups(model: torch.nn.Module, weight_decay: float) -> list[dict]:
+    """Optimiser groups: no decay on vectors, class token and positions (DeiT's rule)."""
     groups: dict[bool, list] = {True: [], False: []}
     for name, parameter in model.named_parameters():
         groups[parameter.ndim > 1 and "cls_token" not in name and "position" not in name].append(parameter)
@@ -136,8 +140,12 @@ def soft_cross_entropy(logits: torch.Tensor, target: torch.Tensor) -> torch.Tens
     return torch.nn.functional.cross_entropy(logits, target)
 
 
-def train(model, x, targets, *, loss, optimizer, lrs, batch: int, clip: float | None) -> dict[str, np.ndarray]:
+def train(
+    model, x, targets, *, loss, optimizer, lrs, batch: int, clip: float | None, read=lambda out: out.logits
+) -> dict[str, np.ndarray]:
     """A plain training loop; step t uses images [t·batch, (t+1)·batch) of the pool, cyclically.
+
+    Minimises `loss(read(output), targets)`.
 
     Returns:
         `loss` and `grad_norm` (global, before clipping) of every step, float64.
@@ -148,7 +156,7 @@ def train(model, x, targets, *, loss, optimizer, lrs, batch: int, clip: float | 
         for group in optimizer.param_groups:
             group["lr"] = lr
         optimizer.zero_grad()
-        value = loss(model(x[rows]).logits, targets[rows])
+        value = loss(read(model(x[rows])), targets[rows])
         value.backward()
         limit = float("inf") if clip is None else clip
         norms.append(float(torch.nn.utils.clip_grad_norm_(model.parameters(), limit)))
