@@ -9,6 +9,7 @@ import pytest
 import ppcore.weights as weights
 from ppcore import components
 from ppcore.errors import ConfigError, WeightsError
+from ppcore.fidelity import count_parameters
 from ppdeit.regnet import Bottleneck, ConvNorm, RegNet, SqueezeExcite, regnety_160
 
 SMALL = dict(
@@ -47,6 +48,8 @@ def test_regnety_160_has_the_published_size():
         model = regnety_160()
     shapes = {name: tuple(p.shape) for name, p in model.named_parameters() if p.trainable}
     assert sum(math.prod(shape) for shape in shapes.values()) == 83_590_140
+    # Running statistics are parameters to Paddle, not to anybody who counts them.
+    assert count_parameters(regnety_160) == 83_590_140
     # A quarter of the block's input (the stem's 32, then 224), not of its own width.
     assert shapes["s1.b1.se.fc1.weight"] == (8, 224, 1, 1)
     assert shapes["s1.b2.se.fc1.weight"] == (56, 224, 1, 1)
