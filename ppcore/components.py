@@ -112,7 +112,7 @@ def check(node: Any, where: str, *, provided: tuple[str, ...] = (), beside: Iter
             raise ConfigError(f"{where}.{key}: {node['name']} has no argument '{key}'{hint}")
         if is_component(value):
             check(value, f"{where}.{key}")
-        elif known[key].annotation is not inspect.Parameter.empty:
+        elif key in known and known[key].annotation is not inspect.Parameter.empty:
             check_type(value, known[key].annotation, f"{where}.{key}")
     for key, parameter in known.items():
         needed = parameter.default is inspect.Parameter.empty and parameter.kind is not parameter.VAR_POSITIONAL

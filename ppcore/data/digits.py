@@ -5,7 +5,7 @@ from typing import Literal
 import cv2
 import numpy as np
 
-from ppcore.data.dataset import ArrayImages
+from ppcore.data.dataset import ArrayImages, take_stratified
 from ppcore.errors import ConfigError
 
 
@@ -18,14 +18,20 @@ class Digits(ArrayImages):
     Args:
         split: which images.
         image_size: side length to enlarge to (bilinear); None keeps 8.
+        limit: take only so many of the split, equally many a class, the same ones every time; None takes all.
 
     `load` gives RGB uint8 with the grey levels 0..16 scaled to 0..255.
 
     Raises:
-        ConfigError: `image_size` is below 1.
+        ConfigError: `image_size` is below 1, or the split has no `limit` images.
     """
 
-    def __init__(self, split: Literal["train", "test", "all"] = "train", image_size: int | None = None):
+    def __init__(
+        self,
+        split: Literal["train", "test", "all"] = "train",
+        image_size: int | None = None,
+        limit: int | None = None,
+    ):
         # Imported here: scikit-learn takes a second, which other datasets need not pay.
         from sklearn.datasets import load_digits
 
@@ -33,6 +39,7 @@ class Digits(ArrayImages):
             raise ConfigError(f"Digits: image_size is {image_size}, but must be at least 1")
         source = load_digits()
         index = split_indices(source.target, split)
+        index = index[take_stratified(source.target[index], limit)]
         images = np.rint(source.images[index] * (255 / 16)).astype(np.uint8)  # [N, 8, 8]
         if image_size is not None:
             size = (image_size, image_size)

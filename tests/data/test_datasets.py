@@ -157,6 +157,18 @@ def test_digits():
     assert sorted(map(bytes, joined)) == sorted(map(bytes, everything.images.reshape(1797, -1)))
 
 
+def test_digits_limit():
+    few, whole = Digits("train", limit=300), Digits("train")
+    assert len(few) == 300
+    counts = np.bincount([few.load(i)["label"] for i in range(300)])
+    assert counts.min() >= 29
+    assert counts.max() <= 31
+    pool = {whole.load(i)["image"].tobytes() for i in range(len(whole))}
+    assert {few.load(i)["image"].tobytes() for i in range(300)} <= pool
+    with pytest.raises(ConfigError, match=r"1\.\.1437"):
+        Digits("train", limit=1438)
+
+
 def test_digits_size():
     assert Digits("test", image_size=24).load(0)["image"].shape == (24, 24, 3)
     with pytest.raises(ConfigError):
