@@ -1,5 +1,6 @@
 """ppdeit: DeiT (models, distillation, recipe) and DeiT III on PaddlePaddle."""
 
+import ppcore  # noqa: F401  (what must happen before Paddle is imported)
 from ppdeit.deit import (
     DeiT,
     DistilledVisionTransformer,

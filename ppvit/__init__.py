@@ -1,5 +1,6 @@
 """ppvit: Vision Transformer on PaddlePaddle (not PaddleViT, which calls itself PPViT)."""
 
+import ppcore  # noqa: F401  (what must happen before Paddle is imported)
 from ppvit.hybrid import (
     vit_base_r50_s16_224,
     vit_base_r50_s16_384,

@@ -61,6 +61,13 @@ def test_importing_is_enough_for_mkl(root):
     assert environment(root, "", MKL_DEBUG_CPU_TYPE="")["MKL_DEBUG_CPU_TYPE"] == ""
 
 
+@pytest.mark.parametrize("package", ["ppvit", "ppdeit"])
+def test_a_papers_package_may_be_imported_first(root, package):
+    """On Paddle 2.6.2 whoever imports Paddle before Python's zlib cannot read a compressed file."""
+    code = f"import {package}, zlib\nassert zlib.decompress(zlib.compress(b'x' * 99999)) == b'x' * 99999"
+    subprocess.run([sys.executable, "-W", "ignore", "-c", code], cwd=root, check=True, timeout=120)
+
+
 @pytest.mark.parametrize(("gpu", "want"), [(True, None), (False, "0")])
 def test_stride_kernels_stay_on_where_there_is_a_gpu(root, gpu, want):
     got = environment(root, f"runtime.has_nvidia_gpu = lambda: {gpu}\nruntime.configure()")
