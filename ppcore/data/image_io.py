@@ -22,7 +22,9 @@ IMAGE_SUFFIXES = (".jpg", ".jpeg", ".png", ".bmp", ".webp", ".ppm", ".pgm", ".ti
 
 # What Pillow raises on damaged files, depending on the format and the place of the damage.
 _PILLOW_ERRORS = (OSError, ValueError, SyntaxError, EOFError, IndexError, struct.error)
-_READ_FLAGS = cv2.IMREAD_COLOR | cv2.IMREAD_IGNORE_ORIENTATION
+# From 4.11 on OpenCV hands out RGB itself, which saves a pass over the pixels.
+_READS_RGB = hasattr(cv2, "IMREAD_COLOR_RGB")
+_READ_FLAGS = cv2.IMREAD_IGNORE_ORIENTATION | (cv2.IMREAD_COLOR_RGB if _READS_RGB else cv2.IMREAD_COLOR)
 
 
 def read_image(path: str | os.PathLike) -> np.ndarray:
@@ -63,7 +65,7 @@ def decode_image(data: bytes, name: str) -> np.ndarray:
     if _complete_plain_jpeg(data) or _complete_rgb_png(data):
         image = cv2.imdecode(np.frombuffer(data, np.uint8), _READ_FLAGS)
         if image is not None:
-            return cv2.cvtColor(image, cv2.COLOR_BGR2RGB, dst=image)
+            return image if _READS_RGB else cv2.cvtColor(image, cv2.COLOR_BGR2RGB, dst=image)
     return _decode_with_pillow(data, name)
 
 
@@ -75,7 +77,10 @@ def _complete_plain_jpeg(data: bytes) -> bool:
     Entropy-coded data holds no bare marker, so a file is whole exactly when an end-of-image
     marker follows its last start-of-scan. (A thumbnail's own end marker comes before that scan.)
     """
-    if data[:3] != b"\xff\xd8\xff" or data.rfind(b"\xff\xd9") < data.rfind(b"\xff\xda"):
+    if data[:3] != b"\xff\xd8\xff":
+        return False
+    # Nearly every file ends with the marker; searching all of it would take a thirtieth of decoding's time.
+    if not data.endswith(b"\xff\xd9") and data.rfind(b"\xff\xd9") < data.rfind(b"\xff\xda"):
         return False
     position = 2
     while position + 10 <= len(data) and data[position] == 0xFF:

@@ -27,10 +27,13 @@ _CV2 = {
     "lanczos": cv2.INTER_LANCZOS4,
     "box": cv2.INTER_AREA,
 }
-# OpenCV's kernels do not widen when shrinking, so they alias; Pillow's do. From about this factor
-# on, averaging areas is nearer to Pillow (RMS difference on six photographs, bicubic: factor 1.1:
-# 0.9 plain, 1.2 area; 1.25: 1.4, 1.1; 2: 3.2, 1.3; 4: 6.8, 1.5 grey levels).
-_AREA_FROM = 1.25
+# OpenCV's kernels do not widen when shrinking, so they alias; Pillow's do. Averaging areas is nearer
+# to Pillow from about these factors on. Bicubic is blurred before it shrinks, which is nearer still up to
+# 2.75 and takes half the time of areas (RMS difference from Pillow in grey levels on 21 photographs at
+# factors 1.1, 1.25, 1.6, 2, 3: plain 1.4, 2.5, 4.6, 6.0, 10; areas 1.9, 1.7, 1.6, 2.2, 2.1;
+# blurred 0.7, 1.1, 1.5, 1.2, 2.6).
+_AREA_FROM = {"bicubic": 2.75}
+_AREA_FROM_OTHERS = 1.25
 
 
 def resize_image(
@@ -50,7 +53,7 @@ def resize_image(
         interpolation: the kernel.
         backend: `pil` equals torchvision on PIL images; `cv2` is two to six times faster and equal
             only nearly.
-        antialias: for `cv2`: average areas when shrinking by 1.25 or more. Pillow always does.
+        antialias: for `cv2`: blur or average areas when shrinking, as Pillow always does.
 
     Returns:
         uint8 [height, width, C].
@@ -68,10 +71,22 @@ def resize_image(
     else:
         shrinks = min(rows / height, columns / width) >= 1
         factor = math.sqrt(rows * columns / (height * width))
-        use_area = antialias and shrinks and factor >= _AREA_FROM and interpolation != "nearest"
+        antialias &= interpolation != "nearest"
+        use_area = antialias and shrinks and factor >= _AREA_FROM.get(interpolation, _AREA_FROM_OTHERS)
+        if antialias and not use_area and interpolation == "bicubic":
+            image = _blurred(image, rows / height, columns / width)
         method = cv2.INTER_AREA if use_area else _CV2[interpolation]
         result = cv2.resize(image, (width, height), interpolation=method)
     return result.reshape(height, width, channels)
+
+
+def _blurred(image: np.ndarray, down: float, across: float) -> np.ndarray:
+    """What bicubic shrinking by these factors would alias, taken out; an axis that grows is left alone."""
+    if max(down, across) <= 1:
+        return image
+    sides = [min(0.02 + 0.2 * (factor - 1), 1 / 3) if factor > 1 else 0.0 for factor in (across, down)]
+    kernels = [np.array([side, 1 - 2 * side, side], np.float32) for side in sides]
+    return cv2.sepFilter2D(image, -1, *kernels, borderType=cv2.BORDER_REPLICATE)
 
 
 def check_resize(interpolation: str, backend: str) -> None:
