@@ -1,0 +1,89 @@
+"""Random erasing (Zhong et al. 2020, arXiv 1708.04896), on the normalised image as in DeiT's recipe."""
+
+import math
+from collections.abc import Sequence
+from typing import Literal
+
+import numpy as np
+
+from ppcore.errors import ConfigError
+
+
+class RandomErasing:
+    """Overwrites random boxes of the normalised image, with probability `prob`.
+
+    A box has an area uniform in `area` (of the image's, divided by the number of boxes) and an
+    aspect height/width log-uniform in [min_aspect, 1 / min_aspect]; after ten boxes that do not fit
+    inside the image it is given up. Put it after Normalize: the noise has the normalised pixels' mean
+    and deviation, 0 and 1.
+
+    Args:
+        prob: of erasing at all. DeiT: 0.25.
+        mode: `pixel`: N(0, 1) a pixel and channel (DeiT); `rand`: one N(0, 1) colour a box; `const`: 0.
+        area: smallest and largest share of the image.
+        min_aspect: smallest height/width, in (0, 1].
+        count: largest number of boxes; an image gets 1 to `count`.
+
+    Raises:
+        ConfigError: an argument is out of range; when called: the image is not normalised.
+    """
+
+    def __init__(
+        self,
+        prob: float = 0.25,
+        mode: Literal["pixel", "rand", "const"] = "pixel",
+        area: Sequence[float] = (0.02, 1 / 3),
+        min_aspect: float = 0.3,
+        count: int = 1,
+    ):
+        if not 0 <= prob <= 1:
+            raise ConfigError(f"RandomErasing: prob is {prob}, but must be within 0..1")
+        if mode not in ("pixel", "rand", "const"):
+            raise ConfigError(f"RandomErasing: mode is {mode!r}, but must be pixel, rand or const")
+        if len(area) != 2 or not 0 < area[0] <= area[1] <= 1:
+            raise ConfigError(f"RandomErasing: area is {list(area)}, but must be two increasing shares within 0..1")
+        if not 0 < min_aspect <= 1:
+            raise ConfigError(f"RandomErasing: min_aspect is {min_aspect}, but must be above 0 and at most 1")
+        if count < 1:
+            raise ConfigError(f"RandomErasing: count is {count}, but must be positive")
+        self.prob = prob
+        self.mode: Literal["pixel", "rand", "const"] = mode
+        self.area = (float(area[0]), float(area[1]))
+        self.log_aspect = (math.log(min_aspect), -math.log(min_aspect))
+        self.count = count
+
+    def __call__(self, image: np.ndarray, rng: np.random.Generator) -> np.ndarray:
+        """Returns the float32 [C, H, W] image, a new array where something was erased."""
+        if image.dtype != np.float32:
+            raise ConfigError(f"RandomErasing: got a {image.dtype} image: put it after Normalize")
+        boxes = self.boxes(image.shape[1], image.shape[2], rng)
+        if boxes:
+            image = image.copy()
+        for top, left, height, width in boxes:
+            image[:, top : top + height, left : left + width] = self.content(image.shape[0], height, width, rng)
+        return image
+
+    def boxes(self, rows: int, columns: int, rng: np.random.Generator) -> list[tuple[int, int, int, int]]:
+        """Draws the (top, left, height, width) of the boxes for an image of `rows` x `columns` pixels."""
+        if rng.random() >= self.prob:
+            return []
+        count = int(rng.integers(1, self.count + 1)) if self.count > 1 else 1
+        found = []
+        for _ in range(count):
+            for _ in range(10):
+                area = rng.uniform(*self.area) * rows * columns / count
+                aspect = math.exp(rng.uniform(*self.log_aspect))
+                height, width = round(math.sqrt(area * aspect)), round(math.sqrt(area / aspect))
+                if height < rows and width < columns:
+                    top = int(rng.integers(0, rows - height + 1))
+                    left = int(rng.integers(0, columns - width + 1))
+                    found.append((top, left, height, width))
+                    break
+        return found
+
+    def content(self, channels: int, height: int, width: int, rng: np.random.Generator) -> np.ndarray:
+        """Draws what to write into a box: float32 [C, h, w] or [C, 1, 1]."""
+        if self.mode == "const":
+            return np.zeros((channels, 1, 1), np.float32)
+        shape = (channels, height, width) if self.mode == "pixel" else (channels, 1, 1)
+        return rng.standard_normal(shape, dtype=np.float32)  # float64 would take twice as long
