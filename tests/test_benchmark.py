@@ -1,9 +1,13 @@
-"""The benchmark measures what is installed and says what is not."""
+"""The benchmarks measure what is installed, say what is not, and compare like with like."""
 
+import json
+
+import numpy as np
 import pytest
+from PIL import Image
 
-from ppcore.benchmark import run
-from ppcore.errors import ConfigError
+from ppcore.benchmark import augment, run
+from ppcore.errors import ConfigError, DataError
 
 ARCH = "ppvit.vit_tiny_patch16_224"
 
@@ -33,3 +37,62 @@ def test_a_real_step():
 def test_unknown_contender():
     with pytest.raises(ConfigError, match="did you mean 'paddleclas'"):
         run.train(["paddelclas"], batch=1, size=16, steps=1, rounds=1, threads=1, arch=ARCH)
+
+
+PIPELINE = {
+    "crop": {"name": "ppcore.data.RandomResizedCrop", "size": 64},
+    "flip": {"name": "ppcore.data.RandomHorizontalFlip"},
+    "augment": {"name": "ppdeit.augment.RandAugment"},
+    "normalize": {"name": "ppcore.data.Normalize", "mean": [0.485, 0.456, 0.406], "std": [0.229, 0.224, 0.225]},
+    "erase": {"name": "ppdeit.augment.RandomErasing", "prob": 0.5},
+}
+
+
+def test_augment_pipelines_make_the_same_images():
+    """Image by image: what is compared in speed differs by resampling's few grey levels, not in what is done."""
+    both, built = augment.pipelines(PIPELINE)
+    levels = np.array(built[4].std)[:, None, None] * 255
+    spent = np.zeros(6)
+    for seed, jpeg in enumerate(augment.photographs(None)):
+        ours, pillow = (augment.run_once(both[name], built, jpeg, seed, spent) for name in ("ours", "pillow"))
+        assert ours.shape == pillow.shape == (3, 64, 64)
+        assert ours.dtype == pillow.dtype == np.float32
+        assert np.mean(np.abs(ours - pillow) * levels) < 10  # Equalize and AutoContrast magnify; 40 if not the same
+    assert (spent > 0).all()
+
+
+def test_augment_result():
+    result = augment.augment(PIPELINE, augment.photographs(None)[:3], rounds=1)
+    assert [row["pipeline"] for row in result["rows"]] == ["ours", "pillow"]
+    for row in result["rows"]:
+        assert 0 < row["lowest_round"] <= row["images_per_second"] <= row["highest_round"]
+        assert row["images_per_second"] == pytest.approx(1000 / sum(row["milliseconds"].values()))
+        assert set(row["milliseconds"]) == set(augment.STAGES)
+    ours, pillow = (row["images_per_second"] for row in result["rows"])
+    assert result["ratio"] == pytest.approx(ours / pillow)
+    text = augment.table(result)
+    assert f"{result['ratio']:.2f}×" in text
+    assert "3 JPEGs of 500x375" in text
+
+
+def test_augment_photographs(tmp_path):
+    with pytest.raises(DataError, match="no JPEG"):
+        augment.photographs(tmp_path)
+    generator = np.random.default_rng(0)
+    for number in range(3):
+        (tmp_path / "class").mkdir(exist_ok=True)
+        image = generator.integers(0, 256, (50, 60, 3), dtype=np.uint8)
+        Image.fromarray(image).save(tmp_path / "class" / f"{number}.JPEG")
+    jpegs = augment.photographs(tmp_path, limit=2)
+    assert len(jpegs) == 2
+    assert augment.decode_image(jpegs[0], "").shape == (375, 500, 3)
+
+
+def test_augment_tool(tool, tmp_path):
+    done = tool("benchmark", "--what", "augment", "--rounds", "1", "--json", tmp_path / "result.json")
+    assert done.returncode == 0, done.stderr
+    assert "images/s" in done.stdout
+    result = json.loads((tmp_path / "result.json").read_text())
+    assert result["what"] == "augment"
+    assert result["difference"] < 2
+    assert tool("benchmark", "--what", "augment", "--data", tmp_path).stderr.startswith("error: --data")

@@ -1,36 +1,70 @@
-"""Measures speed beside the peers, each in its own process, and prints a table.
+"""Measures speed beside the peers and prints a table.
+
+train: images/s of a DeiT-Ti-sized ViT, every contender in its own process.
+augment: images/s of the DeiT training pipeline on one core, beside the same steps on Pillow.
 
 python tools/benchmark.py --what train
 python tools/benchmark.py --what train --contenders ours paddleclas --rounds 3 --json train.json
+python tools/benchmark.py --what augment --data folder/of/jpegs
 """
 
 import argparse
 from pathlib import Path
+from typing import Any
 
 from ppcore import cli, runtime
+
+IMAGENET = {"mean": [0.485, 0.456, 0.406], "std": [0.229, 0.224, 0.225]}
+DEIT_PIPELINE = {
+    "crop": {"name": "ppcore.data.RandomResizedCrop", "size": 224, "interpolation": "bicubic"},
+    "flip": {"name": "ppcore.data.RandomHorizontalFlip"},
+    "augment": {"name": "ppdeit.augment.RandAugment"},
+    "normalize": {"name": "ppcore.data.Normalize", **IMAGENET},
+    "erase": {"name": "ppdeit.augment.RandomErasing", "prob": 0.25},
+}
+
+
+def train(arguments: argparse.Namespace) -> tuple[dict[str, Any], str]:
+    """The result and its text."""
+    from ppcore.benchmark import run
+
+    result = run.train(
+        arguments.contenders, batch=arguments.batch, size=arguments.size, steps=arguments.steps,
+        rounds=arguments.rounds or 2, threads=arguments.threads, arch="ppvit.vit_tiny_patch16_224",
+    )  # fmt: skip
+    head = f"{result['model']}, batch {result['batch']}, {result['size']} px, {result['machine']}"
+    return result, f"{head}\n{run.table(result)}"
+
+
+def augment(arguments: argparse.Namespace) -> tuple[dict[str, Any], str]:
+    """The result and its text."""
+    runtime.configure(1)
+    from ppcore.benchmark import augment as benchmark
+
+    result = benchmark.augment(DEIT_PIPELINE, benchmark.photographs(arguments.data), arguments.rounds or 9)
+    return result, benchmark.table(result)
+
+
+WHAT = {"train": train, "augment": augment}
 
 
 def main() -> None:
     parser = cli.Parser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
-    parser.add_argument("--what", choices=("train",), required=True, help="train: images/s of a DeiT-Ti-sized ViT")
-    parser.add_argument("--contenders", nargs="+", default=["ours", "paddleclas", "torch"])
-    parser.add_argument("--batch", type=int, default=16)
-    parser.add_argument("--size", type=int, default=224, help="pixels, a multiple of 16")
-    parser.add_argument("--steps", type=int, default=5, help="timed steps a round")
-    parser.add_argument("--rounds", type=int, default=2)
-    parser.add_argument("--threads", type=int, default=runtime.available_cores())
+    parser.add_argument("--what", choices=tuple(WHAT), required=True)
+    parser.add_argument("--contenders", nargs="+", default=["ours", "paddleclas", "torch"], help="train")
+    parser.add_argument("--batch", type=int, default=16, help="train")
+    parser.add_argument("--size", type=int, default=224, help="train: pixels, a multiple of 16")
+    parser.add_argument("--steps", type=int, default=5, help="train: timed steps a round")
+    parser.add_argument("--rounds", type=int, help="default: train 2, augment 9")
+    parser.add_argument("--threads", type=int, default=runtime.available_cores(), help="train")
+    parser.add_argument("--data", metavar="FOLDER", help="augment: JPEGs; default: scikit-image's photographs")
     parser.add_argument("--json", metavar="FILE", help="also write the result as JSON")
     arguments = parser.parse_args()
-    from ppcore.benchmark import run
-    from ppcore.engine.events import write_json
-
-    result = run.train(
-        arguments.contenders, batch=arguments.batch, size=arguments.size, steps=arguments.steps,
-        rounds=arguments.rounds, threads=arguments.threads, arch="ppvit.vit_tiny_patch16_224",
-    )  # fmt: skip
-    print(f"{result['model']}, batch {result['batch']}, {result['size']} px, {result['machine']}")
-    print(run.table(result))
+    result, text = WHAT[arguments.what](arguments)
+    print(text)
     if arguments.json:
+        from ppcore.engine.events import write_json
+
         write_json(Path(arguments.json), result)
 
 
