@@ -11,7 +11,7 @@ from typing import Literal
 import numpy as np
 
 from ppcore.data.dataset import Dataset
-from ppcore.data.reader import SampleReader, collate, split_failures
+from ppcore.data.reader import AFTER, SampleReader, collate, split_failures
 from ppcore.data.rng import batch_rng
 from ppcore.data.samplers import EvalStream, TrainStream
 from ppcore.data.transforms.normalize import Normalize, channels_first
@@ -43,24 +43,34 @@ class _Loader:
         self.unreadable: Literal["raise", "skip"] = unreadable
         self.skipped = 0
         self.skipped_messages: list[str] = []
-        # A final Normalize runs here on whole batches, so that workers hand over bytes.
-        transforms = list(transforms)
-        self._normalize = transforms.pop() if transforms and isinstance(transforms[-1], Normalize) else None
-        if self._normalize:
-            transforms.append(channels_first)
-        self._reader = SampleReader(dataset, transforms, seed)
+        # Normalize runs here on whole batches, and what follows it (DeiT's random erasing) after it, so
+        # that workers hand over bytes: a quarter of what float32 takes.
+        first, self._normalize, self._after = _split(transforms)
+        self._reader = SampleReader(dataset, first, seed, goes_on=bool(self._after))
 
     def __len__(self) -> int:
         """Number of batches that the stream asks for."""
         return len(self.stream)
 
-    def _own(self, name: str, array: np.ndarray) -> np.ndarray:
-        """An array that is not in a worker's memory; for the image, the normalized one."""
-        if name == "image" and self._normalize:
-            return self._normalize.batch(array)
-        if name == "image" and array.dtype != np.float32:
+    def _own(self, batch: Batch) -> Batch:
+        """A batch that is not in a worker's memory, its images normalized."""
+        seeds = batch.pop(AFTER, ())
+        own = {name: array.copy() for name, array in batch.items() if name != "image"}
+        if "image" not in batch:
+            return own
+        images = self._normalize.batch(batch["image"]) if self._normalize else batch["image"].copy()
+        if images.dtype != np.float32:
             raise ConfigError("the transforms leave images as uint8: end them with Normalize")
-        return array.copy()
+        if self._after:
+            images = np.stack([self._finish(image, seed) for image, seed in zip(images, seeds, strict=True)])
+        return {"image": images, **own}
+
+    def _finish(self, image: np.ndarray, seed: np.int64) -> np.ndarray:
+        """What follows Normalize, on one image."""
+        rng = np.random.default_rng(int(seed))
+        for transform in self._after:
+            image = transform(image, rng)
+        return image
 
     def _batches(self) -> Iterator[Batch]:
         """The stream's batches; one may have lost images, or be empty, when they are skipped."""
@@ -73,7 +83,16 @@ class _Loader:
                 messages = split_failures(batch, self.unreadable)
                 self.skipped += len(messages)
                 self.skipped_messages += messages[: max(0, 20 - len(self.skipped_messages))]
-                yield {name: self._own(name, array) for name, array in batch.items()}
+                yield self._own(batch)
+
+
+def _split(transforms: Sequence[Callable]) -> tuple[list[Callable], Normalize | None, list[Callable]]:
+    """What the workers do, the Normalize after it, and what follows; without a Normalize the workers do all."""
+    kinds = [isinstance(transform, Normalize) for transform in transforms]
+    if sum(kinds) != 1 or any(getattr(t, "on_sample", False) for t in transforms[kinds.index(True) :]):
+        return list(transforms), None, []
+    place = kinds.index(True)
+    return [*transforms[:place], channels_first], transforms[place], list(transforms[place + 1 :])
 
 
 class TrainLoader(_Loader):

@@ -16,6 +16,7 @@ from ppcore.data.rng import sample_rng
 from ppcore.data.samplers import Key
 
 FAILURES = "_failures"
+AFTER = "_after"
 
 
 class Failure(NamedTuple):
@@ -38,12 +39,15 @@ class SampleReader:
         dataset: the images.
         transforms: applied in order.
         seed: of the run.
+        goes_on: whether random transforms follow in another process; each sample then carries a
+            seed for them under AFTER.
     """
 
-    def __init__(self, dataset: Dataset, transforms: Sequence[Callable], seed: int):
+    def __init__(self, dataset: Dataset, transforms: Sequence[Callable], seed: int, goes_on: bool = False):
         self.dataset = dataset
         self.transforms = list(transforms)
         self.seed = seed
+        self.goes_on = goes_on
 
     def __len__(self) -> int:
         return len(self.dataset)
@@ -62,6 +66,8 @@ class SampleReader:
                     sample = transform(sample, rng)
                 else:
                     sample["image"] = transform(sample["image"], rng)
+            if self.goes_on:
+                sample[AFTER] = int(rng.integers(2**63))
             return sample
         except errors.PPError as error:
             where = sample.get("path") or f"image {index}"

@@ -217,6 +217,46 @@ def test_other_errors_keep_their_kind(num_workers, policy):
         first(Troubled(bug=[5]))
 
 
+class Speck:
+    """Puts one random value somewhere into a normalised image, and says so."""
+
+    def __call__(self, image, rng):
+        assert image.dtype == np.float32
+        image = image.copy()
+        image[0, rng.integers(8), rng.integers(8)] = 100 + rng.random()
+        return image
+
+
+class TestAfterNormalize:
+    """Random transforms behind Normalize run in this process, so that workers hand over bytes."""
+
+    def batches(self, num_workers=0, transforms=(NORMALIZE, Speck(), Speck()), **options):
+        return list(train(num_workers, transforms=transforms, batch_transforms=[], **options))
+
+    def test_the_same_bits_whatever_the_workers_and_after_a_restart(self):
+        want = self.batches()
+        for other in (self.batches(1), self.batches(2), want[:4] + self.batches(start=4)):
+            for a, b in zip(want, other, strict=True):
+                assert a.keys() == b.keys() == {"image", "label", "index"}
+                np.testing.assert_array_equal(a["image"], b["image"])
+
+    def test_every_image_has_its_own_draws(self):
+        plain = self.batches(transforms=[NORMALIZE])
+        seen = []
+        for a, b in zip(plain, self.batches(), strict=True):
+            changed = a["image"] != b["image"]
+            assert set(changed.sum((1, 2, 3))) <= {1, 2}
+            seen += b["image"][changed].tolist()
+        assert len(set(seen)) == len(seen) > 9 * 80
+
+    def test_unreadable_images_take_their_draws_with_them(self):
+        whole = self.batches()
+        lossy = self.batches(1, dataset=Troubled(unreadable=[7, 99]), unreadable="skip")
+        for a, b in zip(whole, lossy, strict=True):
+            kept = np.isin(a["index"], [7, 99], invert=True)
+            np.testing.assert_array_equal(a["image"][kept], b["image"])
+
+
 def test_on_sample_transforms():
     class Both:
         on_sample = True
