@@ -230,7 +230,8 @@ class Speck:
 class TestAfterNormalize:
     """Random transforms behind Normalize run in this process, so that workers hand over bytes."""
 
-    def batches(self, num_workers=0, transforms=(NORMALIZE, Speck(), Speck()), **options):
+    def batches(self, num_workers=0, specks=2, **options):
+        transforms = [NORMALIZE, *(Speck() for _ in range(specks))]
         return list(train(num_workers, transforms=transforms, batch_transforms=[], **options))
 
     def test_the_same_bits_whatever_the_workers_and_after_a_restart(self):
@@ -241,13 +242,14 @@ class TestAfterNormalize:
                 np.testing.assert_array_equal(a["image"], b["image"])
 
     def test_every_image_has_its_own_draws(self):
-        plain = self.batches(transforms=[NORMALIZE])
+        plain = self.batches(specks=0)
         seen = []
         for a, b in zip(plain, self.batches(), strict=True):
             changed = a["image"] != b["image"]
             assert set(changed.sum((1, 2, 3))) <= {1, 2}
             seen += b["image"][changed].tolist()
-        assert len(set(seen)) == len(seen) > 9 * 80
+        assert len(seen) > 9 * 80
+        assert len(set(seen)) > 0.99 * len(seen)  # float32 has 131,072 values between 100 and 101
 
     def test_unreadable_images_take_their_draws_with_them(self):
         whole = self.batches()
