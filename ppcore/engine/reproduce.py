@@ -2,22 +2,18 @@
 
 import os
 import subprocess
-import sys
 import time
 from pathlib import Path
 from typing import Any
 
-from ppcore import components, config, runtime
-from ppcore.engine import build, distributed, evaluate, predict
+from ppcore import components, config
+from ppcore.engine import claims, evaluate, findings, pictures, quick
 from ppcore.engine.events import clock, log, setup_logging, write_json
-from ppcore.errors import ConfigError, PPError, nearest
+from ppcore.engine.launch import StepFailed, thread_variables, train_command, typed
+from ppcore.errors import ConfigError, nearest
 from ppcore.fidelity import count_parameters
 from ppcore.report import load_paper, read_run, write_report
-from ppcore.report.published import PaperTables, Quick, Recipe
-
-
-class StepFailed(PPError):
-    """A training that reproduction started has failed."""
+from ppcore.report.published import PaperTables, Recipe
 
 
 def fidelity_rows(paper: PaperTables, root: Path) -> list[dict[str, Any]]:
@@ -62,118 +58,13 @@ def fidelity_rows(paper: PaperTables, root: Path) -> list[dict[str, Any]]:
 
 def _trained_row(item: Any, root: Path) -> dict[str, Any]:
     row = {"level": 5, "what": item.what, "reference": item.reference, "kind": "accuracy", "tolerance": item.tolerance}
-    missing = missing_data(item.needs)
+    missing = quick.missing_data(item.needs)
     if missing:
         return {**row, "passed": None, "note": missing}
     result = evaluate.run(config.load(root / item.config))
     value = result[item.metric]
     passed = abs(value - item.expected) <= item.tolerance
     return {**row, "measured": value, "passed": passed, "seconds": result["seconds"], "note": result["protocol"]}
-
-
-def missing_data(needs: str | None) -> str | None:
-    """Why optional data cannot be used; None when it is there or none is needed."""
-    if needs is None:
-        return None
-    folder = os.environ.get("PP_DATA_DIR")
-    if not folder:
-        return f"PP_DATA_DIR is not set (it would hold {needs})"
-    return None if (Path(folder) / needs).is_file() else f"PP_DATA_DIR has no {needs}"
-
-
-def quick(paper: PaperTables, root: Path, output: Path, device: str) -> list[Path]:
-    """Trains the paper's quick configurations whose data is there; finished runs are kept."""
-    folders = []
-    for item in paper.quick:
-        missing = missing_data(item.needs)
-        if missing:
-            log.info("left out %s: %s", item.config, missing)
-            continue
-        for seed in item.run_seeds:
-            folder = output / f"{Path(item.config).stem}_seed{seed}"
-            options = [f"Global.output_dir={folder}", f"Global.seed={seed}", f"Global.device={device}"]
-            _train(root, item.config, options, _processes(item, device), item.threads)
-            folders.append(folder)
-    return folders
-
-
-def _processes(item: Quick, device: str) -> int:
-    """Processes for a quick run: data parallel over the cores of a CPU, one on a GPU."""
-    on_gpu = device == "gpu" or (device == "auto" and runtime.has_nvidia_gpu())
-    return 1 if on_gpu else min(item.processes, runtime.available_cores())
-
-
-def _train(
-    root: Path,
-    file: str,
-    options: list[str],
-    processes: int = 1,
-    threads: int | None = None,
-    gpus: str | None = None,
-) -> None:
-    """Runs tools/train.py as a user would, showing its output.
-
-    Raises:
-        StepFailed: it ended with an error; the message has the command.
-    """
-    arguments = [str(root / "tools" / "train.py"), "-c", str(root / file)]
-    for option in options:
-        arguments += ["-o", option]
-    launcher: list[str] = []
-    if gpus or processes > 1:
-        launcher = ["-m", "paddle.distributed.launch", "--log_dir", "output/launch"]
-        if gpus:
-            launcher += ["--gpus", gpus]
-        else:  # gloo works on CPUs only
-            launcher += ["--nproc_per_node", str(processes)]
-            arguments += ["-o", "Global.device=cpu"]
-    command = [sys.executable, *launcher, *arguments]
-    # This process has set its own share of the threads; each training gets one of its own.
-    share = threads or max(runtime.available_cores() // processes, 1)
-    environment = {**os.environ, "OMP_NUM_THREADS": str(share)}
-    if subprocess.run(command, env=environment).returncode:
-        raise StepFailed(f"training {file} failed; run it alone to see why: python tools/train.py -c {file}")
-
-
-def pictures(folder: Path, count: int = 12) -> list[dict[str, Any]]:
-    """Classifies the first test images of a run, evenly over the test set, with attention rollout."""
-    settings = config.load(folder / "config.yaml")
-    world = distributed.start(settings.Global.device)
-    model, _ = evaluate.load_model(settings, str(folder))
-    part = build.section(settings, "Eval")
-    images = components.build(part.dataset)
-    chosen = [i * len(images) // count for i in range(count)]
-    loader = build.eval_loader(part, _Subset(images, chosen), world)
-    found = predict.predictions(model, loader, topk=3, names=images.classes, rollout=True)
-    shown = []
-    for item in found:
-        sample = images.load(chosen[item["index"]])
-        top = [(entry["name"] or str(entry["class"]), entry["probability"]) for entry in item["topk"]]
-        shown.append(
-            {
-                "image": sample["image"], "label": _name(images, sample["label"]), "pred": top[0][0],
-                "prob": top[0][1], "topk": top, "attention": item["attention"],
-            }
-        )  # fmt: skip
-    return shown
-
-
-class _Subset:
-    """Some images of a dataset."""
-
-    def __init__(self, images: Any, chosen: list[int]):
-        self.images, self.chosen = images, chosen
-        self.classes, self.num_classes = images.classes, images.num_classes
-
-    def __len__(self) -> int:
-        return len(self.chosen)
-
-    def load(self, index: int) -> dict[str, Any]:
-        return self.images.load(self.chosen[index])
-
-
-def _name(images: Any, label: int) -> str:
-    return images.classes[label] if images.classes else str(label)
 
 
 def recipe(paper: PaperTables, table: str | None, row: str | None) -> Recipe:
@@ -228,6 +119,11 @@ def run(
         raise ConfigError(f"no paper '{name}'{nearest(name, known)}; papers: {', '.join(known)}")
     paper = load_paper(root / "papers" / f"{name}.yaml")
     wanted = recipe(paper, table, row) if scale == "full" else None
+    if wanted is None:
+        claims.check(paper, root)
+        findings.check(paper)
+    else:
+        settings = [config.load(root / step.config, step.options) for step in wanted.configs]
     setup_logging()
     began = time.monotonic()
     output.mkdir(parents=True, exist_ok=True)
@@ -240,22 +136,46 @@ def run(
     )
     log.info("2/3 training")
     if wanted is None:
-        folders = quick(paper, root, output, device)
+        content = _quick(paper, root, output, device)
+        title = f"{paper.paper.short}: quick reproduction"
     else:
-        for step in wanted.configs:
-            _train(root, step.config, [*step.options, f"Global.device={device}"], gpus=gpus)
-        last = wanted.configs[-1]
-        folders = [Path(config.load(root / last.config, last.options).Global.output_dir)]
-    setup_logging()
-    log.info("3/3 report")
-    title = f"{paper.paper.short}: {'quick reproduction' if wanted is None else wanted.row}"
-    page = write_report(
-        output / "report",
-        paper=paper,
-        runs=[read_run(folder) for folder in folders],
-        fidelity=rows,
-        predictions=pictures(folders[-1]),
-        title=title,
-    )
+        _train(wanted, root, device, gpus)
+        folder = Path(settings[-1].Global.output_dir)
+        content = _shown([folder], folder)
+        # Claims and findings are about the quick trainings; this row stands beside its published figure.
+        paper = paper.model_copy(update={"claims": [], "findings": []})
+        title = f"{paper.paper.short}: {wanted.row}"
+    page = write_report(output / "report", paper=paper, fidelity=rows, title=title, **content)
     log.info("finished in %s", clock(time.monotonic() - began))
     return page
+
+
+def _quick(paper: PaperTables, root: Path, output: Path, device: str) -> dict[str, Any]:
+    """Quick trainings and what is measured on them; the numbers are also left as JSON beside fidelity.json."""
+    runs = quick.train(paper, root, output, device)
+    setup_logging()
+    log.info("3/3 measurements and report")
+    evaluations, curves = claims.evaluations(paper, runs), findings.measure(paper, runs)
+    write_json(output / "claims.json", evaluations)
+    write_json(output / "findings.json", curves)
+    content = _shown([run.folder for run in runs], pictures.choose(runs))
+    return {**content, "evaluations": evaluations, "findings": curves}
+
+
+def _shown(folders: list[Path], pictured: Path | None) -> dict[str, Any]:
+    cards, about = pictures.pictures(pictured)
+    return {"runs": [read_run(folder) for folder in folders], "predictions": cards, "predictions_note": about}
+
+
+def _train(wanted: Recipe, root: Path, device: str, gpus: str | None) -> None:
+    """Trains a row's configurations in order as a user would, showing their output.
+
+    Raises:
+        StepFailed: one ended with an error; the message has the command.
+    """
+    for step in wanted.configs:
+        command = train_command(root, step.config, [*step.options, f"Global.device={device}"], gpus=gpus)
+        variables = thread_variables(1)
+        if status := subprocess.run(command, env={**os.environ, **variables}).returncode:
+            again = typed(command, variables)
+            raise StepFailed(f"training {step.config} failed (exit status {status}); repeat it with: {again}")

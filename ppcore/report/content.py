@@ -3,15 +3,27 @@
 from collections.abc import Mapping, Sequence
 
 from ppcore.report import standing, summary
+from ppcore.report.claims import claims, of_config
 from ppcore.report.fidelity import FidelityRow
+from ppcore.report.findings import findings
 from ppcore.report.formats import decimals
 from ppcore.report.published import PaperTables, Row, Table
 from ppcore.report.runs import Run
 
 
-def build(title: str, paper: PaperTables | None, runs: Sequence[Run], fidelity: Sequence[FidelityRow]) -> dict:
-    """Returns the report's content; whether a number is published or ours shows in its key."""
-    return {
+def build(
+    title: str,
+    paper: PaperTables | None,
+    runs: Sequence[Run],
+    fidelity: Sequence[FidelityRow],
+    evaluations: Sequence[Mapping] = (),
+    measured: Sequence[Mapping] = (),
+) -> dict:
+    """Returns the report's content; whether a number is published or ours shows in its key.
+
+    `claims` and `findings` are there only when the paper has some; `evaluations` and `measured` are theirs.
+    """
+    data = {
         "title": title,
         "paper": paper.paper.model_dump() if paper else None,
         "experiments": summary.experiments(runs),
@@ -35,6 +47,11 @@ def build(title: str, paper: PaperTables | None, runs: Sequence[Run], fidelity: 
         ],
         "commands": list(dict.fromkeys(run.command for run in runs if run.command)),
     }
+    if paper and paper.claims:
+        data["claims"] = claims(paper, runs, evaluations)
+    if paper and paper.findings:
+        data["findings"] = findings(paper, measured)
+    return data
 
 
 def _fidelity(rows: Sequence[FidelityRow], paper: PaperTables | None) -> dict:
@@ -65,16 +82,11 @@ def _expected(runs: Sequence[Run], paper: PaperTables) -> list[dict]:
             "ours": [
                 {"run": run.name, "top1": 100 * run.result["top1"], "n": run.result["n"], "seconds": run.seconds}
                 for run in runs
-                if run.result and _uses(run, quick.config)
+                if run.result and of_config(run, quick.config)
             ],
         }
         for quick in paper.quick
     ]
-
-
-def _uses(run: Run, config: str) -> bool:
-    words = run.command.replace("=", " ").split()
-    return any(word == config or word.endswith("/" + config) for word in words)
 
 
 def _table(table: Table, paper: PaperTables) -> dict:

@@ -1,43 +1,87 @@
-"""The curves of the runs as SVG whose colours are CSS variables, so one drawing serves light, dark and print."""
+"""The curves of the runs: loss, accuracy, learning rate, gradient norm by epoch."""
 
-import io
 import re
 import textwrap
 from collections.abc import Callable, Sequence
 
-import matplotlib
 import numpy as np
 from matplotlib.axes import Axes
-from matplotlib.backends.backend_svg import FigureCanvasSVG
-from matplotlib.figure import Figure
 
+from ppcore.report.drawing import SERIES, drawing
+from ppcore.report.formats import common_prefix, experiment
 from ppcore.report.runs import Run
-
-# Drawn in these stand-in colours, then replaced: matplotlib knows no CSS variables.
-_STAND_IN = {
-    "#010101": "var(--ink)",
-    "#020202": "var(--muted)",
-    "#030303": "var(--line)",
-    **{f"#0{n}0{n}f{n}": f"var(--c{n})" for n in range(1, 7)},
-}
-_SERIES = [colour for colour in _STAND_IN if _STAND_IN[colour].startswith("var(--c")]
-_FONT = "system-ui, -apple-system, 'Segoe UI', Roboto, 'Helvetica Neue', Arial, sans-serif"
-PALETTE = {
-    "light": {"ink": "#1b1d1f", "muted": "#5d6167", "line": "#e3e3df", "c1": "#2a6cb0", "c2": "#c2621a",
-              "c3": "#23855a", "c4": "#7a52ab", "c5": "#b0365a", "c6": "#596a7a"},
-    "dark": {"ink": "#ececea", "muted": "#a3a7ad", "line": "#33373c", "c1": "#7db4ec", "c2": "#eda563",
-             "c3": "#6fcb9f", "c4": "#bd9fe6", "c5": "#ee8aa5", "c6": "#a9b8c6"},
-}  # fmt: skip
-
-
-def css_variables(theme: str) -> str:
-    """Returns the palette of `light` or `dark` as CSS declarations."""
-    return "".join(f"--{name}:{value};" for name, value in PALETTE[theme].items())
-
+from ppcore.report.summary import dataset_name
 
 # Of one run: training, trained weights evaluated, averaged weights evaluated. Several runs get one colour each instead.
 _Colours = tuple[str, str, str]
 _WEIGHTS = (("model", "o", "trained weights"), ("ema", "s", "averaged weights (EMA)"))
+
+
+MANY = 6  # runs; of more than these, the runs of a config are drawn as one line
+
+
+def curves(runs: Sequence[Run]) -> list[dict]:
+    """Returns the report's curves as dicts {name, title, svg}.
+
+    Many runs would be a tangle: then each data set gets its own drawings, with one line a config, the mean of its seeds.
+    """
+    if len(runs) > MANY:
+        return [drawn for name, group in _by_dataset(runs).items() for drawn in _many(name, group)]
+    drawn = {
+        "loss": (loss_curve, "Loss by epoch (solid: training, dotted: evaluation)"),
+        "accuracy": (accuracy_curve, "Top-1 accuracy by epoch (dashed: averaged weights)"),
+        "learning_rate": (lr_curve, "Learning rate by epoch"),
+        "gradient_norm": (grad_norm_curve, "Global norm of the gradient by epoch, before clipping"),
+    }
+    return [{"name": name, "title": text, "svg": draw(runs)} for name, (draw, text) in drawn.items()] if runs else []
+
+
+def _by_dataset(runs: Sequence[Run]) -> dict[str, list[Run]]:
+    groups: dict[str, list[Run]] = {}
+    for run in runs:
+        groups.setdefault(dataset_name(run), []).append(run)
+    return groups
+
+
+def _many(dataset: str, runs: Sequence[Run]) -> list[dict]:
+    kinds = (
+        ("accuracy", "Top-1 accuracy, %", f"{dataset}: top-1 accuracy by epoch, mean of the seeds"),
+        ("loss", "Training loss", f"{dataset}: training loss by epoch, mean of the seeds"),
+    )
+    drawn = []
+    for kind, ylabel, title in kinds:
+        name = f"{kind}_{re.sub('[^a-z0-9]+', '_', dataset.lower()).strip('_')}"
+        drawn.append({"name": name, "title": title, "svg": _mean_curves(name, runs, kind, ylabel)})
+    return drawn
+
+
+def _mean_curves(name: str, runs: Sequence[Run], kind: str, ylabel: str) -> str:
+    configs: dict[str, list[Run]] = {}
+    for run in runs:
+        configs.setdefault(experiment(run.name), []).append(run)
+    short = common_prefix(list(configs))
+
+    def fill(axes: Axes) -> None:
+        for number, (config, group) in enumerate(configs.items()):
+            style = {"color": SERIES[number % len(SERIES)], "linewidth": 1.8}
+            style["linestyle"] = ("-", "--", ":")[number // len(SERIES) % 3]
+            lines = [_headline(run) if kind == "accuracy" else _series(run.train, "loss") for run in group]
+            if len({tuple(x) for x, _ in lines}) == 1:  # else a seed is unfinished: each is drawn as it is
+                lines = [(lines[0][0], np.mean([y for _, y in lines], axis=0))]
+            for x, y in lines:
+                if kind == "loss" and len(y) >= 30:
+                    y = _running_mean(y, len(y) // 40)
+                axes.plot(x, y, **style)
+            axes.plot([], [], label=config.removeprefix(short), **style)
+
+    return drawing(name, "Epoch", ylabel, fill)
+
+
+def _headline(run: Run) -> tuple[np.ndarray, np.ndarray]:
+    """Top-1 of the weights the report headlines, in percent."""
+    weights = run.result["weights"] if run.result else None
+    x, y = _series([record for record in run.evals if record["weights"] == weights], "top1")
+    return x, 100 * y
 
 
 def loss_curve(runs: Sequence[Run]) -> str:
@@ -118,63 +162,15 @@ def _running_mean(values: np.ndarray, reach: int) -> np.ndarray:
 
 
 def _plot(name: str, runs: Sequence[Run], ylabel: str, draw: Callable[[Axes, Run, _Colours], None]) -> str:
-    style = {
-        "svg.fonttype": "none",  # real text: it takes the page's font and can be searched and read aloud
-        "svg.hashsalt": name,  # ids stay the same from run to run and differ between the drawings of one page
-        "font.family": "DejaVu Sans",
-        "font.size": 9.5,
-        "text.parse_math": False,  # a "$" in a run's name is a dollar sign
-    }
-    with matplotlib.rc_context(style):
-        figure = Figure(figsize=(5.1, 3.1), layout="constrained")
-        figure.patch.set_alpha(0)
-        axes = figure.add_subplot()
-        axes.patch.set_alpha(0)
+    def fill(axes: Axes) -> None:
         for number, run in enumerate(runs):
-            own = _SERIES[number % len(_SERIES)]
+            own = SERIES[number % len(SERIES)]
             alone = len(runs) == 1
             before = len(axes.get_lines())
-            draw(axes, run, tuple(_SERIES[:3]) if alone else (own, own, own))
+            draw(axes, run, tuple(SERIES[:3]) if alone else (own, own, own))
             if not alone:  # the legend names each run once; what the line styles mean is in the caption
                 for line in axes.get_lines()[before:]:
                     line.set_label("_")
                 axes.plot([], [], color=own, linewidth=1.8, label=textwrap.shorten(run.name, 30, placeholder="…"))
-        axes.set_xlabel("Epoch", color="#020202")
-        axes.set_ylabel(ylabel, color="#020202")
-        axes.tick_params(colors="#020202", length=0, pad=6)
-        axes.grid(axis="y", color="#030303", linewidth=0.8)
-        axes.set_axisbelow(True)
-        for side, spine in axes.spines.items():
-            spine.set_visible(side == "bottom")
-            spine.set_color("#030303")
-        if not axes.get_lines():
-            axes.text(0.5, 0.5, "not recorded", color="#020202", ha="center", va="center", transform=axes.transAxes)
-        elif len(axes.get_legend_handles_labels()[1]) > 1:  # a lone line is named by the axis
-            axes.legend(frameon=False, labelcolor="#010101", handlelength=2.8, fontsize=8.5).set_in_layout(False)
-        buffer = io.StringIO()
-        FigureCanvasSVG(figure).print_svg(buffer, metadata={"Date": None})
-    return _themed(buffer.getvalue(), name)
 
-
-def _themed(svg: str, name: str) -> str:
-    svg = svg[svg.index("<svg") :]  # an inline drawing takes no XML prologue
-    svg = re.sub(r"<metadata>.*?</metadata>\s*", "", svg, flags=re.DOTALL)
-    svg = svg.replace("*{stroke-linejoin", "svg *{stroke-linejoin")  # not the whole page's
-    svg = re.sub(r"'DejaVu Sans'[^;\"]*", _FONT, svg)
-    for stand_in, variable in _STAND_IN.items():
-        svg = svg.replace(stand_in, variable)
-    head, rest = svg.split(">", 1)
-    svg = re.sub(r' (width|height)="[^"]*"', "", head) + ">" + rest  # the page decides the size
-    # Ids such as `figure_1` repeat in every drawing; a page may hold each id once.
-    svg = re.sub(r'\bid="', f'id="{name}-', svg)
-    return re.sub(r'(href="#|url\(#)', rf"\g<1>{name}-", svg)
-
-
-def standalone(svg: str) -> str:
-    """Returns the drawing as a file of its own, with both palettes inside."""
-    style = (
-        f"<style>svg{{{css_variables('light')}background:#ffffff}}"
-        f"@media (prefers-color-scheme: dark){{svg{{{css_variables('dark')}background:#141517}}}}</style>"
-    )
-    head, rest = svg.split(">", 1)
-    return f'<?xml version="1.0" encoding="utf-8"?>\n{head}>{style}{rest}'
+    return drawing(name, "Epoch", ylabel, fill)

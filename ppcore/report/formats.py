@@ -2,7 +2,7 @@
 
 import math
 import re
-from collections.abc import Iterable
+from collections.abc import Iterable, Sequence
 
 
 def percent(value: float | None, digits: int = 2) -> str:
@@ -22,9 +22,10 @@ def decimals(values: Iterable[float | None]) -> int:
     return max([2, *(len(repr(float(value)).partition(".")[2]) for value in values if value is not None)])
 
 
-def signed(value: float) -> str:
-    """Returns a difference with its sign, e.g. `+0.12` or `−0.30`."""
-    return f"{value:+.2f}".replace("-", "−")
+def signed(value: float, digits: int = 2) -> str:
+    """Returns a difference with its sign, e.g. `+0.12` or `−0.30`; nothing has none: `0.00`."""
+    text = f"{value:+.{digits}f}".replace("-", "−")
+    return text if text.strip("+−0.") else text.lstrip("+−")
 
 
 def quantity(value: float | int | str | None) -> str:
@@ -65,6 +66,20 @@ def duration(seconds: float | None) -> str:
     return f"{minutes // 60} h {minutes % 60:02d} min"
 
 
+def experiment(run: str) -> str:
+    """Returns a run's name without its seed."""
+    return re.sub(r"_seed\d+$", "", run)
+
+
+def common_prefix(names: Sequence[str]) -> str:
+    """Returns the words (ending in `_`) that all of several names begin with, leaving each at least one."""
+    words = [name.split("_") for name in names]
+    same = 0
+    while len(names) > 1 and all(same < len(w) - 1 and w[same] == words[0][same] for w in words):
+        same += 1
+    return "".join(f"{word}_" for word in words[0][:same]) if words else ""
+
+
 def cell(value: object) -> "MarkdownSafe":
     """Returns text fit for a Markdown table cell: no pipe, tag, link or line break of its own."""
     text = re.sub(r"\s+", " ", str(value))
@@ -102,6 +117,7 @@ FILTERS = {
     "percent": percent,
     "published": published,
     "signed": signed,
+    "experiment": experiment,
     "quantity": quantity,
     "count": count,
     "duration": duration,

@@ -11,17 +11,11 @@ import jinja2
 from markupsafe import Markup
 
 from ppcore.errors import PPError
-from ppcore.report import content, figures, formats, pictures
+from ppcore.report import content, drawing, figures, formats, pictures
 from ppcore.report.fidelity import check_rows
+from ppcore.report.findings import figure
 from ppcore.report.published import PaperTables
 from ppcore.report.runs import Run
-
-_CURVES = {
-    "loss": (figures.loss_curve, "Loss by epoch (solid: training, dotted: evaluation)"),
-    "accuracy": (figures.accuracy_curve, "Top-1 accuracy by epoch (dashed: averaged weights)"),
-    "learning_rate": (figures.lr_curve, "Learning rate by epoch"),
-    "gradient_norm": (figures.grad_norm_curve, "Global norm of the gradient by epoch, before clipping"),
-}
 
 
 def write_report(
@@ -32,6 +26,9 @@ def write_report(
     fidelity: Sequence[Mapping[str, object]],
     predictions: Sequence[Mapping[str, Any]],
     title: str,
+    predictions_note: str = "",
+    evaluations: Sequence[Mapping[str, Any]] = (),
+    findings: Sequence[Mapping[str, Any]] = (),
 ) -> Path:
     """Writes `index.html`, `report.md`, `report.json` and `pictures/` into `out_dir`, replacing older ones.
 
@@ -42,6 +39,9 @@ def write_report(
         fidelity: Rows {level, what, reference, measured, kind, tolerance, passed, seconds, note}; see `FidelityRow`.
         predictions: Classified images, see `prediction_cards`; may be empty.
         title: Heading of the report.
+        predictions_note: What to say of them: which run they are of, or why there are none.
+        evaluations: For the paper's claims, weights evaluated with other options, see `ppcore.engine.claims`.
+        findings: For the paper's findings, curves measured on runs, see `ppcore.engine.findings`.
 
     Returns:
         Path of `index.html`.
@@ -49,20 +49,24 @@ def write_report(
     Raises:
         PPError: A fidelity row is wrong, or the folder cannot be written.
     """
-    data = content.build(title, paper, runs, check_rows(fidelity))
+    data = content.build(title, paper, runs, check_rows(fidelity), evaluations, findings)
     classes = next((run.start["classes"] for run in runs if run.start.get("classes")), None)
     cards = pictures.prediction_cards(predictions, classes)
     data["predictions"] = [{key: card[key] for key in ("label", "pred", "prob", "topk", "correct")} for card in cards]
-    curves = (
-        [{"name": name, "title": text, "svg": draw(runs)} for name, (draw, text) in _CURVES.items()] if runs else []
-    )
+    if predictions_note:
+        data["predictions_note"] = predictions_note
+    curves = figures.curves(runs)
+    drawn = {f"finding_{item['id']}": figure(item) for item in data.get("findings", [])}
     files: dict[str, bytes] = {
-        f"pictures/{curve['name']}.svg": figures.standalone(curve["svg"]).encode() for curve in curves
+        f"pictures/{name}.svg": drawing.standalone(svg).encode()
+        for name, svg in [*((curve["name"], curve["svg"]) for curve in curves), *drawn.items()]
+        if svg
     }
     if cards:
         files["pictures/predictions.png"] = pictures.contact_sheet(cards)
     files["report.json"] = json.dumps(content.jsonable(data), indent=1, ensure_ascii=False, allow_nan=False).encode()
-    shown = {**data, "curves": curves, "cards": cards}
+    missing = {"claims": [], "findings": [], "predictions_note": ""}
+    shown = {**missing, **data, "curves": curves, "cards": cards, "drawn": drawn, "many": len(runs) > figures.MANY}
     files["report.md"] = _tidy(_environment(markdown=True).get_template("report.md.j2").render(shown)).encode()
     files["index.html"] = _environment(markdown=False).get_template("report.html.j2").render(shown).encode()
     out_dir = Path(out_dir)
@@ -88,7 +92,7 @@ def _environment(*, markdown: bool) -> jinja2.Environment:
     environment.filters.update(formats.FILTERS)
     environment.filters["data_uri"] = lambda data: Markup("data:image/png;base64," + base64.b64encode(data).decode())
     environment.filters["svg"] = lambda svg: Markup(svg)
-    environment.globals["palette"] = lambda theme: Markup(figures.css_variables(theme))
+    environment.globals["palette"] = lambda theme: Markup(drawing.css_variables(theme))
     return environment
 
 

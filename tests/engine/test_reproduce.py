@@ -46,11 +46,3 @@ def test_rows_of_the_paper(paper, root):
         reproduce.recipe(paper, "table5", "L/16 ImageNet-21k Pet")
     with pytest.raises(ConfigError, match="--table table9: no recipe"):
         reproduce.recipe(paper, "table9", "x")
-
-
-def test_missing_data(tmp_path, monkeypatch):
-    monkeypatch.setenv("PP_DATA_DIR", str(tmp_path))
-    assert reproduce.missing_data(None) is None
-    assert reproduce.missing_data("a.npz") == "PP_DATA_DIR has no a.npz"
-    (tmp_path / "a.npz").touch()
-    assert reproduce.missing_data("a.npz") is None

@@ -13,7 +13,8 @@ from page import Page
 
 from ppcore.errors import ConfigError, PPError
 from ppcore.report import content, load_paper, read_run, standing, write_report
-from ppcore.report.figures import loss_curve, standalone
+from ppcore.report.drawing import standalone
+from ppcore.report.figures import loss_curve
 from ppcore.report.summary import wilson
 
 VIT = Path(__file__).parents[2] / "papers" / "vit.yaml"
@@ -375,3 +376,36 @@ def test_wilson_interval_against_known_values():
     """10 of 20: 29.93 to 70.07 (Wilson 1927); none of 10: 0 to 27.75."""
     assert wilson(0.5, 20) == pytest.approx((29.93, 70.07), abs=0.01)
     assert wilson(0.0, 10) == pytest.approx((0.0, 27.75), abs=0.01)
+
+
+def test_many_runs_are_one_line_a_config_and_folded_away(tmp_path):
+    runs = fabricate.comparing_runs(tmp_path)
+    page, markdown, _ = report(tmp_path, runs, None)
+    experiments = next(table for table in page.tables if table[0][0].text == "Experiment")
+    assert [row[0].text for row in experiments[1:]] == [f"made_{data}_{name}" for data, name in fabricate.REACHED]
+    assert experiments[2][3].text == "94.50 ± 0.50"
+    assert page.source.count("<svg") == 4  # accuracy and loss on two data sets
+    drawn = (tmp_path / "report" / "pictures" / "accuracy_digits_test.svg").read_text()
+    for name in ("teacher", "two_class"):
+        assert f">{name}</text>" in drawn
+    assert "made_" not in drawn
+    assert "Every run (28)" in page.text
+    assert "made_digits_soft" in markdown
+    assert "pictures/accuracy_cifar10_test.svg" in markdown
+
+
+def test_what_the_pictures_are_of_is_said_even_without_any(tmp_path):
+    note = "No images were classified: no training was run."
+    for predictions in ([], fabricate.predictions(1)):
+        page, markdown, data = report(tmp_path, [], None, predictions=predictions, predictions_note=note)
+        assert note in page.text
+        assert note in markdown
+        assert data["predictions_note"] == note
+
+
+def test_attention_is_not_promised_where_there_is_none(tmp_path):
+    items = [{**item, "attention": None} for item in fabricate.predictions(2)]
+    page, markdown, _ = report(tmp_path, [], None, predictions=items)
+    assert len(_images(page.source)) == 2
+    for text in (page.text, markdown):
+        assert "ollout" not in text

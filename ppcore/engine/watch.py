@@ -1,0 +1,72 @@
+"""Following a training from outside, by the metrics.jsonl that grows in its folder."""
+
+import json
+import os
+from pathlib import Path
+from typing import Any
+
+from ppcore.engine.events import clock
+
+
+class Watch:
+    """What a run writes from now on; what its folder held before is somebody's earlier start.
+
+    Args:
+        folder: the run's folder; need not exist yet.
+    """
+
+    def __init__(self, folder: Path):
+        self.file = folder / "metrics.jsonl"
+        self._inode, self._offset = self._stat()
+        self._start: dict[str, Any] | None = None
+        self._train: dict[str, Any] | None = None
+        self._evals: dict[str, dict[str, Any]] = {}
+
+    def read(self) -> str:
+        """Reads what is new and returns where the training is, in one line."""
+        self._update()
+        if self._start is None:
+            return "starting"
+        total = self._start["steps"]
+        if self._train is None:
+            return f"step {self._start['step']}/{total}"
+        step, rate = self._train["step"], self._train.get("images_per_second")
+        done = step - self._start["step"]
+        left = (total - step) * (self._train["time"] - self._start["time"]) / max(done, 1)
+        speed = f"{rate:.0f} images/s  " if rate else ""
+        return f"step {step:{len(str(total))}}/{total}  loss {self._train['loss']:.4f}  {speed}eta {clock(left)}"
+
+    def result(self) -> str:
+        """Returns `, top1 0.9611` of the last evaluation (averaged weights where there are any), or nothing."""
+        self._update()
+        found = self._evals.get("ema") or self._evals.get("model") or {}
+        return f", top1 {found['top1']:.4f}" if "top1" in found else ""
+
+    def _stat(self) -> tuple[int | None, int]:
+        try:
+            state = os.stat(self.file)
+        except FileNotFoundError:
+            return None, 0
+        return state.st_ino, state.st_size
+
+    def _update(self) -> None:
+        inode, size = self._stat()
+        if inode != self._inode or size < self._offset:  # a run that had not got far was set aside
+            self._inode, self._offset = inode, 0
+        if inode is None:
+            return
+        with self.file.open("rb") as file:
+            file.seek(self._offset)
+            whole, newline, _ = file.read().rpartition(b"\n")  # a line still being written waits
+        self._offset += len(whole) + len(newline)
+        for line in whole.splitlines():
+            try:
+                record = json.loads(line)
+            except ValueError:  # cut by an earlier kill; reading the run for the report judges it
+                continue
+            if record["kind"] == "start":
+                self._start, self._train = record, None
+            elif record["kind"] == "train":
+                self._train = record
+            elif record["kind"] == "eval":
+                self._evals[record["weights"]] = record
