@@ -17,8 +17,14 @@ EVERY = sorted(FOLDER.rglob("*.yaml"))
 RUNNABLE = [path for path in EVERY if "_base_" not in path.parts]
 PUBLISHED_WEIGHTS = [FOLDER / "vit" / "mnist_researchase.yaml"]  # evaluation only, of no paper's table
 VIT = [path for path in sorted((FOLDER / "vit").glob("*.yaml")) if path not in PUBLISHED_WEIGHTS]
-PAPER = load_paper(ROOT / "papers" / "vit.yaml")
-COUNTS = {item.builder: item.params for item in PAPER.architecture}
+DEIT = [path for folder in ("deit", "deit3") for path in sorted((FOLDER / folder).glob("*.yaml"))]
+PAPERS = {path.stem: load_paper(path) for path in sorted((ROOT / "papers").glob("*.yaml"))}
+PAPER = PAPERS["vit"]
+COUNTS = {item.builder: item.params for paper in PAPERS.values() for item in paper.architecture}
+# Models of no paper's size, for the quick configurations.
+OWN_SIZES = {"VisionTransformer", "DeiT", "DistilledVisionTransformer", "DeiT3", "RegNet"}
+# ViT-H/14 on pictures that are not whole patches: what the patches leave over is cut away.
+CUT_BORDERS = {"in1k_huge_pretrain_160": {160, 154}, "in21k_huge_pretrain_128": {128, 126}}
 
 
 def label(path: Path) -> str:
@@ -29,6 +35,13 @@ def label(path: Path) -> str:
 def load(path: Path) -> config.Config:
     """The loaded file; it is read-only, so tests may share it."""
     return config.load(path)
+
+
+@cache
+def build(path: Path):
+    """The file's model, without memory for its parameters."""
+    with paddle.LazyGuard():
+        return components.build(load(path).Arch)
 
 
 def header(path: Path) -> list[str]:
@@ -42,13 +55,13 @@ def header(path: Path) -> list[str]:
 
 
 def test_none_is_forgotten():
-    counts = {"_base_": 10, "quick": 2, "vit": 34}
+    counts = {"_base_": 30, "quick": 17, "vit": 34, "deit": 39, "deit3": 24}
     found = {path.relative_to(FOLDER).parts[0] for path in EVERY}
     assert found == set(counts)
     for folder, count in counts.items():
         assert len(list((FOLDER / folder).rglob("*.yaml"))) == count, folder
-    assert len(EVERY) == 46
-    assert len(RUNNABLE) == 36
+    assert len(EVERY) == 144
+    assert len(RUNNABLE) == 114
 
 
 @pytest.mark.parametrize("path", EVERY, ids=label)
@@ -62,40 +75,53 @@ class TestEvery:
     def test_loads_and_its_model_builds(self, path):
         loaded = load(path)
         arch = loaded.Arch
-        with paddle.LazyGuard():
-            model = components.build(arch)
-        count = sum(math.prod(p.shape) for p in model.parameters())
-        builder = arch["name"].removeprefix("ppvit.")
+        model = build(path)
+        count = sum(math.prod(p.shape) for p in model.parameters() if not p.stop_gradient)
+        builder = arch["name"].rpartition(".")[2]
+        assert arch["name"].rpartition(".")[0] in ("ppvit", "ppdeit")
         if builder in COUNTS:
-            # The table counts a 1000-class head on the token; the configuration may have another head.
-            dim, classes, rep = model.embed_dim, arch["num_classes"], arch.get("representation_size")
-            body = COUNTS[builder] - (dim + 1) * 1000
-            assert count == body + ((dim + 1) * rep if rep else 0) + ((rep or dim) + 1) * classes
-            assert model.patch_embed.img_size[0] == int(builder.rpartition("_")[2])
+            # The table counts 1000-class heads at the builder's size; the configuration may have others.
+            classes, rep = arch["num_classes"], arch.get("representation_size")
+            dim = getattr(model, "embed_dim", None) or model.num_features
+            heads = 2 if hasattr(model, "head_dist") else 1
+            body = COUNTS[builder] - heads * (dim + 1) * 1000
+            if hasattr(model, "patch_embed"):
+                usual = int(builder.rpartition("_")[2])
+                assert model.patch_embed.img_size[0] == arch.get("img_size", usual)
+                patch = model.patch_embed.patch_size[0]
+                body += dim * ((arch.get("img_size", usual) // patch) ** 2 - (usual // patch) ** 2)
+            assert count == body + ((dim + 1) * rep if rep else 0) + heads * ((rep or dim) + 1) * classes
         else:
-            assert builder == "VisionTransformer"
+            assert builder in OWN_SIZES
             assert count < 2_000_000
 
     def test_pictures_have_the_models_size(self, path):
         loaded = load(path)
-        with paddle.LazyGuard():
-            size = components.build(loaded.Arch).patch_embed.img_size[0]
         splits = [split for split in (loaded.DataLoader.Train, loaded.DataLoader.Eval) if split]
         assert len(splits) == (1 if path in PUBLISHED_WEIGHTS else 2)
+        model, seen, normalize = build(path), set(), []
         for split in splits:
+            names = [t["name"].rpartition(".")[2] for t in split.transforms]
             crops = ("RandomResizedCrop", "RandomCrop", "CenterCrop")
-            sizes = [t["size"] for t in split.transforms if t["name"].rpartition(".")[2] in crops]
+            sizes = [t["size"] for t, name in zip(split.transforms, names, strict=True) if name in crops]
             sizes += [t["size"][0] for t in split.transforms if isinstance(t.get("size"), list)]
-            assert set(sizes) <= {size}, sizes
+            # A convolutional network takes any size: then all its pictures have one.
+            size = model.patch_embed.img_size[0] if hasattr(model, "patch_embed") else (sizes or [None])[0]
+            assert set(sizes) <= CUT_BORDERS.get(path.stem, {size}), sizes
+            assert sizes[-1:] in ([], [size])
             assert sizes or split.dataset["name"].rpartition(".")[2] in ("Digits", "Cifar10Jpeg", "MnistIdx")
-            last = split.transforms[-1]
-            assert last["name"] == "ppcore.data.Normalize"
-        assert splits[0].transforms[-1] == splits[-1].transforms[-1]
+            seen |= {size} - {None}
+            [at] = [i for i, t in enumerate(split.transforms) if t["name"] == "ppcore.data.Normalize"]
+            after = {t["name"] for t in split.transforms[at + 1 :]}
+            assert after <= ({"ppdeit.RandomErasing"} if split is loaded.DataLoader.Train else set())
+            normalize.append(split.transforms[at])
+        assert len(seen) <= 1, "one size in training and evaluation"
+        assert normalize[0] == normalize[-1]
 
     def test_header(self, path):
         lines = header(path)
         text = "\n".join(lines)
-        what = ("arXiv 2010.11929", "ViT", "Vision Transformer")
+        what = ("arXiv 2010.11929", "arXiv 2012.12877", "arXiv 2204.07118", "ViT", "Vision Transformer", "DeiT")
         assert any(word in text for word in what), "the paper, or what it is"
         tool = "tools/eval.py" if path in PUBLISHED_WEIGHTS else "tools/train.py"
         commands = [line for line in lines if tool in line]
@@ -106,7 +132,7 @@ class TestEvery:
         assert any(line.startswith("Expected") for line in lines), "what to expect"
 
     def test_it_is_a_delta(self, path):
-        if path not in VIT:
+        if path not in VIT + DEIT:
             return
         body = [line for line in path.read_text().splitlines() if line.strip() and not line.startswith("#")]
         assert 3 <= len(body) <= 15
@@ -121,6 +147,12 @@ class TestEvery:
 def test_no_two_write_to_the_same_folder():
     folders = [load(path).Global.output_dir for path in RUNNABLE]
     assert len(set(folders)) == len(folders)
+
+
+def test_the_papers_and_the_folder_name_the_same_quick_configurations():
+    named = [item.config for paper in PAPERS.values() for item in paper.quick]
+    assert len(set(named)) == len(named)
+    assert set(named) == {label(path) for path in FOLDER.glob("quick/*.yaml")}
 
 
 # Fine-tuning data in file names, Table 5's data sets, and the classes.
