@@ -49,7 +49,7 @@ class RandomErasing:
         self.prob = prob
         self.mode: Literal["pixel", "rand", "const"] = mode
         self.area = (float(area[0]), float(area[1]))
-        self.log_aspect = (math.log(min_aspect), -math.log(min_aspect))
+        self.log_aspect = (math.log(min_aspect), math.log(1 / min_aspect))
         self.count = count
 
     def __call__(self, image: np.ndarray, rng: np.random.Generator) -> np.ndarray:

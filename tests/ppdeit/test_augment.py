@@ -110,6 +110,22 @@ def test_shear_and_translation_are_pillows(name, kernel):
         np.testing.assert_array_equal(image, before)
 
 
+@pytest.mark.parametrize("kernel", ["bilinear", "bicubic"])
+def test_flat_images_stay_flat(kernel):
+    """Truncated sums of weights must not lose a level: not one of 256 levels, 60 shears and 60 angles."""
+    levels = np.arange(256, dtype=np.uint8)
+    for amount in np.linspace(-0.3, 0.3, 60):
+        for level in levels[::17]:
+            flat = np.full((48, 40, 1), level)
+            fill = np.array([level])
+            assert (warp.shear_x(flat, amount, fill, kernel) == level).all()
+            assert (warp.rotate(flat, 100 * amount, fill, kernel) == level).all()
+        every_row = np.repeat(levels[:, None, None], 40, axis=1)
+        sheared = warp.translate_x(every_row, amount, np.array([0], np.uint8), kernel)
+        inside = sheared[1:, :, 0].all(axis=0)
+        assert (sheared[:, inside] == every_row[:, inside]).all()
+
+
 @pytest.mark.parametrize(("kernel", "mean", "far"), [("bilinear", 0.15, 0.002), ("bicubic", 0.8, 0.03)])
 @pytest.mark.parametrize("degrees", [-30.0, -13.0, 0.0, 5.5, 27.0])
 def test_rotation_is_nearly_pillows(degrees, kernel, mean, far):
@@ -271,6 +287,13 @@ def test_several_boxes_and_none_that_fits():
         boxes = many.boxes(100, 100, rng(seed))
         assert sum(h * w for _, _, h, w in boxes) <= 100 * 100 / 3 * 1.1  # count shares the area; sides are rounded
     assert RandomErasing(prob=1.0, area=(1.0, 1.0)).boxes(8, 8, rng()) == []
+
+
+def test_boxes_reach_every_edge():
+    """A box of 2x2 in an image of 8x9 stands at each of its 7x8 places, and nowhere else."""
+    erase = RandomErasing(prob=1.0, area=(4 / 72, 4 / 72), min_aspect=1.0)
+    places = {erase.boxes(8, 9, rng(seed))[0] for seed in range(1500)}
+    assert places == {(top, left, 2, 2) for top in range(7) for left in range(8)}
 
 
 def test_deit3_simple_random_crop():
