@@ -1,6 +1,7 @@
 """ppdeit: DeiT (models, distillation, recipe) and DeiT III on PaddlePaddle."""
 
 import ppcore  # noqa: F401  (what must happen before Paddle is imported)
+from ppdeit.augment import RandAugment, RandomErasing, ThreeAugment
 from ppdeit.deit import (
     DeiT,
     DistilledVisionTransformer,
@@ -36,8 +37,11 @@ __all__ = [
     "DeiT3",
     "Distillation",
     "DistilledVisionTransformer",
+    "RandAugment",
+    "RandomErasing",
     "RegNet",
     "Teacher",
+    "ThreeAugment",
     "deit3_base_patch16_224",
     "deit3_base_patch16_384",
     "deit3_huge_patch14_224",

@@ -105,37 +105,30 @@ class LogitsCache:
     """Teacher logits on disk, by the bytes of the image; several processes may share the file.
 
     Args:
-        path: an SQLite file, made when absent.
+        path: an SQLite file, made when absent. Several teachers may share it, too.
         teacher: identifies the teacher's weights.
 
     Raises:
-        ConfigError: the file belongs to another teacher.
+        ConfigError: the file is something else.
     """
 
     def __init__(self, path: Path, teacher: str):
+        self.teacher = teacher.encode()  # at most 64 bytes
         path.parent.mkdir(parents=True, exist_ok=True)
-        self.path = path
         try:
             self.database = sqlite3.connect(path, timeout=60, isolation_level=None)
             self.database.execute("PRAGMA journal_mode=WAL")  # readers beside one writer
             self.database.execute("PRAGMA synchronous=OFF")  # a lost cache is computed again
-            self.database.execute("CREATE TABLE IF NOT EXISTS teacher (name TEXT PRIMARY KEY)")
             self.database.execute(
                 "CREATE TABLE IF NOT EXISTS logits (image BLOB PRIMARY KEY, logits BLOB) WITHOUT ROWID"
             )
-            self.database.execute("INSERT INTO teacher SELECT ? WHERE NOT EXISTS (SELECT 1 FROM teacher)", (teacher,))
-            [(name,)] = self.database.execute("SELECT name FROM teacher").fetchall()
-        except sqlite3.DatabaseError as error:
+        except sqlite3.Error as error:
             raise ConfigError(f"Loss.teacher.cache: {path} is not a cache of logits ({error}): remove it") from None
-        if name != teacher:
-            raise ConfigError(
-                f"Loss.teacher.cache: {path} holds another teacher's logits: remove it or name another file"
-            )
 
-    @staticmethod
-    def keys(images: np.ndarray) -> list[bytes]:
-        """128-bit digests of float32 images [B, C, H, W]."""
-        return [hashlib.blake2b(np.ascontiguousarray(image), digest_size=16).digest() for image in images]
+    def keys(self, images: np.ndarray) -> list[bytes]:
+        """128-bit digests of float32 images [B, C, H, W], each under this teacher's name."""
+        own = {"digest_size": 16, "key": self.teacher}
+        return [hashlib.blake2b(np.ascontiguousarray(image), **own).digest() for image in images]
 
     def get(self, keys: list[bytes]) -> np.ndarray | None:
         """Logits [B, K] float32, or None unless all images of the batch are known.
