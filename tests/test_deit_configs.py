@@ -475,7 +475,15 @@ def origin(weights: str) -> tuple[Path, int | None]:
     return FOLDER / Path(folder).relative_to("output").with_suffix(".yaml"), int(match[1]) if match else None
 
 
-@pytest.mark.parametrize("path", [path for path in DEIT if load(path).Global.pretrained], ids=label)
+STARTED = [path for path in DEIT if "\n  pretrained:" in path.read_text(encoding="utf-8")]
+
+
+def test_none_that_starts_from_weights_is_forgotten():
+    assert [path for path in DEIT if load(path).Global.pretrained] == STARTED
+    assert len(STARTED) == 3 + 24 + 14
+
+
+@pytest.mark.parametrize("path", STARTED, ids=label)
 def test_starts_from_what_another_configuration_leaves(path):
     start = load(path).Global.pretrained
     source, at = origin(start.path)
