@@ -32,7 +32,22 @@ def shear_y(image: np.ndarray, factor: float, fill: np.ndarray, kernel: Kernel) 
 
 def translate_x(image: np.ndarray, share: float, fill: np.ndarray, kernel: Kernel) -> np.ndarray:
     """Every pixel comes from `share` of the width further right."""
-    return _move_rows(image, np.full(image.shape[0], share * image.shape[1]), fill, kernel)
+    rows, columns, channels = image.shape
+    shift = share * columns
+    whole = math.floor(shift)
+    weights = _weights(np.array([shift - whole]), kernel)  # [1, taps]: one filter for all pixels
+    # One more column on the left: there the filter's middle may lie half a pixel outside.
+    wider = cv2.copyMakeBorder(image, 0, 0, 1, 0, cv2.BORDER_REPLICATE)
+    anchor = (0 if kernel == "bilinear" else 1, 0)
+    # OpenCV rounds; half a level less is Pillow's truncation.
+    moved = cv2.filter2D(wider, -1, weights, anchor=anchor, delta=-0.5, borderType=cv2.BORDER_REPLICATE)
+    begin, end = _inside(np.array([shift]), columns)
+    begin, end = max(int(begin[0]), 0), min(int(end[0]), columns)
+    result = _canvas(image.shape, fill)
+    if begin < end:
+        source = moved.reshape(rows, columns + 1, channels)
+        result[:, begin:end] = source[:, begin + whole + 1 : end + whole + 1]
+    return result
 
 
 def translate_y(image: np.ndarray, share: float, fill: np.ndarray, kernel: Kernel) -> np.ndarray:
@@ -81,11 +96,15 @@ def _move_rows(image: np.ndarray, shifts: np.ndarray, fill: np.ndarray, kernel: 
     total = np.einsum("yt,ytx->yx", weights, windows)  # three times as fast as a sum of four products
     if kernel == "bicubic":
         np.clip(total, 0, 255, out=total)
-    # Pillow's inside: 0 <= x + 0.5 + shift < W.
-    begin, end = np.ceil(-shifts - 0.5), np.ceil(columns - shifts - 0.5)
-    x = np.arange(columns, dtype=np.float32)
-    inside = (x >= begin[:, None].astype(np.float32)) & (x < end[:, None].astype(np.float32))
+    begin, end = _inside(shifts, columns)
+    x = np.arange(columns, dtype=np.int32)
+    inside = (x >= begin[:, None]) & (x < end[:, None])
     return _filled(total.astype(np.uint8).reshape(image.shape), inside.view(np.uint8), fill)
+
+
+def _inside(shifts: np.ndarray, columns: int) -> tuple[np.ndarray, np.ndarray]:
+    """First column whose source is inside the image, 0 <= x + 0.5 + shift < W, and the one after the last; int32."""
+    return np.ceil(-shifts - 0.5).astype(np.int32), np.ceil(columns - shifts - 0.5).astype(np.int32)
 
 
 def _weights(fraction: np.ndarray, kernel: Kernel) -> np.ndarray:
@@ -100,10 +119,14 @@ def _weights(fraction: np.ndarray, kernel: Kernel) -> np.ndarray:
 
 def _filled(image: np.ndarray, inside: np.ndarray, fill: np.ndarray) -> np.ndarray:
     """`image` where `inside` (uint8 [H, W]) is not 0, elsewhere `fill` (uint8 [C])."""
-    rows, columns, channels = image.shape
+    return cv2.copyTo(image, inside, _canvas(image.shape, fill)).reshape(image.shape)
+
+
+def _canvas(shape: tuple[int, int, int], fill: np.ndarray) -> np.ndarray:
+    rows, columns, channels = shape
     canvas = np.empty((rows, columns * channels), np.uint8)
     canvas[:] = np.tile(fill, columns)  # a row at a time: 20 times faster than a pixel at a time
-    return cv2.copyTo(image, inside, canvas.reshape(image.shape)).reshape(image.shape)
+    return canvas.reshape(shape)
 
 
 def _transposed(image: np.ndarray) -> np.ndarray:

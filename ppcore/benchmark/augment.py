@@ -62,12 +62,12 @@ def pipelines(transforms: Mapping[str, Mapping]) -> tuple[dict[str, list[Stage]]
 
 
 def run_once(stages: Sequence[Stage], transforms: Sequence[Any], jpeg: bytes, seed: int, spent: np.ndarray) -> Any:
-    """Makes one training image, float32 [C, H, W]; adds the seconds of each stage to `spent`."""
+    """Makes one training image, float32 [C, H, W]; adds the CPU seconds of each stage to `spent`."""
     rng, image = np.random.default_rng(seed), jpeg
     for number, (stage, transform) in enumerate(zip(stages, transforms, strict=True)):
-        begin = time.perf_counter()
+        begin = time.process_time()
         image = stage(image, transform, rng)
-        spent[number] += time.perf_counter() - begin
+        spent[number] += time.process_time() - begin
     return image
 
 
@@ -75,7 +75,8 @@ def augment(transforms: Mapping[str, Mapping], jpegs: Sequence[bytes], rounds: i
     """Times both pipelines in this process on one thread, in turns.
 
     Every round makes each image once with each pipeline and with new random parameters; who goes
-    first alternates. The first round warms up and does not count.
+    first alternates. The first round warms up and does not count. Time is the process's CPU time, which
+    on an idle core is the clock's (nothing here waits), and on a busy one is still what a core does.
 
     Returns:
         `rows` (pipeline, images/s: median, lowest and highest round; milliseconds of each stage, the
