@@ -1,22 +1,19 @@
 """Trainings as jobs: side by side where they fit, each with a log of its own, one line a job every few seconds."""
 
-import os
 import queue
 import signal
 import subprocess
 import threading
 import time
-from collections.abc import Iterator, Mapping, Sequence
-from contextlib import contextmanager
+from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, field
 from pathlib import Path
 
 from ppcore.engine.events import clock, log
 from ppcore.engine.launch import StepFailed, typed
+from ppcore.engine.processes import end, signals_raise, start
 from ppcore.engine.watch import Watch
 
-# How a training is asked to end, and the seconds it gets: SIGINT is what Ctrl-C sends, it closes its files.
-_ENDING = ((signal.SIGINT, 10.0), (signal.SIGTERM, 5.0))
 _SHOWN_LINES = 15  # of a failed job's log
 
 
@@ -81,7 +78,8 @@ def run_all(jobs: Sequence[Job], *, cores: int, every: float = 5.0) -> None:
     for job in jobs:
         if job.kept:
             say(job, f"kept: {job.folder} holds this training, finished")
-    with _signals_raise():
+    due = time.monotonic() + every
+    with signals_raise():
         try:
             while waiting or running:
                 while (job := _next(waiting, running, done, cores)) is not None:
@@ -89,8 +87,9 @@ def run_all(jobs: Sequence[Job], *, cores: int, every: float = 5.0) -> None:
                     say(job, f"started, log {job.log}")
                     running[job.name] = _start(job, numbers[job.name], ended)
                 try:
-                    name = ended.get(timeout=every)
+                    name = ended.get(timeout=max(due - time.monotonic(), 0.0))
                 except queue.Empty:
+                    due = time.monotonic() + every
                     for item in running.values():
                         if (text := item.watch.read()) != item.said:
                             say(item.job, text)
@@ -103,7 +102,7 @@ def run_all(jobs: Sequence[Job], *, cores: int, every: float = 5.0) -> None:
                 took = clock(time.monotonic() - item.began)
                 say(item.job, f"finished in {took}{item.watch.result()} ({len(done)} of {len(jobs)} done)")
         finally:
-            _end([item.process for item in running.values()])
+            end([item.process for item in running.values()])
 
 
 def _next(waiting: Sequence[Job], running: Mapping[str, _Running], done: set[str], cores: int) -> Job | None:
@@ -124,19 +123,8 @@ def _next(waiting: Sequence[Job], running: Mapping[str, _Running], done: set[str
 
 
 def _start(job: Job, number: int, ended: queue.SimpleQueue) -> _Running:
-    job.log.parent.mkdir(parents=True, exist_ok=True)
     watch = Watch(job.folder)
-    with job.log.open("ab") as file:
-        file.write(f"$ {typed(job.command, job.environment)}\n".encode())
-        file.flush()
-        process = subprocess.Popen(
-            list(job.command),
-            stdin=subprocess.DEVNULL,
-            stdout=file,
-            stderr=subprocess.STDOUT,
-            env={**os.environ, **job.environment},
-            start_new_session=True,  # its own process group: ended as a whole, launcher, workers and all
-        )
+    process = start(job.command, job.environment, job.log)
 
     def wait() -> None:
         process.wait()
@@ -155,45 +143,3 @@ def _failure(item: _Running, others: int) -> StepFailed:
     stopped = f"; the {others} beside it stopped and can be resumed" if others else ""
     command = typed(job.command, job.environment)
     return StepFailed(f"{job.name} failed ({how}){stopped}; its log is {job.log}; repeat it with: {command}")
-
-
-def _end(processes: Sequence[subprocess.Popen]) -> None:
-    """Ends processes with everything they started: asks twice, then kills."""
-    try:
-        for number, patience in _ENDING:
-            alive = [process for process in processes if process.poll() is None]
-            for process in alive:
-                _signal(process, number)
-            until = time.monotonic() + patience
-            for process in alive:
-                try:
-                    process.wait(timeout=max(until - time.monotonic(), 0.0))
-                except subprocess.TimeoutExpired:
-                    log.info("process %d does not end on %s", process.pid, number.name)
-    finally:  # also when a second Ctrl-C cuts the waiting short
-        for process in processes:
-            _signal(process, signal.SIGKILL)
-            process.wait()
-
-
-def _signal(process: subprocess.Popen, number: signal.Signals) -> None:
-    try:
-        os.killpg(process.pid, number)
-    except ProcessLookupError:
-        return  # the whole group has ended
-
-
-@contextmanager
-def _signals_raise() -> Iterator[None]:
-    """Makes `kill` and a closed terminal unwind this process as Ctrl-C does, so that its jobs are ended."""
-
-    def stop(number: int, frame: object) -> None:
-        raise SystemExit(128 + number)
-
-    numbers = (signal.SIGTERM, signal.SIGHUP) if threading.current_thread() is threading.main_thread() else ()
-    before = {number: signal.signal(number, stop) for number in numbers if signal.getsignal(number) == signal.SIG_DFL}
-    try:
-        yield
-    finally:
-        for number, handler in before.items():
-            signal.signal(number, handler)

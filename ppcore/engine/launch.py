@@ -25,7 +25,7 @@ def train_command(
         processes: data-parallel processes on a CPU.
         gpus: cards for the launcher, such as 0,1; overrides `processes`.
     """
-    arguments = [str(root / "tools" / "train.py"), "-c", str(root / file)]
+    arguments = [_from_here(root / "tools" / "train.py"), "-c", _from_here(root / file)]
     for option in options:
         arguments += ["-o", option]
     if not gpus and processes == 1:
@@ -35,6 +35,12 @@ def train_command(
         return [sys.executable, *launcher, "--gpus", gpus, *arguments]
     # gloo works on CPUs only
     return [sys.executable, *launcher, "--nproc_per_node", str(processes), *arguments, "-o", "Global.device=cpu"]
+
+
+def _from_here(path: Path) -> str:
+    """A path as one types it: relative where it lies below the working directory."""
+    path, here = path.absolute(), Path.cwd()
+    return str(path.relative_to(here)) if path.is_relative_to(here) else str(path)
 
 
 def thread_variables(processes: int, threads: int | None = None) -> dict[str, str]:

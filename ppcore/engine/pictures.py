@@ -11,9 +11,11 @@ from ppcore.engine.quick import QuickRun
 
 
 def choose(runs: Sequence[QuickRun]) -> Path | None:
-    """The run to show: the last of the papers' models, not of a network that others were trained with."""
-    wanted = [run for run in runs if not run.used] or list(runs)
-    return wanted[-1].folder if wanted else None
+    """The run to show: the last student; without one the last that nobody learned from; else a teacher."""
+    if not runs:
+        return None
+    rank = [(run.uses, not run.used, number) for number, run in enumerate(runs)]
+    return runs[max(rank)[-1]].folder
 
 
 def pictures(folder: Path | None, count: int = 12) -> tuple[list[dict[str, Any]], str]:

@@ -18,12 +18,13 @@ from ppcore.report.published import PaperTables, Quick
 
 @dataclass(frozen=True)
 class QuickRun:
-    """One seed of a quick config: its folder, and whether other trainings use its weights."""
+    """One seed of a quick config and its folder; whether it uses another run's weights, and others use its."""
 
     config: str
     seed: int
     folder: Path
-    used: bool
+    uses: bool = False
+    used: bool = False
 
 
 def missing_data(needs: str | None) -> str | None:
@@ -85,7 +86,7 @@ def train(paper: PaperTables, root: Path, output: Path, device: str) -> list[Qui
         for seed in item.run_seeds:
             job = _job(item, seed, root, output, device, chosen)
             jobs.append(job)
-            runs.append(QuickRun(item.config, seed, job.folder, item.config in used))
+            runs.append(QuickRun(item.config, seed, job.folder, bool(item.uses), item.config in used))
     run_all(jobs, cores=runtime.available_cores())
     return runs
 

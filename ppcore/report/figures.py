@@ -1,6 +1,5 @@
 """The curves of the runs: loss, accuracy, learning rate, gradient norm by epoch."""
 
-import re
 import textwrap
 from collections.abc import Callable, Sequence
 
@@ -8,89 +7,20 @@ import numpy as np
 from matplotlib.axes import Axes
 
 from ppcore.report.drawing import SERIES, drawing
-from ppcore.report.formats import common_prefix, experiment
 from ppcore.report.runs import Run
-from ppcore.report.summary import dataset_name
 
 # Of one run: training, trained weights evaluated, averaged weights evaluated. Several runs get one colour each instead.
 _Colours = tuple[str, str, str]
 _WEIGHTS = (("model", "o", "trained weights"), ("ema", "s", "averaged weights (EMA)"))
 
 
-MANY = 6  # runs; of more than these, the runs of a config are drawn as one line
-
-
-def curves(runs: Sequence[Run]) -> list[dict]:
-    """Returns the report's curves as dicts {name, title, svg}.
-
-    Many runs would be a tangle: then each data set gets its own drawings, with one line a config, the mean of its seeds.
-    """
-    if len(runs) > MANY:
-        return [drawn for name, group in _by_dataset(runs).items() for drawn in _many(name, group)]
-    drawn = {
-        "loss": (loss_curve, "Loss by epoch (solid: training, dotted: evaluation)"),
-        "accuracy": (accuracy_curve, "Top-1 accuracy by epoch (dashed: averaged weights)"),
-        "learning_rate": (lr_curve, "Learning rate by epoch"),
-        "gradient_norm": (grad_norm_curve, "Global norm of the gradient by epoch, before clipping"),
-    }
-    return [{"name": name, "title": text, "svg": draw(runs)} for name, (draw, text) in drawn.items()] if runs else []
-
-
-def _by_dataset(runs: Sequence[Run]) -> dict[str, list[Run]]:
-    groups: dict[str, list[Run]] = {}
-    for run in runs:
-        groups.setdefault(dataset_name(run), []).append(run)
-    return groups
-
-
-def _many(dataset: str, runs: Sequence[Run]) -> list[dict]:
-    kinds = (
-        ("accuracy", "Top-1 accuracy, %", f"{dataset}: top-1 accuracy by epoch, mean of the seeds"),
-        ("loss", "Training loss", f"{dataset}: training loss by epoch, mean of the seeds"),
-    )
-    drawn = []
-    for kind, ylabel, title in kinds:
-        name = f"{kind}_{re.sub('[^a-z0-9]+', '_', dataset.lower()).strip('_')}"
-        drawn.append({"name": name, "title": title, "svg": _mean_curves(name, runs, kind, ylabel)})
-    return drawn
-
-
-def _mean_curves(name: str, runs: Sequence[Run], kind: str, ylabel: str) -> str:
-    configs: dict[str, list[Run]] = {}
-    for run in runs:
-        configs.setdefault(experiment(run.name), []).append(run)
-    short = common_prefix(list(configs))
-
-    def fill(axes: Axes) -> None:
-        for number, (config, group) in enumerate(configs.items()):
-            style = {"color": SERIES[number % len(SERIES)], "linewidth": 1.8}
-            style["linestyle"] = ("-", "--", ":")[number // len(SERIES) % 3]
-            lines = [_headline(run) if kind == "accuracy" else _series(run.train, "loss") for run in group]
-            if len({tuple(x) for x, _ in lines}) == 1:  # else a seed is unfinished: each is drawn as it is
-                lines = [(lines[0][0], np.mean([y for _, y in lines], axis=0))]
-            for x, y in lines:
-                if kind == "loss" and len(y) >= 30:
-                    y = _running_mean(y, len(y) // 40)
-                axes.plot(x, y, **style)
-            axes.plot([], [], label=config.removeprefix(short), **style)
-
-    return drawing(name, "Epoch", ylabel, fill)
-
-
-def _headline(run: Run) -> tuple[np.ndarray, np.ndarray]:
-    """Top-1 of the weights the report headlines, in percent."""
-    weights = run.result["weights"] if run.result else None
-    x, y = _series([record for record in run.evals if record["weights"] == weights], "top1")
-    return x, 100 * y
-
-
 def loss_curve(runs: Sequence[Run]) -> str:
     """Returns an SVG of training loss (thin: as logged, thick: running mean) and evaluation loss (dotted) by epoch."""
 
     def draw(axes: Axes, run: Run, colours: _Colours) -> None:
-        _noisy(axes, *_series(run.train, "loss"), colours[0], "training")
+        _noisy(axes, *series(run.train, "loss"), colours[0], "training")
         for (weights, marker, name), colour in zip(_WEIGHTS, colours[1:], strict=True):
-            x, y = _series([record for record in run.evals if record["weights"] == weights], "loss")
+            x, y = series([record for record in run.evals if record["weights"] == weights], "loss")
             if len(y):
                 line = {"linestyle": ":", "linewidth": 1.2, "marker": marker, "markersize": 3.5}
                 axes.plot(x, y, color=colour, label=f"evaluation, {name}", **line)
@@ -103,7 +33,7 @@ def accuracy_curve(runs: Sequence[Run]) -> str:
 
     def draw(axes: Axes, run: Run, colours: _Colours) -> None:
         for (weights, marker, name), colour in zip(_WEIGHTS, colours[1:], strict=True):
-            x, y = _series([record for record in run.evals if record["weights"] == weights], "top1")
+            x, y = series([record for record in run.evals if record["weights"] == weights], "top1")
             if len(y):
                 line = {
                     "linestyle": "--" if weights == "ema" else "-",
@@ -120,7 +50,7 @@ def lr_curve(runs: Sequence[Run]) -> str:
     """Returns an SVG of the learning rate by epoch."""
 
     def draw(axes: Axes, run: Run, colours: _Colours) -> None:
-        axes.plot(*_series(run.train, "lr"), color=colours[0], linewidth=1.8, label="learning rate")
+        axes.plot(*series(run.train, "lr"), color=colours[0], linewidth=1.8, label="learning rate")
 
     return _plot("lr", runs, "Learning rate", draw)
 
@@ -129,7 +59,7 @@ def grad_norm_curve(runs: Sequence[Run]) -> str:
     """Returns an SVG of the gradient's global norm by epoch, before clipping."""
 
     def draw(axes: Axes, run: Run, colours: _Colours) -> None:
-        x, y = _series(run.train, "grad_norm")
+        x, y = series(run.train, "grad_norm")
         if len(y):
             _noisy(axes, x, y, colours[0], "gradient norm")
 
@@ -140,11 +70,12 @@ def _noisy(axes: Axes, x: np.ndarray, y: np.ndarray, colour: str, label: str) ->
     """A series thin as logged and thick as its running mean; a short one as it is."""
     if len(y) >= 30:
         axes.plot(x, y, color=colour, linewidth=0.8, alpha=0.35)
-        y = _running_mean(y, len(y) // 40)
+        y = running_mean(y, len(y) // 40)
     axes.plot(x, y, color=colour, linewidth=1.8, label=label)
 
 
-def _series(records: Sequence[dict], key: str) -> tuple[np.ndarray, np.ndarray]:
+def series(records: Sequence[dict], key: str) -> tuple[np.ndarray, np.ndarray]:
+    """Returns epochs and finite values of the records that have `key`."""
     kept = [record for record in records if record.get(key) is not None and np.isfinite(record[key])]
     return np.array([_epoch(record) for record in kept]), np.array([record[key] for record in kept], float)
 
@@ -153,7 +84,7 @@ def _epoch(record: dict) -> float:
     return record["epoch"] if record.get("epoch") is not None else record["step"]
 
 
-def _running_mean(values: np.ndarray, reach: int) -> np.ndarray:
+def running_mean(values: np.ndarray, reach: int) -> np.ndarray:
     """Mean over `reach` values to either side of each point; at the ends over those that exist."""
     total = np.cumsum(np.insert(values, 0, 0.0))
     middle = np.arange(len(values))

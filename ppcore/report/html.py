@@ -11,7 +11,9 @@ import jinja2
 from markupsafe import Markup
 
 from ppcore.errors import PPError
-from ppcore.report import content, drawing, figures, formats, pictures
+from ppcore.report import content, drawing, formats, pictures
+from ppcore.report.curves import MANY
+from ppcore.report.curves import curves as draw_curves
 from ppcore.report.fidelity import check_rows
 from ppcore.report.findings import figure
 from ppcore.report.published import PaperTables
@@ -55,7 +57,7 @@ def write_report(
     data["predictions"] = [{key: card[key] for key in ("label", "pred", "prob", "topk", "correct")} for card in cards]
     if predictions_note:
         data["predictions_note"] = predictions_note
-    curves = figures.curves(runs)
+    curves = draw_curves(runs)
     drawn = {f"finding_{item['id']}": figure(item) for item in data.get("findings", [])}
     files: dict[str, bytes] = {
         f"pictures/{name}.svg": drawing.standalone(svg).encode()
@@ -66,7 +68,7 @@ def write_report(
         files["pictures/predictions.png"] = pictures.contact_sheet(cards)
     files["report.json"] = json.dumps(content.jsonable(data), indent=1, ensure_ascii=False, allow_nan=False).encode()
     missing = {"claims": [], "findings": [], "predictions_note": ""}
-    shown = {**missing, **data, "curves": curves, "cards": cards, "drawn": drawn, "many": len(runs) > figures.MANY}
+    shown = {**missing, **data, "curves": curves, "cards": cards, "drawn": drawn, "many": len(runs) > MANY}
     files["report.md"] = _tidy(_environment(markdown=True).get_template("report.md.j2").render(shown)).encode()
     files["index.html"] = _environment(markdown=False).get_template("report.html.j2").render(shown).encode()
     out_dir = Path(out_dir)

@@ -129,6 +129,12 @@ def test_the_console_shows_where_every_job_is(job, said):
     assert said[-1].startswith("[1/2] a            finished in 0:00:01, top1 0.7500 (2 of 2 done)")
 
 
+def test_jobs_that_end_do_not_silence_the_others(job, said):
+    run_all([job("long", seconds=1.5), *(job(f"short{i}", seconds=0.3) for i in range(4))], cores=2, every=0.6)
+    shown = next(number for number, line in enumerate(said) if "long" in line and "step" in line)
+    assert "short3" in " ".join(line for line in said[shown:] if "finished" in line)
+
+
 def test_a_failure_stops_the_rest_and_says_how_to_repeat_it(job, said):
     jobs = [job("long", seconds=60), job("bad", seconds=0.3, status=3), job("never")]
     began = time.monotonic()

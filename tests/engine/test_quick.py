@@ -101,7 +101,7 @@ class TestPlan:
         user = jobs["vit_cifar10 seed 0"]
         assert user.after == ("vit_digits seed 5",)
         assert f"Global.pretrained.path={tmp_path / 'out' / 'vit_digits_seed5'}" in user.command
-        assert [run.used for run in runs] == [True, True, False]
+        assert [(run.uses, run.used) for run in runs] == [(False, True), (False, True), (True, False)]
 
     def test_what_has_no_data_is_left_out_with_what_uses_it(self, paper, planned, monkeypatch):
         monkeypatch.delenv("PP_DATA_DIR", raising=False)
@@ -185,7 +185,7 @@ def run_with(configs, tmp_path, options: list[str], name: str = "first", seed: i
     train(
         config.load(configs[0], [f"Global.output_dir={folder}", f"Global.seed={seed}", "Global.device=cpu", *options])
     )
-    return quick.QuickRun(configs[0], seed, folder, used=False)
+    return quick.QuickRun(configs[0], seed, folder)
 
 
 SOURCE = {"source": {"ref": "paper", "where": "Table 3"}}
@@ -212,7 +212,7 @@ class TestMeasurements:
 
     def test_without_options_nothing_is_evaluated(self, paper, configs, tmp_path):
         made = paper([{"config": configs[0]}], claims=[self.claim(configs)])
-        assert claims.evaluations(made, [quick.QuickRun(configs[0], 0, tmp_path / "absent", False)]) == []
+        assert claims.evaluations(made, [quick.QuickRun(configs[0], 0, tmp_path / "absent")]) == []
 
     def test_an_option_that_does_not_fit_is_found_before_training(self, paper, configs, root):
         made = paper([{"config": configs[0]}], claims=[self.claim(configs, eval_options=["Arch.eval_haed=class"])])
@@ -262,12 +262,15 @@ class TestMeasurements:
 
 class TestPictures:
     def test_a_student_is_shown_rather_than_its_teacher(self):
-        def run(name: str, used: bool) -> quick.QuickRun:
-            return quick.QuickRun(f"{name}.yaml", 0, Path(name), used)
+        def run(name: str, **about: bool) -> quick.QuickRun:
+            return quick.QuickRun(f"{name}.yaml", 0, Path(name), **about)
 
-        runs = [run("teacher", True), run("student", False), run("teacher2", True)]
-        assert pictures.choose(runs) == Path("student")
-        assert pictures.choose(runs[:1]) == Path("teacher")
+        teacher, plain = run("teacher", used=True), run("plain")
+        student, middle = run("student", uses=True), run("middle", uses=True, used=True)
+        assert pictures.choose([teacher, student, plain, teacher]) == Path("student")
+        assert pictures.choose([student, middle]) == Path("student")
+        assert pictures.choose([teacher, plain, run("later"), teacher]) == Path("later")
+        assert pictures.choose([teacher]) == Path("teacher")
         assert pictures.choose([]) is None
 
     def test_without_a_run_there_are_none_and_it_says_so(self):
