@@ -54,13 +54,13 @@ class Distillation:
         tau: temperature of soft distillation.
         kl: see `soft_distillation`.
         teacher_smoothing: label smoothing of the teacher's decision in hard distillation.
-        on: `token`: the distilled model's second head learns from the teacher; needs the pair of
+        through: `token`: the distilled model's second head learns from the teacher; needs the pair of
             outputs such a model has in training mode. `class`: both terms on the only output (the
             rows of Table 3 without a distillation token).
 
     Raises:
         ValueError: a number outside its range.
-        ConfigError: the model's outputs are not what `on` says, or the teacher has other classes.
+        ConfigError: the model's outputs are not what `through` says, or the teacher has other classes.
     """
 
     def __init__(
@@ -73,27 +73,27 @@ class Distillation:
         tau: float = 1.0,
         kl: Literal["batchmean", "numel"] = "batchmean",
         teacher_smoothing: float = 0.0,
-        on: Literal["token", "class"] = "token",
+        through: Literal["token", "class"] = "token",
     ):
         if not 0.0 <= alpha <= 1.0 or not tau > 0.0 or not 0.0 <= teacher_smoothing < 1.0:
             raise ValueError(
                 f"alpha {alpha} must be in [0, 1], tau {tau} above 0, teacher_smoothing {teacher_smoothing} in [0, 1)"
             )
-        if mode not in ("soft", "hard") or kl not in ("batchmean", "numel") or on not in ("token", "class"):
-            raise ValueError(f"mode {mode!r} (soft, hard), kl {kl!r} (batchmean, numel) or on {on!r} (token, class)")
+        if mode not in ("soft", "hard") or kl not in ("batchmean", "numel") or through not in ("token", "class"):
+            raise ValueError(f"mode {mode!r} (soft, hard), kl {kl!r} (batchmean, numel) or through {through!r} (token, class)")
         if mode == "soft" and teacher_smoothing:
             raise ValueError("teacher_smoothing is for mode=hard: soft distillation has no labels to smooth")
         self.base, self.teacher, self.mode, self.alpha, self.tau = base, teacher, mode, alpha, tau
-        self.kl, self.teacher_smoothing, self.on = kl, teacher_smoothing, on
+        self.kl, self.teacher_smoothing, self.through = kl, teacher_smoothing, through
 
     def bind(self, forward: Callable, mean: Sequence[float], std: Sequence[float]) -> None:
         """Tells the teacher how the run computes (AMP) and how it normalises its images."""
         self.teacher.bind(forward, mean, std)
 
     def __call__(self, outputs: paddle.Tensor | tuple, batch: dict) -> paddle.Tensor:
-        class_logits, other = pair(outputs, "Loss.on=token") if self.on == "token" else (outputs, outputs)
+        class_logits, other = pair(outputs, "Loss.through=token") if self.through == "token" else (outputs, outputs)
         if isinstance(class_logits, (tuple, list)):
-            raise ConfigError("Loss.on=class, but the model returns two outputs: set on: token")
+            raise ConfigError("Loss.through=class, but the model returns two outputs: set through: token")
         opinion = self.teacher(batch["image"])
         if opinion.shape != other.shape:
             raise ConfigError(

@@ -240,10 +240,15 @@ class RegNet(nn.Layer):
         return {"timm": _TIMM, "deit": _TIMM}
 
 
-def regnety_160(**kwargs) -> RegNet:
+def regnety_160(
+    *,
+    widths: Sequence[int] = (224, 448, 1232, 3024),
+    depths: Sequence[int] = (2, 4, 11, 1),
+    group_width: int = 112,
+    **kwargs,
+) -> RegNet:
     """RegNetY-16GF, DeiT's teacher: 83,590,140 parameters. Keyword arguments are those of `RegNet`."""
-    size = dict(widths=(224, 448, 1232, 3024), depths=(2, 4, 11, 1), group_width=112, se_ratio=0.25)
-    return RegNet(**{**size, **kwargs})
+    return RegNet(widths=widths, depths=depths, group_width=group_width, **kwargs)
 
 
 _TABLE: Table = [

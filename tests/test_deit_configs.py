@@ -213,7 +213,7 @@ def hard_distillation(loaded: config.Config, teacher: dict) -> None:
         "base": {"name": "ppcore.losses.CrossEntropy"},
         "mode": "hard",
         "alpha": 0.5,
-        "on": "token",
+        "through": "token",
         "teacher": {"name": "ppdeit.Teacher", **teacher},
     }
 

@@ -125,7 +125,7 @@ def test_two_processes_match_one(student, tmp_path, tool):
         (["Loss.teacher.weights=nowhere/teacher.pdparams"], "nowhere/teacher.pdparams"),
         (["Loss.teacher.arch.num_classes=7"], "misshapen"),
         (["Global.eval_mode_training=true"], "leave Global.eval_mode_training false"),
-        (["Loss.on=class"], "set on: token"),
+        (["Loss.through=class"], "set through: token"),
         (["Loss.teacher.mean=[0.5, 0.5, 0.5]"], "both mean and std"),
         (["Loss.teacher.sourc=timm"], "did you mean 'source'"),
         (["Loss.mode=medium"], "Loss.mode"),

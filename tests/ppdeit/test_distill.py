@@ -108,14 +108,14 @@ class TestCriterion:
 
     def test_on_the_class_both_terms_share_the_output(self, logits):
         student, _, teacher = logits
-        got = float(criterion(teacher, on="class")(paddle.to_tensor(student), a_batch()))
+        got = float(criterion(teacher, through="class")(paddle.to_tensor(student), a_batch()))
         base = cross_entropy(student, np.eye(K)[np.arange(B)])
         np.testing.assert_allclose(got, (base + cross_entropy(student, np.eye(K)[teacher.argmax(-1)])) / 2, rtol=1e-6)
 
     def test_smoothed_decisions(self, logits):
         student, _, teacher = logits
         got = float(
-            criterion(teacher, on="class", alpha=1.0, teacher_smoothing=0.2)(paddle.to_tensor(student), a_batch())
+            criterion(teacher, through="class", alpha=1.0, teacher_smoothing=0.2)(paddle.to_tensor(student), a_batch())
         )
         target = np.eye(K)[teacher.argmax(-1)] * 0.8 + 0.02
         np.testing.assert_allclose(got, cross_entropy(student, target), rtol=1e-6)
@@ -138,12 +138,12 @@ class TestCriterion:
             ppdeit.BothHeads(base=losses.CrossEntropy())(paddle.to_tensor(logits[0]), a_batch())
 
     def test_two_outputs_where_one_is_needed(self, logits):
-        with pytest.raises(ConfigError, match="set on: token"):
-            criterion(logits[2], on="class")(tuple(map(paddle.to_tensor, logits[:2])), a_batch())
+        with pytest.raises(ConfigError, match="set through: token"):
+            criterion(logits[2], through="class")(tuple(map(paddle.to_tensor, logits[:2])), a_batch())
 
     def test_a_teacher_of_other_classes(self, logits):
         with pytest.raises(ConfigError, match="same num_classes"):
-            criterion(logits[2][:, :4], on="class")(paddle.to_tensor(logits[0]), a_batch())
+            criterion(logits[2][:, :4], through="class")(paddle.to_tensor(logits[0]), a_batch())
 
     @pytest.mark.parametrize(
         "options",
@@ -153,7 +153,7 @@ class TestCriterion:
             dict(teacher_smoothing=1.0),
             dict(mode="medium"),
             dict(kl="sum"),
-            dict(on="patch"),
+            dict(through="patch"),
             dict(mode="soft", teacher_smoothing=0.1),
         ],
         ids=str,
