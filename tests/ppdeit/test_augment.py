@@ -273,8 +273,8 @@ def test_random_erasing(mode, channels):
         inside[top : top + height, left : left + width] = True
         assert (got[:, ~inside] == 7).all()
         values = got[:, inside]
-        different = len(np.unique(values))  # of float32 normals a few coincide
-        assert different == {"pixel": pytest.approx(values.size, rel=2e-3), "rand": channels, "const": 1}[mode]
+        different = len(np.unique(values))  # of n draws from 65,536 values, n^2 / 131,072 coincide
+        assert different == {"pixel": pytest.approx(values.size, rel=0.05), "rand": channels, "const": 1}[mode]
         assert mode != "const" or (values == 0).all()
     assert RandomErasing(prob=0.0)(image, rng()) is image
 

@@ -12,8 +12,8 @@ class Normalize:
     """`(pixel / 255 - mean) / std` a channel, channels first.
 
     The same three float32 steps as torchvision's ToTensor + Normalize, so the same bits. They run
-    plane by plane (a plane stays in cache): 0.18 ms an image of 224x224x3. A single fused
-    multiply-add takes 0.12 but rounds differently.
+    plane by plane (a plane stays in cache), in float32 throughout (dividing the bytes converts them in
+    pieces): 0.08 ms an image of 224x224x3. A single fused multiply-add would round differently.
 
     As the last transform it is applied to whole batches by the loaders, in the main process, so
     that workers hand over bytes: sending float32 costs 2.5 ms more an image.
@@ -46,7 +46,8 @@ class Normalize:
         for source, target in zip(images, result, strict=True):
             for channel in range(channels):
                 plane = target[channel]
-                np.divide(source[channel], np.float32(255), out=plane, dtype=np.float32)
+                plane[...] = source[channel]
+                plane /= np.float32(255)
                 plane -= self.mean[channel]
                 plane /= self.std[channel]
         return result
