@@ -60,6 +60,11 @@ class DistilledVisionTransformer(DeiT):
         super().__init__(**kwargs)
         self.eval_head = eval_head
 
+    @property
+    def tokens_read(self) -> tuple[int, ...]:
+        """The tokens that evaluation's heads read."""
+        return {"mean": (0, 1), "class": (0,), "distillation": (1,)}[self.eval_head]
+
     def _build_tokens(self) -> None:
         super()._build_tokens()
         self.dist_token = self._token(1)

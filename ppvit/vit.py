@@ -129,6 +129,12 @@ class VisionTransformer(nn.Layer):
         if init == "jax":
             jax_init.initialise(self)
 
+    @property
+    def tokens_read(self) -> Sequence[int]:
+        """The tokens whose mean evaluation's head reads."""
+        patches = self.grid[0] * self.grid[1]
+        return (0,) if self.pool == "token" else range(self.num_prefix_tokens, self.num_prefix_tokens + patches)
+
     def _build_tokens(self) -> None:
         """Prefix tokens and position embedding; a paper with other tokens overrides this."""
         dim, patches = self.embed_dim, self.grid[0] * self.grid[1]

@@ -65,7 +65,7 @@ def predictions(
     """Yields one dictionary an image of a loader.
 
     Args:
-        model: a classifier; `attention_maps` and `grid` are needed for rollout.
+        model: a classifier; `attention_maps`, `grid` and `tokens_read` are needed for rollout.
         loader: the images.
         topk: how many classes to name.
         names: class names in label order.
@@ -82,8 +82,9 @@ def predictions(
         flows: list[Any] = [None] * len(probability)
         if rollout:
             maps = [m.numpy() for m in model.attention_maps(image)]
-            read = None if getattr(model, "pool", "token") == "gap" else 0  # what the head reads
-            rolled = attention_rollout(maps, num_prefix_tokens=model.num_prefix_tokens, grid=model.grid, token=read)
+            rolled = attention_rollout(
+                maps, num_prefix_tokens=model.num_prefix_tokens, grid=model.grid, tokens=model.tokens_read
+            )
             flows = [unit_range(flow) for flow in rolled]
         for i, row in enumerate(probability):
             order = np.argsort(-row, kind="stable")[:topk]

@@ -7,9 +7,9 @@ import numpy as np
 
 
 def attention_rollout(
-    maps: Sequence[np.ndarray], *, num_prefix_tokens: int, grid: tuple[int, int], token: int | None = 0
+    maps: Sequence[np.ndarray], *, num_prefix_tokens: int, grid: tuple[int, int], tokens: Sequence[int] = (0,)
 ) -> np.ndarray:
-    """Follows attention from one token of the last layer back to the patches.
+    """Follows attention from tokens of the last layer back to the patches.
 
     Heads are averaged; half of every layer's flow is its residual branch, hence the identity; rows are scaled to 1.
 
@@ -17,7 +17,7 @@ def attention_rollout(
         maps: One [B, heads, N, N] array a layer, first layer first, rows summing to 1.
         num_prefix_tokens: Tokens before the patches (class and distillation tokens).
         grid: Rows and columns of patches; rows * columns + num_prefix_tokens = N.
-        token: The token looked from, 0 for the class token; None for the mean of the patches, where the head reads that.
+        tokens: The tokens looked from, averaged: 0 for the class token, or whatever the head reads.
 
     Returns:
         [B, rows, columns] float64: the share of each patch. They sum to at most 1; the rest comes from prefix tokens.
@@ -30,14 +30,14 @@ def attention_rollout(
     shape = np.shape(maps[0])
     if len(shape) != 4 or shape[2] != shape[3] or shape[2] != grid[0] * grid[1] + num_prefix_tokens:
         raise ValueError(f"attention of shape {shape} does not fit grid {grid} with {num_prefix_tokens} prefix tokens")
-    batch, _, tokens, _ = shape
-    flow = np.broadcast_to(np.eye(tokens), (batch, tokens, tokens))
+    batch, _, count, _ = shape
+    flow = np.broadcast_to(np.eye(count), (batch, count, count))
     for layer, attention in enumerate(maps):
-        if np.shape(attention)[0] != batch or np.shape(attention)[2:] != (tokens, tokens):
+        if np.shape(attention)[0] != batch or np.shape(attention)[2:] != (count, count):
             raise ValueError(f"attention of layer {layer} has shape {np.shape(attention)}, the first has {shape}")
-        mixed = np.asarray(attention, np.float64).mean(axis=1) + np.eye(tokens)  # [B, N, N]
+        mixed = np.asarray(attention, np.float64).mean(axis=1) + np.eye(count)  # [B, N, N]
         flow = mixed / mixed.sum(axis=-1, keepdims=True) @ flow
-    seen = flow[:, num_prefix_tokens:].mean(axis=1) if token is None else flow[:, token]
+    seen = flow[:, list(tokens)].mean(axis=1)
     return seen[:, num_prefix_tokens:].reshape(batch, *grid)
 
 

@@ -91,6 +91,8 @@ class TestDistilled:
     @pytest.mark.parametrize(("head", "index"), [("class", 0), ("distillation", 1)])
     def test_one_head_alone(self, head, index):
         model = distilled(eval_head=head)
+        assert model.tokens_read == (index,)
+        assert distilled().tokens_read == (0, 1)
         model.train()
         want = model(images())[index]
         model.eval()

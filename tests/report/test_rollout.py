@@ -46,7 +46,7 @@ def test_shares_are_a_distribution_over_all_tokens():
     assert two_prefix.shape == (2, 3, 4)
     np.testing.assert_allclose(all_tokens.sum((1, 2)), 1.0, rtol=1e-6)
     np.testing.assert_allclose(two_prefix.reshape(2, 12), all_tokens.reshape(2, 14)[:, 2:])
-    second = attention_rollout(maps, num_prefix_tokens=2, grid=(3, 4), token=1)
+    second = attention_rollout(maps, num_prefix_tokens=2, grid=(3, 4), tokens=(1,))
     assert np.abs(second - two_prefix).max() > 1e-3
 
 
@@ -87,6 +87,6 @@ def test_mean_of_patches_is_the_mean_over_their_tokens():
     rng = np.random.default_rng(0)
     maps = [rng.random((2, 3, 5, 5)) for _ in range(3)]
     maps = [m / m.sum(axis=-1, keepdims=True) for m in maps]
-    each = [attention_rollout(maps, num_prefix_tokens=1, grid=(2, 2), token=t) for t in range(1, 5)]
-    found = attention_rollout(maps, num_prefix_tokens=1, grid=(2, 2), token=None)
+    each = [attention_rollout(maps, num_prefix_tokens=1, grid=(2, 2), tokens=(t,)) for t in range(1, 5)]
+    found = attention_rollout(maps, num_prefix_tokens=1, grid=(2, 2), tokens=range(1, 5))
     np.testing.assert_allclose(found, np.mean(each, axis=0))
