@@ -6,7 +6,7 @@ import numpy as np
 import pytest
 from PIL import Image
 
-from ppcore.benchmark import augment, run
+from ppcore.benchmark import augment, distill, run
 from ppcore.errors import ConfigError, DataError
 
 ARCH = "ppvit.vit_tiny_patch16_224"
@@ -96,3 +96,21 @@ def test_augment_tool(tool, tmp_path):
     assert result["what"] == "augment"
     assert result["difference"] < 2
     assert tool("benchmark", "--what", "augment", "--data", tmp_path).stderr.startswith("error: --data")
+
+
+def test_distill_measures_all_three_parts():
+    sizes = {"img_size": 32, "embed_dim": 24, "depth": 1, "num_heads": 2, "num_classes": 10}
+    net = {"widths": [8], "depths": [1], "group_width": 8, "stem_width": 8, "num_classes": 10}
+    base = {"name": "ppcore.losses.CrossEntropy"}
+    result = distill.distill(
+        {"name": "ppdeit.DistilledVisionTransformer", **sizes},
+        {"name": "ppdeit.RegNet", **net},
+        {"name": "ppdeit.BothHeads", "base": base},
+        {"name": "ppdeit.Distillation", "base": base, "teacher": {"name": "ppdeit.Teacher"}},
+        batch=2,
+        steps=3,
+    )
+    assert [row["part"] for row in result["rows"]] == list(distill.PARTS)
+    assert all(0 < row["lowest"] <= row["milliseconds"] <= row["highest"] for row in result["rows"])
+    assert np.isfinite(result["overhead"])
+    assert "teacher's forward" in distill.table(result)

@@ -2,10 +2,12 @@
 
 train: images/s of a DeiT-Ti-sized ViT, every contender in its own process.
 augment: images/s of the DeiT training pipeline on one core, beside the same steps on Pillow.
+distill: what a RegNetY-16GF teacher adds to a training step of DeiT-Ti⚗, beside its own forward pass.
 
 python tools/benchmark.py --what train
 python tools/benchmark.py --what train --contenders ours paddleclas --rounds 3 --json train.json
 python tools/benchmark.py --what augment --data folder/of/jpegs
+python tools/benchmark.py --what distill --batch 8
 """
 
 import argparse
@@ -45,18 +47,36 @@ def augment(arguments: argparse.Namespace) -> tuple[dict[str, Any], str]:
     return result, benchmark.table(result)
 
 
-WHAT = {"train": train, "augment": augment}
+def distill(arguments: argparse.Namespace) -> tuple[dict[str, Any], str]:
+    """The result and its text."""
+    runtime.configure(arguments.threads)
+    from ppcore.benchmark import distill as benchmark
+
+    base = {"name": "ppcore.losses.CrossEntropy"}
+    result = benchmark.distill(
+        {"name": "ppdeit.deit_tiny_distilled_patch16_224", "img_size": arguments.size},
+        {"name": arguments.teacher},
+        {"name": "ppdeit.BothHeads", "base": base},
+        {"name": "ppdeit.Distillation", "base": base, "teacher": {"name": "ppdeit.Teacher"}},
+        batch=arguments.batch,
+        steps=arguments.steps,
+    )
+    return result, benchmark.table(result)
+
+
+WHAT = {"train": train, "augment": augment, "distill": distill}
 
 
 def main() -> None:
     parser = cli.Parser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
     parser.add_argument("--what", choices=tuple(WHAT), required=True)
     parser.add_argument("--contenders", nargs="+", default=["ours", "paddleclas", "torch"], help="train")
-    parser.add_argument("--batch", type=int, default=16, help="train")
-    parser.add_argument("--size", type=int, default=224, help="train: pixels, a multiple of 16")
-    parser.add_argument("--steps", type=int, default=5, help="train: timed steps a round")
+    parser.add_argument("--batch", type=int, default=16, help="train, distill")
+    parser.add_argument("--size", type=int, default=224, help="train, distill: pixels, a multiple of 16")
+    parser.add_argument("--steps", type=int, default=5, help="train, distill: timed steps a round")
+    parser.add_argument("--teacher", default="ppdeit.regnety_160", help="distill: the teacher's builder")
     parser.add_argument("--rounds", type=int, help="default: train 2, augment 9")
-    parser.add_argument("--threads", type=int, default=runtime.available_cores(), help="train")
+    parser.add_argument("--threads", type=int, default=runtime.available_cores(), help="train, distill")
     parser.add_argument("--data", metavar="FOLDER", help="augment: JPEGs; default: scikit-image's photographs")
     parser.add_argument("--json", metavar="FILE", help="also write the result as JSON")
     arguments = parser.parse_args()
