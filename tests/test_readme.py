@@ -3,12 +3,15 @@
 import re
 import shlex
 
-from ppcore import config, runtime  # noqa: F401
+import yaml
+
+from ppcore import components, config, runtime  # noqa: F401
 
 
 def commands(root) -> list[list[str]]:
     text = (root / "README.md").read_text(encoding="utf-8")
-    blocks = re.findall(r"^```\n(.*?)^```", text, flags=re.S | re.M)
+    fenced = re.findall(r"^```(\w*)\n(.*?)^```", text, flags=re.S | re.M)
+    blocks = [body for language, body in fenced if not language]
     lines = [line.split("  #")[0].strip() for block in blocks for line in block.splitlines()]
     inline = re.findall(r"`((?:make |python tools/)[^`]*)`", text)
     return [shlex.split(line) for line in [*lines, *inline] if line]
@@ -16,8 +19,14 @@ def commands(root) -> list[list[str]]:
 
 def test_there_are_as_many_as_we_think(root):
     found = commands(root)
-    assert sum(words[0] == "make" for words in found) == 8
-    assert sum("tools/" in word for words in found for word in words) == 10
+    assert sum(words[0] == "make" for words in found) == 10
+    assert sum("tools/" in word for words in found for word in words) == 16
+
+
+def test_the_distillation_example_is_a_loss(root):
+    text = (root / "README.md").read_text(encoding="utf-8")
+    [body] = re.findall(r"^```yaml\n(.*?)^```", text, flags=re.S | re.M)
+    components.check(yaml.safe_load(body)["Loss"], "README.md: Loss")
 
 
 def test_first_screen_has_the_two_commands(root):
@@ -51,7 +60,7 @@ def test_configurations_load_with_their_overrides(root):
             overrides = [words[i + 1] for i, word in enumerate(words) if word == "-o"]
             config.load(root / words[words.index("-c") + 1], overrides)
             checked += 1
-    assert checked == 6
+    assert checked == 9
 
 
 def test_ci_runs_the_readme_commands(root):
