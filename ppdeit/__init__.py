@@ -2,6 +2,7 @@
 
 import ppcore  # noqa: F401  (what must happen before Paddle is imported)
 from ppdeit.augment import RandAugment, RandomErasing, ThreeAugment
+from ppdeit.auto_augment import AutoAugment
 from ppdeit.deit import (
     DeiT,
     DistilledVisionTransformer,
@@ -32,6 +33,7 @@ from ppdeit.teacher import Teacher
 from ppdeit.tokens import token_cosine
 
 __all__ = [
+    "AutoAugment",
     "BothHeads",
     "DeiT",
     "DeiT3",

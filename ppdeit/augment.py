@@ -4,7 +4,8 @@ Sources: Cubuk et al. 2020 (RandAugment); DeiT section 6 and Table 9 (`rand-m9-m
 exact meaning is that of the timm release its code uses); DeiT III section 3.2 (3-Augment).
 """
 
-from collections.abc import Callable, Sequence
+import math
+from collections.abc import Callable, Iterable, Sequence
 from typing import Literal, NamedTuple
 
 import numpy as np
@@ -13,7 +14,15 @@ from ppcore.errors import ConfigError
 from ppdeit import image_ops, warp
 from ppdeit.random_erasing import RandomErasing
 
-__all__ = ["OPERATIONS", "Operation", "RandAugment", "RandomErasing", "ThreeAugment"]
+__all__ = [
+    "LEVELS_NOT_INCREASING",
+    "OPERATIONS",
+    "Operation",
+    "RandAugment",
+    "RandomErasing",
+    "RandomOperations",
+    "ThreeAugment",
+]
 
 VALUE_OPERATIONS: dict[str, Callable] = {
     "AutoContrast": image_ops.auto_contrast,
@@ -47,8 +56,8 @@ _LEVELS: dict[str, Callable[[float, int], float]] = {
     **dict.fromkeys(("ShearX", "ShearY"), lambda level, sign: sign * 0.3 * level),
     **dict.fromkeys(("TranslateXRel", "TranslateYRel"), lambda level, sign: sign * 0.45 * level),  # of the side
 }
-# The first policy's scales, on which some operations grow weaker with the magnitude.
-_LEVELS_NOT_INCREASING = {
+# AutoAugment's scales, on which some operations grow weaker with the magnitude.
+LEVELS_NOT_INCREASING = {
     **_LEVELS,
     "Posterize": lambda level, sign: int(level * 4),
     "Solarize": lambda level, sign: int(level * 256),
@@ -70,7 +79,74 @@ class Operation(NamedTuple):
     kernel: warp.Kernel
 
 
-class RandAugment:
+class RandomOperations:
+    """Base of what draws operations for an image and applies them one after another.
+
+    A subclass says in `choose` which, with what probability and how strongly.
+
+    Args:
+        levels: argument of an operation from its level, 0..1, and a sign; by name, for those that have one.
+        magnitude_std: standard deviation of the magnitudes.
+        fill: colour of what geometric operations bring in from outside, 0..255, one number or one a channel.
+        interpolation: of the geometric operations; `random` draws bilinear or bicubic each time.
+
+    Raises:
+        ConfigError: an argument is out of range.
+    """
+
+    def __init__(
+        self,
+        levels: dict[str, Callable[[float, int], float]],
+        magnitude_std: float,
+        fill: Sequence[int],
+        interpolation: Literal["bicubic", "bilinear", "random"],
+    ):
+        name = type(self).__name__
+        if not 0 <= magnitude_std < math.inf:
+            raise ConfigError(f"{name}: magnitude_std is {magnitude_std}, but must be a number from 0 on")
+        if len(fill) not in (1, 3) or not 0 <= min(fill) <= max(fill) <= 255:
+            raise ConfigError(f"{name}: fill is {list(fill)}, but must be one or three numbers within 0..255")
+        if interpolation not in ("bicubic", "bilinear", "random"):
+            raise ConfigError(f"{name}: interpolation is {interpolation!r}, but must be bicubic, bilinear or random")
+        self.levels = levels
+        self.magnitude_std = magnitude_std
+        self.kernels: tuple[warp.Kernel, ...] = (
+            ("bilinear", "bicubic") if interpolation == "random" else (interpolation,)
+        )
+        colour = np.resize(np.array(fill, np.uint8), 3)
+        self.fill = {3: colour, 1: image_ops.grayscale(colour[None, None])[0, 0, :1]}
+
+    def __call__(self, image: np.ndarray, rng: np.random.Generator) -> np.ndarray:
+        for operation in self.draw(rng):
+            image = self.apply(image, operation)
+        return image
+
+    def choose(self, rng: np.random.Generator) -> Iterable[tuple[str, float, float]]:
+        """The operations that one image may get: name, probability, mean magnitude (0..10)."""
+        raise NotImplementedError
+
+    def draw(self, rng: np.random.Generator) -> list[Operation]:
+        """Draws the operations for one image, without those that are not to be applied."""
+        drawn = []
+        for name, prob, magnitude in self.choose(rng):
+            if rng.random() >= prob:
+                continue
+            level = min(max(rng.normal(magnitude, self.magnitude_std), 0.0), 10.0) / 10
+            sign = 1 if rng.random() < 0.5 else -1
+            kernel = self.kernels[rng.integers(len(self.kernels))]
+            argument = self.levels[name](level, sign) if name in self.levels else None
+            drawn.append(Operation(name, argument, kernel))
+        return drawn
+
+    def apply(self, image: np.ndarray, operation: Operation) -> np.ndarray:
+        """Applies one drawn operation to uint8 [H, W, C]."""
+        name, argument, kernel = operation
+        if name in GEOMETRIC_OPERATIONS:
+            return GEOMETRIC_OPERATIONS[name](image, argument, self.fill[image.shape[2]], kernel)
+        return VALUE_OPERATIONS[name](image) if argument is None else VALUE_OPERATIONS[name](image, argument)
+
+
+class RandAugment(RandomOperations):
     """Applies `num_ops` random operations one after another.
 
     Each is drawn uniformly, with replacement, from the 15 of OPERATIONS, and applied with
@@ -104,54 +180,20 @@ class RandAugment:
         fill: Sequence[int] = (124, 116, 104),
         interpolation: Literal["bicubic", "bilinear", "random"] = "bicubic",
     ):
+        super().__init__(_LEVELS if increasing else LEVELS_NOT_INCREASING, magnitude_std, fill, interpolation)
         if not 0 <= magnitude <= 10:
             raise ConfigError(f"RandAugment: magnitude is {magnitude}, but must be within 0..10")
-        if magnitude_std < 0 or num_ops < 1:
-            raise ConfigError(f"RandAugment: magnitude_std {magnitude_std} or num_ops {num_ops} is too small")
+        if num_ops < 1:
+            raise ConfigError(f"RandAugment: num_ops is {num_ops}, but must be at least 1")
         if not 0 <= prob <= 1:
             raise ConfigError(f"RandAugment: prob is {prob}, but must be within 0..1")
-        if len(fill) not in (1, 3) or not 0 <= min(fill) <= max(fill) <= 255:
-            raise ConfigError(f"RandAugment: fill is {list(fill)}, but must be one or three numbers within 0..255")
-        if interpolation not in ("bicubic", "bilinear", "random"):
-            raise ConfigError(
-                f"RandAugment: interpolation is {interpolation!r}, but must be bicubic, bilinear or random"
-            )
         self.magnitude = magnitude
-        self.magnitude_std = magnitude_std
         self.num_ops = num_ops
         self.prob = prob
-        self.levels = _LEVELS if increasing else _LEVELS_NOT_INCREASING
-        self.kernels: tuple[warp.Kernel, ...] = (
-            ("bilinear", "bicubic") if interpolation == "random" else (interpolation,)
-        )
-        colour = np.resize(np.array(fill, np.uint8), 3)
-        self.fill = {3: colour, 1: image_ops.grayscale(colour[None, None])[0, 0, :1]}
 
-    def __call__(self, image: np.ndarray, rng: np.random.Generator) -> np.ndarray:
-        for operation in self.draw(rng):
-            image = self.apply(image, operation)
-        return image
-
-    def draw(self, rng: np.random.Generator) -> list[Operation]:
-        """Draws the operations for one image, without those that are not to be applied."""
-        drawn = []
-        for which in rng.integers(len(OPERATIONS), size=self.num_ops):
-            if rng.random() >= self.prob:
-                continue
-            name = OPERATIONS[which]
-            level = min(max(rng.normal(self.magnitude, self.magnitude_std), 0.0), 10.0) / 10
-            sign = 1 if rng.random() < 0.5 else -1
-            kernel = self.kernels[rng.integers(len(self.kernels))]
-            argument = self.levels[name](level, sign) if name in self.levels else None
-            drawn.append(Operation(name, argument, kernel))
-        return drawn
-
-    def apply(self, image: np.ndarray, operation: Operation) -> np.ndarray:
-        """Applies one drawn operation to uint8 [H, W, C]."""
-        name, argument, kernel = operation
-        if name in GEOMETRIC_OPERATIONS:
-            return GEOMETRIC_OPERATIONS[name](image, argument, self.fill[image.shape[2]], kernel)
-        return VALUE_OPERATIONS[name](image) if argument is None else VALUE_OPERATIONS[name](image, argument)
+    def choose(self, rng: np.random.Generator) -> list[tuple[str, float, float]]:
+        which = rng.integers(len(OPERATIONS), size=self.num_ops)
+        return [(OPERATIONS[i], self.prob, self.magnitude) for i in which]
 
 
 class ThreeAugment:

@@ -558,7 +558,7 @@ def test_every_number_of_the_tables_has_its_recipe():
         "table3": 6 * 4,
         "table5": 12,
         "table7": len(cells["table7"]),
-        "table8": 13 * 2 - 2,  # AutoAugment is left out
+        "table8": 13 * 2,
         "table10": 4,
         "scratch": 3,
     }
@@ -605,6 +605,24 @@ def test_table_8_changes_one_thing(row, values):
     assert differ.pop("EMA.decay") == 0.0  # the plain weights
     assert differ == values
     assert set(before) <= set(after)
+
+
+def test_autoaugment_stands_where_randaugment_stood():
+    name = "AutoAugment instead of RandAugment"
+    [published] = [
+        row.values for table in PAPER.tables if table.id == "table8" for row in table.rows if row.name == name
+    ]
+    for size, value in zip((224, 384), published, strict=True):
+        [item] = [item for item in PAPER.reproduce if (item.table, item.row) == ("table8", f"{name} {size} px")]
+        assert item.published == value
+        assert len(item.configs) == {224: 1, 384: 2}[size]
+        for part, plain in zip(item.configs, ("base_224", "base_384"), strict=False):
+            changed, before = step(part.config, tuple(part.options)), load(DEIT1[plain])
+            transforms = changed.DataLoader.Train.transforms
+            assert transforms[2] == {"name": "ppdeit.AutoAugment", "fill": RAND_AUGMENT["fill"]}
+            assert [*transforms[:2], RAND_AUGMENT, *transforms[3:]] == before.DataLoader.Train.transforms
+            assert changed.Optimizer == before.Optimizer
+        assert transforms[0]["size"] == size
 
 
 def test_sgd_rows_train_with_sgd():
