@@ -1,5 +1,6 @@
 """Distillation through the engine: a teacher trained first, students with and without its cached logits."""
 
+import json
 import os
 import signal
 import subprocess
@@ -80,6 +81,20 @@ def test_cached_logits_change_no_bit(student, tmp_path):
         train(config.load(student(teacher=own), [f"Global.output_dir={tmp_path / name}"]))
     hashes = {sha256(tmp_path / name / "checkpoints" / "step_20" / "weights.safetensors") for name in runs}
     assert len(hashes) == 1
+
+
+@pytest.mark.gpu
+@pytest.mark.parametrize("amp", ["{level: O1}", "{level: O2}", "{level: O1, dtype: float16}"])
+def test_under_amp_a_student_trains_near_float32(student, tmp_path, amp):
+    """The teacher runs under the run's autocast, too."""
+    path = student()
+    train(config.load(path))
+    train(config.load(path, [f"AMP={amp}", f"Global.output_dir={tmp_path / 'amp'}"]))
+    plain, mixed = (
+        [r["loss"] for r in map(json.loads, (tmp_path / run / "metrics.jsonl").open()) if r["kind"] == "train"]
+        for run in ("run", "amp")
+    )
+    np.testing.assert_allclose(plain, mixed, rtol=0.02)
 
 
 def test_killed_and_restarted(student, tmp_path, root, tool):
