@@ -80,7 +80,9 @@ class Distillation:
                 f"alpha {alpha} must be in [0, 1], tau {tau} above 0, teacher_smoothing {teacher_smoothing} in [0, 1)"
             )
         if mode not in ("soft", "hard") or kl not in ("batchmean", "numel") or through not in ("token", "class"):
-            raise ValueError(f"mode {mode!r} (soft, hard), kl {kl!r} (batchmean, numel) or through {through!r} (token, class)")
+            raise ValueError(
+                f"mode {mode!r} (soft, hard), kl {kl!r} (batchmean, numel) or through {through!r} (token, class)"
+            )
         if mode == "soft" and teacher_smoothing:
             raise ValueError("teacher_smoothing is for mode=hard: soft distillation has no labels to smooth")
         self.base, self.teacher, self.mode, self.alpha, self.tau = base, teacher, mode, alpha, tau
