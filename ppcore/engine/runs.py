@@ -1,5 +1,8 @@
 """The folder of a run: what it was configured to be, and whether a run may continue in it."""
 
+import errno
+import fcntl
+import os
 from pathlib import Path
 from typing import Any
 
@@ -15,6 +18,7 @@ FREE = {
                "visualdl_graph", "eval_every", "best_metric"},
     "DataLoader.Train": {"num_workers"},
     "DataLoader.Eval": {"num_workers", "batch_size"},
+    "Loss.teacher": {"cache"},
 }  # fmt: skip
 IGNORED_SECTIONS = {"Infer", "Export"}
 
@@ -33,6 +37,38 @@ def essentials(tree: dict[str, Any]) -> dict[str, Any]:
 
     walk({key: value for key, value in tree.items() if key not in IGNORED_SECTIONS}, "")
     return flat
+
+
+_locks: dict[Path, int] = {}
+
+
+def lock(folder: Path) -> None:
+    """Keeps other processes from training in `folder` until `unlock`, or until this process ends, however it ends.
+
+    Raises:
+        ConfigError: another process trains there.
+    """
+    if folder in _locks:
+        return
+    folder.mkdir(parents=True, exist_ok=True)
+    descriptor = os.open(folder / "lock", os.O_RDWR | os.O_CREAT, 0o644)
+    try:
+        fcntl.lockf(descriptor, fcntl.LOCK_EX | fcntl.LOCK_NB)
+    except OSError as error:
+        os.close(descriptor)
+        if error.errno not in (errno.EACCES, errno.EAGAIN):  # a file system without locks
+            raise ConfigError(
+                f"{folder}: cannot be locked ({error.strerror}): choose a local Global.output_dir"
+            ) from error
+        raise ConfigError(
+            f"{folder}: another process is training there: wait for it, or choose another Global.output_dir"
+        ) from error
+    _locks[folder] = descriptor
+
+
+def unlock(folder: Path) -> None:
+    """Lets other processes train in `folder` again."""
+    os.close(_locks.pop(folder))
 
 
 def claim(folder: Path, config: Config) -> None:

@@ -22,7 +22,7 @@ from ppcore.engine.evaluate import evaluate_weights
 from ppcore.engine.events import Events, clock, environment, log, setup_logging, write_json
 from ppcore.engine.graph import add_graph
 from ppcore.engine.precision import Precision
-from ppcore.engine.runs import claim, protocol
+from ppcore.engine.runs import claim, lock, protocol, unlock
 from ppcore.errors import ConfigError, PPError
 
 
@@ -53,7 +53,7 @@ def train(config: Config) -> Result:
     world = distributed.start(settings.device)
     if world.is_main:
         claim(folder, config)
-        folder.mkdir(parents=True, exist_ok=True)
+        lock(folder)
         setup_logging(folder)
 
     # ---- data -------------------------------------------------------------------------------
@@ -197,6 +197,8 @@ def train(config: Config) -> Result:
     finally:
         events.close()
         batches.close()  # ends the loader's workers
+        if world.is_main:
+            unlock(folder)
     return Result(folder, step, best)
 
 

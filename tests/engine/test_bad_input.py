@@ -1,5 +1,8 @@
 """Bad input ends in one clear line and status 2, and nothing is lost."""
 
+import subprocess
+import sys
+
 import cv2
 import numpy as np
 import pytest
@@ -125,3 +128,29 @@ def test_a_start_that_failed_does_not_hold_the_folder(tiny_config, folder, tmp_p
 def test_errors_are_pperrors():
     assert issubclass(DataError, PPError)
     assert issubclass(ConfigError, ValueError)
+
+
+def test_two_trainings_in_one_folder(tiny_config, tmp_path, root):
+    """The second would write over the first one's checkpoints."""
+    holder = subprocess.Popen(
+        [sys.executable, "-c", HOLD, str(tmp_path / "run")], cwd=root, stdout=subprocess.PIPE, text=True
+    )
+    try:
+        assert holder.stdout.readline() == "held\n"
+        with pytest.raises(ConfigError, match="another process is training there"):
+            train(config.load(tiny_config))
+    finally:
+        holder.kill()
+        holder.wait()
+        holder.stdout.close()
+    train(config.load(tiny_config, ["Global.duration={steps: 2}"]))  # the lock died with its holder
+
+
+HOLD = """
+import sys, time
+from pathlib import Path
+from ppcore.engine.runs import lock
+lock(Path(sys.argv[1]))
+print("held", flush=True)
+time.sleep(60)
+"""
