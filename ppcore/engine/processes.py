@@ -41,7 +41,9 @@ def start(command: Sequence[str], environment: Mapping[str, str], log_file: Path
 def end(processes: Sequence[subprocess.Popen]) -> None:
     """Ends processes with everything they started: asks twice, then kills."""
     try:
-        for number, patience in _ENDING:
+        # Started in the background by a script, this process ignores SIGINT, and so do its children.
+        deaf = signal.getsignal(signal.SIGINT) is signal.SIG_IGN
+        for number, patience in _ENDING[1:] if deaf else _ENDING:
             alive = [process for process in processes if process.poll() is None]
             for process in alive:
                 _signal(process, number)
