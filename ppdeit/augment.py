@@ -5,6 +5,7 @@ exact meaning is that of the timm release its code uses); DeiT III section 3.2 (
 """
 
 import math
+from abc import ABC, abstractmethod
 from collections.abc import Callable, Iterable, Sequence
 from typing import Literal, NamedTuple
 
@@ -79,7 +80,7 @@ class Operation(NamedTuple):
     kernel: warp.Kernel
 
 
-class RandomOperations:
+class RandomOperations(ABC):
     """Base of what draws operations for an image and applies them one after another.
 
     A subclass says in `choose` which, with what probability and how strongly.
@@ -121,9 +122,9 @@ class RandomOperations:
             image = self.apply(image, operation)
         return image
 
+    @abstractmethod
     def choose(self, rng: np.random.Generator) -> Iterable[tuple[str, float, float]]:
         """The operations that one image may get: name, probability, mean magnitude (0..10)."""
-        raise NotImplementedError
 
     def draw(self, rng: np.random.Generator) -> list[Operation]:
         """Draws the operations for one image, without those that are not to be applied."""
