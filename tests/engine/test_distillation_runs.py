@@ -77,8 +77,9 @@ def test_a_student_trains_and_is_evaluated_by_either_head(student, tmp_path, mod
 def test_cached_logits_change_no_bit(student, tmp_path):
     cache = {"cache": str(tmp_path / "cache" / "logits.db")}
     runs = {"plain": {}, "fill": cache, "use": cache}
-    for name, own in runs.items():
-        train(config.load(student(teacher=own), [f"Global.output_dir={tmp_path / name}"]))
+    for workers, (name, own) in enumerate(runs.items()):
+        options = [f"Global.output_dir={tmp_path / name}", f"DataLoader.Train.num_workers={workers}"]
+        train(config.load(student(teacher=own), options))
     hashes = {sha256(tmp_path / name / "checkpoints" / "step_20" / "weights.safetensors") for name in runs}
     assert len(hashes) == 1
 
