@@ -1,1 +1,6 @@
-"""ppuhdfour: UHDFour on PaddlePaddle. Nothing is here yet; see README, Status."""
+"""ppuhdfour: UHDFour on PaddlePaddle, and the classical methods beside it."""
+
+import ppcore  # noqa: F401  (what must happen before Paddle is imported)
+from ppuhdfour.uhdfour import UHDFour, uhdfour, uhdfour_lol
+
+__all__ = ["UHDFour", "uhdfour", "uhdfour_lol"]

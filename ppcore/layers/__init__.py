@@ -3,11 +3,13 @@
 from ppcore.layers.attention import Attention
 from ppcore.layers.block import Block
 from ppcore.layers.drop_path import DropPath, drop_path_rates
+from ppcore.layers.half_instance_norm import HalfInstanceNorm
 from ppcore.layers.layer_scale import LayerScale
 from ppcore.layers.linear import Linear
 from ppcore.layers.mlp import ACTIVATIONS, Activation, Mlp
 from ppcore.layers.patch_embed import PatchEmbed, check_input, pair, patchify, pixel_unshuffle
 from ppcore.layers.pos_embed import interpolate as interpolate_pos_embed
+from ppcore.layers.reflect import reflect_to
 
 __all__ = [
     "ACTIVATIONS",
@@ -15,6 +17,7 @@ __all__ = [
     "Attention",
     "Block",
     "DropPath",
+    "HalfInstanceNorm",
     "LayerScale",
     "Linear",
     "Mlp",
@@ -25,4 +28,5 @@ __all__ = [
     "pair",
     "patchify",
     "pixel_unshuffle",
+    "reflect_to",
 ]
