@@ -17,6 +17,8 @@ class TopK:
         topk: the k to report, as `top1`, `top5`, …
     """
 
+    headline = "top1"
+
     def __init__(self, *, topk: Sequence[int] = (1, 5)):
         if not topk or min(topk) < 1:
             raise ConfigError(f"Metric.topk must list positive numbers, got {list(topk)}")
