@@ -39,12 +39,13 @@ class Conv(nn.Conv2D):
 class HINUnit(nn.Layer):
     """conv3x3 - half instance norm - LeakyReLU - conv3x3 - LeakyReLU, plus a 1x1 convolution of the input."""
 
-    def __init__(self, channels: int):
+    def __init__(self, in_chans: int, out_chans: int | None = None):
         super().__init__()
-        self.identity = Conv(channels, channels)
-        self.conv1 = Conv(channels, channels, 3)
-        self.norm = HalfInstanceNorm(channels)
-        self.conv2 = Conv(channels, channels, 3)
+        out_chans = out_chans or in_chans
+        self.identity = Conv(in_chans, out_chans)
+        self.conv1 = Conv(in_chans, out_chans, 3)
+        self.norm = HalfInstanceNorm(out_chans)
+        self.conv2 = Conv(out_chans, out_chans, 3)
 
     def forward(self, x):
         y = leaky_relu(self.norm(self.conv1(x)))
@@ -52,9 +53,9 @@ class HINUnit(nn.Layer):
 
 
 class Coupling(nn.Layer):
-    """Affine coupling of two halves of the channels, plus the input (released code).
+    """Invertible affine coupling of two halves of the channels (released code).
 
-    y1 = x1 + f(x2); y2 = x2 · exp(s) + g(y1) with s = 0.8 (2 sigmoid(h(y1)) - 1); out = [y1, y2] + x.
+    y1 = x1 + f(x2); y2 = x2 · exp(s) + g(y1) with s = 0.8 (2 sigmoid(h(y1)) - 1).
     """
 
     def __init__(self, channels: int):
@@ -69,7 +70,14 @@ class Coupling(nn.Layer):
         y1 = x1 + self.f(x2)
         scale = 0.8 * (2 * F.sigmoid(self.h(y1)) - 1)
         y2 = x2 * paddle.exp(scale) + self.g(y1)
-        return paddle.concat([y1, y2], axis=1) + x
+        return paddle.concat([y1, y2], axis=1)
+
+
+class ResidualCoupling(Coupling):
+    """The coupling, plus its input."""
+
+    def forward(self, x):
+        return super().forward(x) + x
 
 
 class Pointwise(nn.Layer):
@@ -177,7 +185,7 @@ class FouSpa(nn.Layer):
 
     def __init__(self, channels: int, frequency: Frequency | None, *, spatial: Spatial | None = "coupling"):
         super().__init__()
-        kinds = {"coupling": Coupling, "hin": HINUnit}
+        kinds = {"coupling": ResidualCoupling, "hin": HINUnit}
         self.spatial = kinds[spatial](channels) if spatial else None
         self.frequency = frequency
         branches = (self.spatial is not None) + (frequency is not None)
