@@ -49,6 +49,7 @@ class GlobalSection(Section):
     """What a run is: where it writes, how long it lasts, how often it looks up.
 
     `epochs` is PaddleClas's key: when it is set it replaces `duration`. `pretrained` may be a path.
+    `best_metric` chooses the best checkpoint; by default the metric's own headline.
     """
 
     output_dir: str
@@ -63,7 +64,7 @@ class GlobalSection(Section):
     resume: Literal["auto", "never"] = "auto"
     pretrained: Pretrained | None = None
     eval_mode_training: bool = False
-    best_metric: str = "top1"
+    best_metric: str | None = None
     visualdl: bool = True
     visualdl_graph: bool = True
 
@@ -111,7 +112,12 @@ class DataSection(Section):
 
 
 class InferSection(Section):
-    """What `tools/infer.py` reads and writes. Preprocessing is `DataLoader.Eval.transforms`."""
+    """What `tools/infer.py` reads and writes.
+
+    Classifiers: preprocessing is `DataLoader.Eval.transforms`. Networks that make images take photographs
+    as they are; for them, `tile` is the number of rows finished at a time (less memory, the same result),
+    `engine` and `precision` are those of `ppcore.predictor`, `quality` is that of JPEG and WebP files.
+    """
 
     input: str | list[str] | None = None
     output: str | None = None
@@ -120,6 +126,10 @@ class InferSection(Section):
     class_names: str | list[str] | None = None
     rollout: bool = False
     unreadable: Literal["raise", "skip"] = "skip"
+    tile: int | None = Field(None, ge=1)
+    engine: Literal["auto", "eager", "paddle", "onnxruntime", "openvino"] = "auto"
+    precision: Literal["fp32", "bf16"] = "fp32"
+    quality: int = Field(95, ge=1, le=100)
 
 
 class OptimizerSection(Section):
@@ -139,7 +149,7 @@ class OptimizerSection(Section):
 
 
 class Config(Section):
-    """A checked configuration."""
+    """A checked configuration. `Beside` are models without weights that `tools/eval.py` evaluates beside `Arch`."""
 
     Global: GlobalSection
     AMP: AMPSection = AMPSection()
@@ -148,6 +158,7 @@ class Config(Section):
     Optimizer: OptimizerSection | None = None
     DataLoader: DataSection = DataSection()
     Metric: Component = {"name": "ppcore.metrics.TopK", "topk": [1, 5]}
+    Beside: list[Component] = []
     EMA: EMASection | None = None
     Infer: InferSection = InferSection()
     Export: Component | None = None
@@ -261,6 +272,8 @@ def check(tree: dict[str, Any], where: str = "configuration") -> Config:
         raise ConfigError(f"{where}: {_explain(error)}") from error
     config._tree = read_only(tree)
     components.check(config.Arch, f"{where}: Arch")
+    for i, node in enumerate(config.Beside):
+        components.check(node, f"{where}: Beside.{i}")
     if config.Loss:
         components.check(config.Loss, f"{where}: Loss")
     components.check(config.Metric, f"{where}: Metric")

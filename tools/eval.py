@@ -2,6 +2,7 @@
 
 python tools/eval.py -c configs/quick/vit_digits.yaml
 python tools/eval.py -c FILE --weights weights.safetensors --json result.json
+python tools/eval.py -c configs/uhdfour/classical.yaml        (a table: the methods of Beside, which need no weights)
 """
 
 from ppcore import runtime
@@ -24,7 +25,10 @@ def main() -> None:
     from ppcore.engine.events import write_json
 
     result = evaluate.run(settings, arguments.weights)
-    print(json.dumps(result, indent=1, ensure_ascii=False))
+    if "beside" in result:
+        print(f"{evaluate.table(result)}\nprotocol: {result['protocol']}\nweights: {result['weights']}")
+    else:
+        print(json.dumps(result, indent=1, ensure_ascii=False))
     if arguments.json:
         write_json(Path(arguments.json), result)
 

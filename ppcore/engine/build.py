@@ -69,6 +69,12 @@ def criterion(config: Config, precision: Any) -> Any:
     return built
 
 
+def best_metric(config: Config) -> str:
+    """The number that chooses the best checkpoint: `Global.best_metric`, else the metric's `headline`."""
+    named = config.Global.best_metric
+    return components.resolve(config.Metric["name"], "Metric").headline if named is None else named
+
+
 def transforms(nodes: list, **provided: Any) -> list:
     """The callables of a `transforms` list."""
     return [components.build(node, **provided) for node in nodes]

@@ -8,14 +8,14 @@ import numpy as np
 import paddle
 import paddle.nn as nn
 
-from ppcore import components, weights
+from ppcore import components, units, weights
 from ppcore.checkpoint import Checkpoints, weight_file
 from ppcore.config import AMPSection, Config
 from ppcore.ema import EMA
 from ppcore.engine import build, distributed
 from ppcore.engine.events import log, setup_logging
 from ppcore.engine.precision import Precision
-from ppcore.engine.runs import protocol
+from ppcore.engine.runs import node_text, protocol
 from ppcore.errors import ConfigError
 
 
@@ -80,7 +80,8 @@ def run(config: Config, weights_path: str | None = None) -> dict[str, Any]:
             best checkpoint of `Global.output_dir`.
 
     Returns:
-        The numbers of `evaluate` with `weights` (the file) and `protocol` (how it was measured).
+        The numbers of `evaluate` with `weights` (the file) and `protocol` (how it was measured), and
+        under `beside` those of the models of `Beside`, each with its `method`, when there are some.
     """
     world = distributed.start(config.Global.device)
     setup_logging()
@@ -90,7 +91,60 @@ def run(config: Config, weights_path: str | None = None) -> dict[str, Any]:
     loader = build.eval_loader(part, images, world)
     precision = Precision(config.AMP if config.AMP.level == "O1" else AMPSection(), world.device)
     result = evaluate(model, loader, components.build(config.Metric), world, precision, progress="evaluate")
-    return {**result, "weights": used, "protocol": protocol(config)}
+    result = {**result, "weights": used, "protocol": protocol(config)}
+    if not config.Beside:
+        return result
+    name = type(model).__name__ if has_weights(model) else method(config.Arch)
+    return {"method": name, **result, "beside": beside(config)}
+
+
+def beside(config: Config) -> list[dict[str, Any]]:
+    """Evaluates the models of `Beside` as `Arch` is evaluated: the numbers of `evaluate`, and `method`.
+
+    Raises:
+        ConfigError: one of them has weights to train.
+    """
+    world = distributed.start(config.Global.device)
+    part = build.section(config, "Eval")
+    precision = Precision(AMPSection(), world.device)
+    found = []
+    for node in config.Beside:
+        model = components.build(node)
+        if has_weights(model):
+            raise ConfigError(f"Beside: {node['name']} has weights: evaluate it by a configuration of its own")
+        images = build.dataset(part, None)
+        loader = build.eval_loader(part, images, world)
+        numbers = evaluate(model, loader, components.build(config.Metric), world, precision, progress=method(node))
+        found.append({"method": method(node), **numbers})
+    return found
+
+
+def method(node: dict[str, Any]) -> str:
+    """What a model without weights is called: its name without package, and its arguments."""
+    return node_text(node).removesuffix("()")
+
+
+def table(result: dict[str, Any]) -> str:
+    """The numbers of `run` for `Arch` and those beside it: one line a method under a heading, the best marked `*`."""
+    rows = [result, *result["beside"]]
+    shown = units.present(rows)
+    cells = [["method", *(unit.heading for unit in shown), "images", "s/image"]]
+    for row in rows:
+        numbers = []
+        for unit in shown:
+            best = not any(unit.better(other[unit.key], row[unit.key]) for other in rows)
+            numbers.append(f"{unit.written(row[unit.key]):.{unit.digits}f}{'*' if best else ' '}")
+        cells.append([row["method"], *numbers, f"{row['n']:,}", f"{row['seconds'] / row['n']:.2f}"])
+    widths = [max(len(line[i]) for line in cells) for i in range(len(cells[0]))]
+    return "\n".join(
+        "  ".join([line[0].ljust(widths[0]), *(c.rjust(w) for c, w in zip(line[1:], widths[1:], strict=True))])
+        for line in cells
+    )
+
+
+def has_weights(model: nn.Layer) -> bool:
+    """Whether a model has weights to load; one without, such as a classical method, says `needs_weights = False`."""
+    return getattr(model, "needs_weights", True)
 
 
 def load_model(config: Config, weights_path: str | None) -> tuple[nn.Layer, str]:
@@ -100,6 +154,7 @@ def load_model(config: Config, weights_path: str | None) -> tuple[nn.Layer, str]
         config: the configuration.
         weights_path: a weight file, a `step_N` folder or a run's folder. By default
             `Global.pretrained`, else the best checkpoint of `Global.output_dir`, else its latest.
+            A model without weights takes none and gives `none`.
 
     Raises:
         ConfigError: no weights are named and the run's folder holds none.
@@ -107,6 +162,10 @@ def load_model(config: Config, weights_path: str | None) -> tuple[nn.Layer, str]
     if weights_path is None and config.Global.pretrained is not None:
         return build.model(config), config.Global.pretrained.path
     model = components.build(config.Arch)
+    if not has_weights(model):
+        if weights_path is not None:
+            raise ConfigError(f"{config.Arch['name']} has no weights: leave out --weights {weights_path}")
+        return model, "none"
     if weights_path is None:
         checkpoints = Checkpoints(Path(config.Global.output_dir))
         found = checkpoints.pointed("best") or checkpoints.pointed("latest")

@@ -34,7 +34,7 @@ def missing_data(needs: str | None) -> str | None:
     folder = os.environ.get("PP_DATA_DIR")
     if not folder:
         return f"PP_DATA_DIR is not set (it would hold {needs})"
-    return None if (Path(folder) / needs).is_file() else f"PP_DATA_DIR has no {needs}"
+    return None if (Path(folder) / needs).exists() else f"PP_DATA_DIR has no {needs}"
 
 
 def possible(paper: PaperTables) -> list[Quick]:

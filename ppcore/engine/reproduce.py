@@ -48,7 +48,7 @@ def fidelity_rows(paper: PaperTables, root: Path) -> list[dict[str, Any]]:
     for row in measured:
         rows.append(
             {
-                "level": row.level, "what": row.what, "reference": f"torch and transformers, stored in {reference.name}",
+                "level": row.level, "what": row.what, "reference": f"{paper.fidelity.computed_by}, stored in {reference.name}",
                 "measured": row.measured, "kind": row.kind, "tolerance": row.tolerance, "passed": row.passed,
                 "seconds": seconds,
             }

@@ -8,6 +8,7 @@ from typing import Any
 
 import yaml
 
+from ppcore import components
 from ppcore.config import Config
 from ppcore.errors import CheckpointError, ConfigError
 
@@ -20,7 +21,7 @@ FREE = {
     "DataLoader.Eval": {"num_workers", "batch_size"},
     "Loss.teacher": {"cache"},
 }  # fmt: skip
-IGNORED_SECTIONS = {"Infer", "Export"}
+IGNORED_SECTIONS = {"Infer", "Export", "Beside"}
 
 
 def essentials(tree: dict[str, Any]) -> dict[str, Any]:
@@ -103,15 +104,27 @@ def claim(folder: Path, config: Config) -> None:
 
 
 def protocol(config: Config) -> str:
-    """How evaluation is measured, in one line: dataset, preprocessing, metric, precision."""
+    """How evaluation is measured, in one line: dataset, preprocessing, metric, precision.
+
+    A metric that has conventions to name says them itself (`describe`).
+    """
     part = config.DataLoader.Eval
     if part is None:
         return "no evaluation data"
 
-    def text(node: dict[str, Any]) -> str:
-        arguments = ", ".join(f"{key}={value}" for key, value in node.items() if key != "name")
-        return f"{node['name'].rpartition('.')[2]}({arguments})"
-
-    steps = " -> ".join(text(node) for node in part.transforms)
+    steps = " -> ".join(node_text(node) for node in part.transforms)
+    measured = described(config) or node_text(config.Metric)
     precision = "float32" if config.AMP.level != "O1" else f"{config.AMP.dtype} autocast"
-    return f"{text(part.dataset)} -> {steps}; {text(config.Metric)}; {precision}; unreadable images: {part.unreadable}"
+    return f"{node_text(part.dataset)} -> {steps}; {measured}; {precision}; unreadable images: {part.unreadable}"
+
+
+def described(config: Config) -> str | None:
+    """What the metric says of its conventions, if it has any to name."""
+    metric = components.build(config.Metric)
+    return metric.describe() if hasattr(metric, "describe") else None
+
+
+def node_text(node: dict[str, Any]) -> str:
+    """A component as a call: its name without package, and its arguments."""
+    arguments = ", ".join(f"{key}={value}" for key, value in node.items() if key != "name")
+    return f"{node['name'].rpartition('.')[2]}({arguments})"

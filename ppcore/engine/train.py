@@ -13,7 +13,7 @@ from typing import Any
 import numpy as np
 import paddle
 
-from ppcore import checkpoint, components, optim
+from ppcore import checkpoint, components, optim, units
 from ppcore.config import Config
 from ppcore.durations import Plan
 from ppcore.ema import EMA
@@ -22,7 +22,7 @@ from ppcore.engine.evaluate import evaluate_weights
 from ppcore.engine.events import Events, clock, environment, log, setup_logging, write_json
 from ppcore.engine.graph import add_graph
 from ppcore.engine.precision import Precision
-from ppcore.engine.runs import claim, lock, protocol, unlock
+from ppcore.engine.runs import claim, described, lock, protocol, unlock
 from ppcore.errors import ConfigError, PPError
 
 
@@ -60,6 +60,7 @@ def train(config: Config) -> Result:
     train_part = build.section(config, "Train")
     eval_part = config.DataLoader.Eval
     classes = build.number_of_classes(config)
+    judged_by = units.of(build.best_metric(config))
     train_images = build.dataset(train_part, classes)
     eval_images = build.dataset(eval_part, classes) if eval_part else None
     batch_size = train_part.batch_size
@@ -118,6 +119,7 @@ def train(config: Config) -> Result:
         "start", step, params=parameters, train_images=len(train_images), steps=plan.total_steps,
         eval_images=len(eval_images) if eval_images else 0, epochs=plan.epoch_of(plan.total_steps),
         batch_size=batch_size, classes=train_images.classes, protocol=protocol(config),
+        metric=described(config),
     )  # fmt: skip
     every = {name: max(getattr(settings, f"{name}_every").in_steps(plan), 1) for name in ("eval", "save", "log")}
     micro_batches = recipe.accumulate
@@ -175,10 +177,12 @@ def train(config: Config) -> Result:
                 paused = time.monotonic()
                 for name, found in evaluate_weights(config, model, ema, eval_images, world, precision).items():
                     events.record("eval", step, epoch=plan.epoch_of(step), weights=name, **found)
-                    score = found[settings.best_metric]
+                    if judged_by.key not in found:
+                        raise ConfigError(f"Global.best_metric: the evaluation gives no '{judged_by.key}'")
+                    score = found[judged_by.key]
                     log.info("step %d evaluation (%s): %s", step, name, _summary(found))
-                    if best is None or score > best[settings.best_metric]:
-                        best = {"step": step, settings.best_metric: score, "weights": name}
+                    if judged_by.key not in (best or {}) or judged_by.better(score, best[judged_by.key]):
+                        best = {"step": step, judged_by.key: score, "weights": name}
                         improved = True
                 window_began += time.monotonic() - paused
             if "save" in due or improved:

@@ -5,6 +5,7 @@ import os
 from pathlib import Path
 from typing import Any
 
+from ppcore import units
 from ppcore.engine.events import clock
 
 
@@ -33,14 +34,18 @@ class Watch:
         step, rate = self._train["step"], self._train.get("images_per_second")
         done = step - self._start["step"]
         left = (total - step) * (self._train["time"] - self._start["time"]) / max(done, 1)
-        speed = f"{rate:.0f} images/s  " if rate else ""
+        speed = f"{rate:.{0 if rate >= 10 else 1}f} images/s  " if rate else ""
         return f"step {step:{len(str(total))}}/{total}  loss {self._train['loss']:.4f}  {speed}eta {clock(left)}"
 
     def result(self) -> str:
-        """Returns `, top1 0.9611` of the last evaluation (averaged weights where there are any), or nothing."""
+        """Returns `, top1 0.9611` of the last evaluation (averaged weights where there are any), or nothing.
+
+        The metric is the first that a report knows.
+        """
         self._update()
         found = self._evals.get("ema") or self._evals.get("model") or {}
-        return f", top1 {found['top1']:.4f}" if "top1" in found else ""
+        metrics = units.present([found])
+        return f", {metrics[0].key} {found[metrics[0].key]:.4f}" if metrics else ""
 
     def _stat(self) -> tuple[int | None, int]:
         try:

@@ -4,10 +4,12 @@ import statistics
 from collections.abc import Iterable, Mapping, Sequence
 from itertools import pairwise
 
+from ppcore import units
 from ppcore.report import standing, verdicts
 from ppcore.report.comparisons import Claim, ClaimRow
 from ppcore.report.published import PaperTables
 from ppcore.report.runs import Run
+from ppcore.report.summary import unit_facts
 
 
 def claims(paper: PaperTables, runs: Sequence[Run], evaluations: Sequence[Mapping]) -> list[dict]:
@@ -21,7 +23,7 @@ def claims(paper: PaperTables, runs: Sequence[Run], evaluations: Sequence[Mappin
     Returns:
         One dict a claim: what it is, `datasets`, `rows` with `published` and `ours` (one entry a data
         set), `comparisons` (each row against the row above and against the first) with a verdict a
-        data set, and `summary` (counts of verdicts a data set). Percent.
+        data set, and `summary` (counts of verdicts a data set). Accuracies in percent.
     """
     return [_claim(claim, paper, runs, evaluations) for claim in paper.claims]
 
@@ -46,6 +48,7 @@ def _claim(claim: Claim, paper: PaperTables, runs: Sequence[Run], evaluations: S
     comparisons += [_compare(rows[0], row, ("first",)) for row in rows[2:]]
     return {
         **claim.model_dump(include={"id", "title", "published_on", "metric", "note"}),
+        "unit": unit_facts(units.of(claim.metric)),
         "source": standing.cite(claim.source, paper),
         "digits": _decimals(row.published for row in claim.rows),
         "datasets": datasets,
@@ -73,7 +76,10 @@ def _cell(
         own = [run for run in runs if config and of_config(run, config)]
         found = [(run.name, run.seed, run.result) for run in own if run.end and run.result]
         unfinished = len(own) - len(found)
-    values = [{"run": name, "seed": seed, "value": 100 * result[claim.metric]} for name, seed, result in found]
+    values = [
+        {"run": name, "seed": seed, "value": units.of(claim.metric).written(result[claim.metric])}
+        for name, seed, result in found
+    ]
     images = {result["n"] for _, _, result in found}
     seeds = [value["seed"] for value in values]
     why_none = ""

@@ -11,7 +11,7 @@ from ppcore.report.trainings import Option, Quick, check_named
 class ClaimRow(Strict):
     """A row of the paper's comparison and our quick configs that try it, at most one a data set.
 
-    `published` is in percent, None where the paper gives no number. With `eval_options` the final
+    `published` is in the metric's unit (accuracies in percent), None where the paper gives no number. With `eval_options` the final
     weights of the runs are evaluated once more with these `-o` texts, and that counts instead.
     """
 
@@ -27,7 +27,7 @@ class Claim(Strict):
     id: str = Field(pattern=r"^[a-z][a-z0-9_]*$")
     title: str
     published_on: str
-    metric: Literal["top1", "top5"]
+    metric: Literal["top1", "top5", "psnr", "ssim"]
     source: Citation
     note: str = ""
     rows: list[ClaimRow] = Field(min_length=2)

@@ -2,6 +2,7 @@
 
 from collections.abc import Mapping, Sequence
 
+from ppcore import units
 from ppcore.report import standing, summary
 from ppcore.report.claims import claims, of_config
 from ppcore.report.fidelity import FidelityRow
@@ -26,6 +27,7 @@ def build(
     data = {
         "title": title,
         "paper": paper.paper.model_dump() if paper else None,
+        "metrics": summary.metrics(runs),
         "experiments": summary.experiments(runs),
         "runs": [summary.run_facts(run) for run in runs],
         "fidelity": _fidelity(fidelity, paper),
@@ -79,8 +81,14 @@ def _expected(runs: Sequence[Run], paper: PaperTables) -> list[dict]:
     return [
         {
             **quick.model_dump(),
+            "metric": summary.unit_facts(units.of(quick.metric)),
             "ours": [
-                {"run": run.name, "top1": 100 * run.result["top1"], "n": run.result["n"], "seconds": run.seconds}
+                {
+                    "run": run.name,
+                    "value": units.of(quick.metric).written(run.result[quick.metric]),
+                    "n": run.result["n"],
+                    "seconds": run.seconds,
+                }
                 for run in runs
                 if run.result and of_config(run, quick.config)
             ],

@@ -7,7 +7,7 @@ import numpy as np
 from matplotlib.axes import Axes
 
 from ppcore.report.drawing import SERIES, drawing
-from ppcore.report.figures import accuracy_curve, grad_norm_curve, loss_curve, lr_curve, running_mean, series
+from ppcore.report.figures import grad_norm_curve, loss_curve, lr_curve, running_mean, score_curve, score_name, series
 from ppcore.report.formats import common_prefix, experiment
 from ppcore.report.runs import Run
 from ppcore.report.summary import dataset_name
@@ -22,13 +22,17 @@ def curves(runs: Sequence[Run]) -> list[dict]:
     """
     if len(runs) > MANY:
         return [drawn for name, group in _by_dataset(runs).items() for drawn in _many(name, group)]
+    if not runs:
+        return []
+    unit = runs[0].headline
+    evaluated = any(record.get("loss") is not None for run in runs for record in run.evals)
     drawn = {
-        "loss": (loss_curve, "Loss by epoch (solid: training, dotted: evaluation)"),
-        "accuracy": (accuracy_curve, "Top-1 accuracy by epoch (dashed: averaged weights)"),
+        "loss": (loss_curve, f"Loss by epoch (solid: training{', dotted: evaluation' if evaluated else ''})"),
+        score_name(unit): (score_curve, f"{unit.long[0].upper()}{unit.long[1:]} by epoch (dashed: averaged weights)"),
         "learning_rate": (lr_curve, "Learning rate by epoch"),
         "gradient_norm": (grad_norm_curve, "Global norm of the gradient by epoch, before clipping"),
     }
-    return [{"name": name, "title": text, "svg": draw(runs)} for name, (draw, text) in drawn.items()] if runs else []
+    return [{"name": name, "title": text, "svg": draw(runs)} for name, (draw, text) in drawn.items()]
 
 
 def _by_dataset(runs: Sequence[Run]) -> dict[str, list[Run]]:
@@ -39,8 +43,9 @@ def _by_dataset(runs: Sequence[Run]) -> dict[str, list[Run]]:
 
 
 def _many(dataset: str, runs: Sequence[Run]) -> list[dict]:
+    unit = runs[0].headline
     kinds = (
-        ("accuracy", "Top-1 accuracy, %", f"{dataset}: top-1 accuracy by epoch, mean of the seeds"),
+        (score_name(unit), unit.axis, f"{dataset}: {unit.long} by epoch, mean of the seeds"),
         ("loss", "Training loss", f"{dataset}: training loss by epoch, mean of the seeds"),
     )
     drawn = []
@@ -60,7 +65,7 @@ def _mean_curves(name: str, runs: Sequence[Run], kind: str, ylabel: str) -> str:
         for number, (config, group) in enumerate(configs.items()):
             style = {"color": SERIES[number % len(SERIES)], "linewidth": 1.8}
             style["linestyle"] = ("-", "--", ":")[number // len(SERIES) % 3]
-            lines = [_headline(run) if kind == "accuracy" else series(run.train, "loss") for run in group]
+            lines = [series(run.train, "loss") if kind == "loss" else _headline(run) for run in group]
             if len({tuple(x) for x, _ in lines}) == 1:  # else a seed is unfinished: each is drawn as it is
                 lines = [(lines[0][0], np.mean([y for _, y in lines], axis=0))]
             for x, y in lines:
@@ -73,7 +78,7 @@ def _mean_curves(name: str, runs: Sequence[Run], kind: str, ylabel: str) -> str:
 
 
 def _headline(run: Run) -> tuple[np.ndarray, np.ndarray]:
-    """Top-1 of the weights the report headlines, in percent."""
+    """The headline metric of the weights the report headlines, as it is written."""
     weights = run.result["weights"] if run.result else None
-    x, y = series([record for record in run.evals if record["weights"] == weights], "top1")
-    return x, 100 * y
+    x, y = series([record for record in run.evals if record["weights"] == weights], run.headline.key)
+    return x, run.headline.written(y)

@@ -1,4 +1,4 @@
-"""The curves of the runs: loss, accuracy, learning rate, gradient norm by epoch."""
+"""The curves of the runs: loss, the headline metric, learning rate, gradient norm by epoch."""
 
 import textwrap
 from collections.abc import Callable, Sequence
@@ -8,6 +8,7 @@ from matplotlib.axes import Axes
 
 from ppcore.report.drawing import SERIES, drawing
 from ppcore.report.runs import Run
+from ppcore.units import Unit
 
 # Of one run: training, trained weights evaluated, averaged weights evaluated. Several runs get one colour each instead.
 _Colours = tuple[str, str, str]
@@ -28,12 +29,13 @@ def loss_curve(runs: Sequence[Run]) -> str:
     return _plot("loss", runs, "Loss", draw)
 
 
-def accuracy_curve(runs: Sequence[Run]) -> str:
-    """Returns an SVG of top-1 accuracy on the evaluation images by epoch, trained and averaged weights apart."""
+def score_curve(runs: Sequence[Run]) -> str:
+    """Returns an SVG of the headline metric on the evaluation images by epoch, trained and averaged weights apart."""
+    unit = runs[0].headline
 
     def draw(axes: Axes, run: Run, colours: _Colours) -> None:
         for (weights, marker, name), colour in zip(_WEIGHTS, colours[1:], strict=True):
-            x, y = series([record for record in run.evals if record["weights"] == weights], "top1")
+            x, y = series([record for record in run.evals if record["weights"] == weights], unit.key)
             if len(y):
                 line = {
                     "linestyle": "--" if weights == "ema" else "-",
@@ -41,9 +43,14 @@ def accuracy_curve(runs: Sequence[Run]) -> str:
                     "marker": marker,
                     "markersize": 3.5,
                 }
-                axes.plot(x, 100 * y, color=colour, label=name, **line)
+                axes.plot(x, unit.written(y), color=colour, label=name, **line)
 
-    return _plot("accuracy", runs, "Top-1 accuracy, %", draw)
+    return _plot(score_name(unit), runs, unit.axis, draw)
+
+
+def score_name(unit: Unit) -> str:
+    """What the drawings of a metric are called."""
+    return "accuracy" if unit.key == "top1" else unit.key
 
 
 def lr_curve(runs: Sequence[Run]) -> str:

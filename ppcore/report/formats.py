@@ -5,8 +5,8 @@ import re
 from collections.abc import Iterable, Sequence
 
 
-def percent(value: float | None, digits: int = 2) -> str:
-    """Returns a percentage such as `97.22`; `–` for None."""
+def fixed(value: float | None, digits: int = 2) -> str:
+    """Returns a number such as `97.22`; `–` for None."""
     return "–" if value is None else f"{value:.{digits}f}"
 
 
@@ -52,6 +52,11 @@ def quantity(value: float | int | str | None) -> str:
 def count(value: int | float | None) -> str:
     """Returns a count with thousands; `–` for None."""
     return "–" if value is None else f"{value:,.0f}" if float(value).is_integer() else f"{value:,.1f}"
+
+
+def rate(value: float) -> str:
+    """Returns a rate such as `640`, `4.3` or `0.52`."""
+    return f"{value:.0f}" if value >= 10 else f"{value:.1f}" if value >= 1 else f"{value:.2f}"
 
 
 def duration(seconds: float | None) -> str:
@@ -114,12 +119,13 @@ def markdown_text(value: object) -> object:
 
 
 FILTERS = {
-    "percent": percent,
+    "fixed": fixed,
     "published": published,
     "signed": signed,
     "experiment": experiment,
     "quantity": quantity,
     "count": count,
+    "rate": rate,
     "duration": duration,
     "code": code,
     "block": block,

@@ -10,8 +10,9 @@ from typing import Any
 import jinja2
 from markupsafe import Markup
 
+from ppcore import units
 from ppcore.errors import PPError
-from ppcore.report import content, drawing, formats, pictures
+from ppcore.report import content, drawing, formats, pictures, summary
 from ppcore.report.curves import MANY
 from ppcore.report.curves import curves as draw_curves
 from ppcore.report.fidelity import check_rows
@@ -67,7 +68,8 @@ def write_report(
     if cards:
         files["pictures/predictions.png"] = pictures.contact_sheet(cards)
     files["report.json"] = json.dumps(content.jsonable(data), indent=1, ensure_ascii=False, allow_nan=False).encode()
-    missing = {"claims": [], "findings": [], "predictions_note": ""}
+    missing = {"claims": [], "findings": [], "predictions_note": "", "restored": False}
+    missing["paper_unit"] = summary.unit_facts(units.of(paper.headline_metric)) if paper else None
     shown = {**missing, **data, "curves": curves, "cards": cards, "drawn": drawn, "many": len(runs) > MANY}
     files["report.md"] = _tidy(_environment(markdown=True).get_template("report.md.j2").render(shown)).encode()
     files["index.html"] = _environment(markdown=False).get_template("report.html.j2").render(shown).encode()

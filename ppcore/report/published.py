@@ -26,12 +26,16 @@ class Paper(Strict):
 
 
 class Dataset(Strict):
-    """`loaders`: keys of a config's dataset that load it; with its size and classes they identify a run on it."""
+    """`loaders`: keys of a config's dataset that load it; with its size and classes they identify a run on it.
+
+    `metric`: keys of a config's metric, where published figures have conventions of their own.
+    """
 
     title: str
     test_images: int | None
     classes: int | None
     loaders: list[dict[str, str]]
+    metric: dict[str, str] = Field({})
 
 
 class Builder(Strict):
@@ -117,9 +121,10 @@ class Trained(Strict):
 
 
 class Fidelity(Strict):
-    """The fidelity checks: reference file, the function that measures, others' trained weights."""
+    """The fidelity checks: reference file and what computed it, the function that measures, others' trained weights."""
 
     reference: str
+    computed_by: str = "torch and transformers"
     measure: str
     levels: list[Level]
     trained: list[Trained] = Field([])
@@ -144,6 +149,7 @@ class PaperTables(Strict):
     sources: dict[str, Source]
     datasets: dict[str, Dataset]
     headline_dataset: str
+    headline_metric: str = "top1"
     architecture: list[Builder]
     tables: list[Table]
     peers: list[Peer]

@@ -8,6 +8,7 @@ from pathlib import Path
 
 import yaml
 
+from ppcore import units
 from ppcore.errors import PPError
 
 
@@ -56,14 +57,25 @@ class Run:
         return next((record for record in last if record["weights"] == "ema"), last[-1])
 
     @property
+    def metrics(self) -> list[units.Unit]:
+        """The metrics of the evaluations, the headline first."""
+        return units.present(self.evals)
+
+    @property
+    def headline(self) -> units.Unit:
+        """The metric the run is judged by; top-1 for a run that was not evaluated."""
+        return next(iter(self.metrics), units.of("top1"))
+
+    @property
     def best(self) -> dict | None:
-        return max(self.evals, key=lambda record: record["top1"], default=None)
+        sign = 1 if self.headline.higher else -1
+        return max(self.evals, key=lambda record: sign * record[self.headline.key], default=None)
 
 
 _REQUIRED = {
     "start": ("step", "time", "params", "steps"),
     "train": ("step", "time", "loss", "lr"),
-    "eval": ("step", "time", "weights", "n", "top1"),
+    "eval": ("step", "time", "weights", "n"),
     "end": ("step", "time"),
 }
 
@@ -163,6 +175,8 @@ def _records(path: Path, notes: list[str]) -> Iterator[dict]:
             )
             pending = None
         missing = [key for key in _REQUIRED[kind] if key not in record]
+        if kind == "eval" and not units.present([record]):
+            missing.append("a metric")
         if missing:
             raise PPError(f"{path}: line {number}: a '{kind}' record without {', '.join(missing)}")
         yield record

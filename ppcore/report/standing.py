@@ -2,24 +2,29 @@
 
 from collections.abc import Sequence
 
+from ppcore import units
 from ppcore.report.formats import decimals
 from ppcore.report.published import Citation, Figure, PaperTables
 from ppcore.report.runs import Run
+from ppcore.report.summary import unit_facts
 
 
 def measured_on(run: Run, paper: PaperTables) -> str | None:
     """Returns the key of the published data set a run was evaluated on, or None.
 
-    The loader, the number of test images and the number of classes must all be the data set's: a sample of ImageNet, or
-    a smaller test split, is another measurement and gets None.
+    The loader, the number of test images, the number of classes and, where the data set names one, the metric's
+    conventions must all be the data set's: a sample of ImageNet, or a smaller test split, is another measurement and
+    gets None.
     """
     result = run.result
     if result is None or result.get("skipped"):
         return None
     loader = ((run.config.get("DataLoader") or {}).get("Eval") or {}).get("dataset") or {}
-    classes = (run.config.get("Arch") or {}).get("num_classes", 1000)
+    metric = run.config.get("Metric") or {}
+    classes = (run.config.get("Arch") or {}).get("num_classes", 1000) if run.headline.key == "top1" else None
     for key, dataset in paper.datasets.items():
         same = any(wanted.items() <= loader.items() for wanted in dataset.loaders)
+        same = same and dataset.metric.items() <= metric.items()
         if same and (result["n"], classes) == (dataset.test_images, dataset.classes):
             return key
     return None
@@ -32,8 +37,8 @@ def beside(runs: Sequence[Run], paper: PaperTables) -> list[dict]:
         dataset = measured_on(run, paper)
         for figure in paper.figures():
             same = dataset is not None and figure.dataset == dataset and figure.builder == run.builder
-            if same and figure.metric in ("top1", "top5") and run.result.get(figure.metric) is not None:
-                ours = 100 * run.result[figure.metric]
+            if same and run.result.get(figure.metric) is not None:
+                ours = units.of(figure.metric).written(run.result[figure.metric])
                 rows.append(
                     {
                         **published(figure, paper),
@@ -55,6 +60,7 @@ def published(figure: Figure, paper: PaperTables) -> dict:
         "dataset": paper.datasets[figure.dataset].title if figure.dataset else None,
         "group": figure.group,
         "metric": figure.metric,
+        "unit": unit_facts(units.of(figure.metric)),
         "published": figure.value,
         "protocol": figure.table.protocol,
         "source": cite(figure.table.source, paper),
@@ -68,7 +74,7 @@ def cite(citation: Citation, paper: PaperTables) -> dict:
 
 
 def at_a_glance(runs: Sequence[Run], paper: PaperTables) -> dict:
-    """Returns one row a builder for the paper's headline data set: published top-1 by source, and ours or None.
+    """Returns one row a builder for the paper's headline data set: the headline metric by source, and ours or None.
 
     `columns` name the table and the group (pre-training or release), `notes` the protocol of each table; `ours` is a
     list, one entry a run that qualifies.
@@ -78,9 +84,10 @@ def at_a_glance(runs: Sequence[Run], paper: PaperTables) -> dict:
         for figure in paper.figures()
         if figure.dataset == paper.headline_dataset
         and figure.builder
-        and figure.metric == "top1"
+        and figure.metric == paper.headline_metric
         and figure.table.at_a_glance
     ]
+    unit = units.of(paper.headline_metric)
     columns = list(dict.fromkeys((figure.table.id, figure.group) for figure in figures))
     notes = list(dict.fromkeys(table for table, _ in columns))
     cells = {(figure.builder, figure.table.id, figure.group): figure.value for figure in figures}
@@ -88,11 +95,13 @@ def at_a_glance(runs: Sequence[Run], paper: PaperTables) -> dict:
     ours: dict[str, list[dict]] = {}
     for run in runs:
         if measured_on(run, paper) == paper.headline_dataset:
-            ours.setdefault(run.builder, []).append({"run": run.name, "top1": 100 * run.result["top1"]})
+            value = unit.written(run.result[unit.key])
+            ours.setdefault(run.builder, []).append({"run": run.name, "value": value})
     order = [item.builder for item in paper.architecture]
     return {
         "dataset": paper.datasets[paper.headline_dataset].title,
         "test_images": paper.datasets[paper.headline_dataset].test_images,
+        "metric": unit_facts(unit),
         "columns": [
             {
                 "short": tables[table].short,

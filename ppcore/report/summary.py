@@ -1,10 +1,11 @@
-"""From runs to statements: each experiment's accuracy with uncertainty and protocol, and what was run where."""
+"""From runs to statements: each experiment's result with uncertainty and protocol, and what was run where."""
 
 import json
 import math
 import statistics
 from collections.abc import Sequence
 
+from ppcore import units
 from ppcore.report.runs import Run
 
 
@@ -12,9 +13,9 @@ def experiments(runs: Sequence[Run]) -> list[dict]:
     """Groups runs that differ in nothing but the seed, and summarises each group.
 
     Returns:
-        One dict a group: `runs` (names), `seeds`, `top1` (mean, percent; None when nothing was evaluated), `spread`
-        (sample standard deviation over seeds; None for one), `interval` (95 % Wilson interval of one run, percent),
-        `n` test images, `protocol`, `finished`.
+        One dict a group: `runs` (names), `seeds`, `metric` (the headline's unit), `value` (its mean; None when nothing
+        was evaluated), `spread` (sample standard deviation over seeds; None for one), `interval` (95 % Wilson interval
+        of one run's accuracy), `also` (the other metrics), `n` test images, `protocol`, `finished`. Accuracies in percent.
     """
     groups: dict[str, list[Run]] = {}
     for run in runs:
@@ -34,18 +35,27 @@ def _experiment(group: list[Run]) -> dict:
     results = [run.result for run in group]
     measured = [result for result in results if result]
     complete = len(measured) == len(group) and len({(r["n"], r["weights"], r["step"]) for r in measured}) == 1
-    top1 = [100 * result["top1"] for result in measured]
-    first = group[0]
+    first, metric = group[0], group[0].headline
+
+    def over_seeds(unit: units.Unit) -> dict:
+        # A mean over runs that are not alike (one unfinished, another test set) would not be a number of anything.
+        values = [unit.written(result[unit.key]) for result in measured] if complete else []
+        return {
+            "metric": unit_facts(unit),
+            "value": statistics.fmean(values) if values else None,
+            "spread": statistics.stdev(values) if len(values) > 1 else None,
+        }
+
+    single_accuracy = complete and len(measured) == 1 and metric.key == "top1"
     return {
         "title": f"{first.builder} on {dataset_name(first)}",
         "runs": [run.name for run in group],
         "seeds": [run.seed for run in group],
         "builder": first.builder,
         "params": first.start["params"],
-        # A mean over runs that are not alike (one unfinished, another test set) would not be a number of anything.
-        "top1": statistics.fmean(top1) if complete else None,
-        "spread": statistics.stdev(top1) if complete and len(top1) > 1 else None,
-        "interval": wilson(measured[0]["top1"], measured[0]["n"]) if complete and len(top1) == 1 else None,
+        **over_seeds(metric),
+        "interval": wilson(measured[0]["top1"], measured[0]["n"]) if single_accuracy else None,
+        "also": [over_seeds(unit) for unit in first.metrics[1:]],
         "n": measured[0]["n"] if complete else None,
         "finished": all(run.end for run in group),
         "why_none": ""
@@ -53,6 +63,12 @@ def _experiment(group: list[Run]) -> dict:
         else ("not evaluated yet" if not measured else "the seeds' evaluations are not alike"),
         "protocol": protocol(first),
     }
+
+
+def unit_facts(unit: units.Unit) -> dict:
+    """A unit as plain values for templates and JSON."""
+    facts = {"key": unit.key, "name": unit.name, "long": unit.long, "sign": unit.sign, "digits": unit.digits}
+    return {**facts, "heading": unit.heading}
 
 
 def wilson(share: float, n: int) -> tuple[float, float]:
@@ -71,14 +87,15 @@ def dataset_name(run: Run) -> str:
 
 
 def protocol(run: Run) -> str:
-    """Returns how the accuracy was measured, in one line: images, transforms, weights, step."""
+    """Returns how the result was measured, in one line: images, transforms, metric, weights, step."""
     chain = " → ".join(_call(node) for node in _eval(run).get("transforms") or []) or "no transforms"
     result = run.result
     if result is None:
         return f"{dataset_name(run)}; {chain}; not evaluated"
     skipped = f", {result['skipped']} unreadable skipped" if result.get("skipped") else ""
     weights = "averaged (EMA) weights" if result["weights"] == "ema" else "trained weights"
-    images = f"top-1 over {result['n']:,} images{skipped}"
+    metric = f"{run.start['metric']}, mean" if run.start.get("metric") else run.headline.name.lower()
+    images = f"{metric} over {result['n']:,} images{skipped}"
     return f"{dataset_name(run)}; {chain}; {images}; {weights} of step {result['step']:,}"
 
 
@@ -112,17 +129,28 @@ def run_facts(run: Run) -> dict:
         "resumed": run.resumed,
         "seconds": run.seconds,
         "images_per_second": statistics.median(rates) if rates else None,
-        "top1": 100 * result["top1"] if result else None,
-        "top5": 100 * result["top5"] if result and result.get("top5") is not None else None,
+        "headline": unit_facts(run.headline),
+        "numbers": written(run, result),
         "loss": result.get("loss") if result else None,
         "n": result["n"] if result else None,
         "weights": result["weights"] if result else None,
         "step": result["step"] if result else None,
-        "best_top1": 100 * best["top1"] if best else None,
+        "best": written(run, best),
         "best_step": best["step"] if best else None,
         "protocol": protocol(run),
         "notes": run.notes,
     }
+
+
+def written(run: Run, record: dict | None) -> dict[str, float]:
+    """An evaluation's metrics in the units they are written in, by key."""
+    found = record or {}
+    return {unit.key: unit.written(found[unit.key]) for unit in run.metrics if found.get(unit.key) is not None}
+
+
+def metrics(runs: Sequence[Run]) -> list[dict]:
+    """The units of all metrics of some runs, in one order."""
+    return [unit_facts(unit) for unit in units.present(record for run in runs for record in run.evals)]
 
 
 def _eval(run: Run) -> dict:

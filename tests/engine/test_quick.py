@@ -15,7 +15,7 @@ from ppcore.errors import CheckpointError, ConfigError
 from ppcore.report import load_paper, read_run
 from ppcore.report.published import PaperTables
 
-ROOM = {"test_images": 360, "expected_top1": None, "spread": None, "seeds": None, "minutes": None}
+ROOM = {"test_images": 360, "expected": None, "spread": None, "seeds": None, "minutes": None}
 DISTILLED = [
     "Arch.name=ppdeit.DistilledVisionTransformer",
     "Loss={name: ppdeit.BothHeads, base: {name: ppcore.losses.CrossEntropy}}",

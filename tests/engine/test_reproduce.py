@@ -53,7 +53,7 @@ def test_rows_of_the_paper(paper, root):
         reproduce.recipe(paper, "table9", "x")
 
 
-ROOM = {"dataset": "digits", "test_images": 360, "expected_top1": None, "spread": None, "seeds": None, "minutes": None}
+ROOM = {"dataset": "digits", "test_images": 360, "expected": None, "spread": None, "seeds": None, "minutes": None}
 SOURCE = {"ref": "paper", "where": "Table 3"}
 
 
@@ -103,7 +103,7 @@ def test_the_whole_way(made_up, tmp_path):
     data = reproduced(tmp_path)
     assert [run["name"] for run in data["runs"]] == ["one_seed0", "one_seed1", "two_seed0", "two_seed1"]
     first, second = (row["ours"][0] for row in data["claims"][0]["rows"])
-    trained = {run["name"]: run["top1"] for run in data["runs"]}
+    trained = {run["name"]: run["numbers"]["top1"] for run in data["runs"]}
     assert {value["run"]: value["value"] for value in first["values"]} == {
         name: trained[name] for name in ("one_seed0", "one_seed1")
     }

@@ -202,7 +202,7 @@ def predictions(count: int = 6, side: int = 8) -> list[dict]:
     return items
 
 
-ROOM = {"test_images": 360, "expected_top1": None, "spread": None, "seeds": None, "minutes": None}
+ROOM = {"test_images": 360, "expected": None, "spread": None, "seeds": None, "minutes": None}
 TRIED = ("plain", "soft", "hard", "token", "two_class")
 
 

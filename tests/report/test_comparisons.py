@@ -10,7 +10,7 @@ from ppcore.errors import ConfigError
 from ppcore.report import load_paper
 
 VIT = yaml.safe_load((Path(__file__).parents[2] / "papers" / "vit.yaml").read_text())
-ROOM = {"test_images": 10, "expected_top1": None, "spread": None, "seeds": None, "minutes": None}
+ROOM = {"test_images": 10, "expected": None, "spread": None, "seeds": None, "minutes": None}
 QUICK = [
     {"config": "quick/teacher.yaml", "dataset": "digits", "run_seeds": [4, 5], "threads": 1, **ROOM},
     {
@@ -101,7 +101,7 @@ def test_a_recipe_takes_paths_and_paths_with_options(tmp_path):
          ["claims.0.rows.1.eval_options.0", "Section.key=value"]),
         (lambda d: d["claims"][0]["rows"][1].update(publishd=1.0), ["claims.0.rows.1.publishd", "unknown key"]),
         (lambda d: d["claims"][0]["rows"][1].pop("published"), ["claims.0.rows.1.published"]),
-        (lambda d: d["claims"][0].update(metric="top-1"), ["claims.0.metric", "'top1' or 'top5'"]),
+        (lambda d: d["claims"][0].update(metric="top-1"), ["claims.0.metric", "'top1', 'top5', 'psnr' or 'ssim'"]),
         (lambda d: d["claims"][0].update(id="Table 3"), ["claims.0.id"]),
         (lambda d: d["claims"][0].update(rows=d["claims"][0]["rows"][:1]), ["claims.0.rows"]),
         (lambda d: d["claims"].append(d["claims"][0]), ["id 'table3' is used twice"]),

@@ -111,7 +111,7 @@ def test_every_number_has_a_source_and_a_protocol(paper):
 
 def test_unmeasured_expectations_are_whole_or_null(paper):
     for quick in paper.quick:
-        fields = (quick.expected_top1, quick.spread, quick.seeds, quick.test_images)
+        fields = (quick.expected, quick.spread, quick.seeds, quick.test_images)
         assert all(value is None for value in fields) or all(value is not None for value in fields), quick.config
 
 

@@ -47,7 +47,7 @@ def three_seeds(tmp_path_factory, paper):
 
 def test_headline_is_mean_and_sample_deviation_with_images_and_protocol(three_seeds):
     _, page, markdown, data = three_seeds
-    assert data["experiments"][0]["top1"] == pytest.approx(95.3333, abs=1e-3)
+    assert data["experiments"][0]["value"] == pytest.approx(95.3333, abs=1e-3)
     assert data["experiments"][0]["spread"] == pytest.approx(
         1.5275, abs=1e-3
     )  # sqrt(((4/3)^2 + (1/3)^2 + (5/3)^2) / 2)
@@ -234,7 +234,7 @@ def test_runs_that_are_not_alike_get_no_common_number(tmp_path, paper):
     half = fabricate.write_run(tmp_path / "half", fabricate.records(stop=200), config=fabricate.with_global(seed=1))
     page, _, data = report(tmp_path, [whole, half], paper)
     assert len(data["experiments"]) == 1
-    assert data["experiments"][0]["top1"] is None
+    assert data["experiments"][0]["value"] is None
     assert "unfinished: step 200 of 400" in page.text
 
 
@@ -255,7 +255,7 @@ def test_a_run_without_evaluation_and_with_a_diverged_loss(tmp_path, paper):
     run = fabricate.write_run(tmp_path / "run", lines)
     page, _, data = report(tmp_path, [run], None)
     assert "not evaluated yet" in page.text
-    assert data["experiments"][0]["top1"] is None
+    assert data["experiments"][0]["value"] is None
     assert data["paper"] is None
 
 
