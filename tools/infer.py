@@ -1,9 +1,13 @@
-"""Classifies files, folders and globs; prints and writes JSON, optionally attention pictures.
+"""Runs a model on files, folders and globs: a classifier names them, a restoration network enhances them.
 
     python tools/infer.py -c FILE -o Infer.input=photo.jpg
-    python tools/infer.py -c FILE -o "Infer.input=photos/*.jpg" -o Infer.output=out -o Infer.rollout=true
+    python tools/infer.py -c FILE -o "Infer.input=photos/*.jpg" -o Infer.output=out
 
-Preprocessing is `DataLoader.Eval.transforms`. Weights as in tools/eval.py.
+Classifiers print and write JSON, with -o Infer.rollout=true attention pictures too; preprocessing is
+`DataLoader.Eval.transforms`. Enhanced photographs keep name, format, size, bit depth (8 or 16), EXIF
+orientation, ICC profile and alpha, and never replace a file that the tool did not write; -o Infer.tile=512
+needs less memory for the same result, -o Infer.engine and -o Infer.precision choose how it is computed.
+Weights as in tools/eval.py.
 """
 
 from ppcore import runtime

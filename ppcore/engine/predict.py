@@ -1,7 +1,8 @@
-"""Classifying images: files, folders, globs, or samples of a dataset."""
+"""Classifying images: files, folders, globs, or samples of a dataset. Networks that make images: `enhance`."""
 
 import glob
 import json
+import os
 import sys
 from collections.abc import Iterator, Sequence
 from pathlib import Path
@@ -15,7 +16,7 @@ import paddle.nn.functional as F
 
 from ppcore.config import Config
 from ppcore.data import IMAGE_SUFFIXES, EvalLoader, EvalStream, FileImages
-from ppcore.engine import build, distributed
+from ppcore.engine import build, distributed, enhance
 from ppcore.engine.evaluate import load_model
 from ppcore.engine.events import log, setup_logging, write_json
 from ppcore.errors import ConfigError, DataError
@@ -30,13 +31,13 @@ def find_images(inputs: str | Sequence[str]) -> list[str]:
     """
     found: dict[str, None] = {}
     for text in [inputs] if isinstance(inputs, str) else inputs:
-        path = Path(text)
-        if path.is_dir():
-            matches = sorted(str(p) for p in path.rglob("*") if p.suffix.lower() in IMAGE_SUFFIXES and p.is_file())
-        elif path.is_file():
+        # os.path, because pathlib's tests raise for a name that is too long or may not be looked at.
+        if os.path.isdir(text):
+            matches = sorted(str(p) for p in Path(text).rglob("*") if p.suffix.lower() in IMAGE_SUFFIXES and p.is_file())
+        elif os.path.isfile(text):
             matches = [text]
         else:
-            matches = sorted(m for m in glob.glob(text, recursive=True) if Path(m).is_file())
+            matches = sorted(m for m in glob.glob(text, recursive=True) if os.path.isfile(m))
         if not matches:
             raise DataError(f"Infer.input: '{text}' is no image, no folder with images and no matching glob")
         found.update(dict.fromkeys(matches))
@@ -103,6 +104,8 @@ def predictions(
 def run(config: Config, weights_path: str | None = None) -> list[dict[str, Any]]:
     """What `tools/infer.py` does: classify `Infer.input`, print a line an image, write JSON.
 
+    A model whose `task` is `restoration` makes images instead: `ppcore.engine.enhance.run`.
+
     Args:
         config: the configuration; preprocessing is `DataLoader.Eval.transforms`.
         weights_path: as in `ppcore.engine.evaluate.run`.
@@ -120,6 +123,8 @@ def run(config: Config, weights_path: str | None = None) -> list[dict[str, Any]]
     files = find_images(wanted.input)
     world = distributed.start(config.Global.device)
     model, used = load_model(config, weights_path)
+    if getattr(model, "task", None) == "restoration":
+        return enhance.run(config, loaded=(model, used))
     if wanted.rollout and not hasattr(model, "attention_maps"):
         raise ConfigError(f"Infer.rollout: {config.Arch['name']} has no attention maps")
     part = build.section(config, "Eval")

@@ -1,0 +1,145 @@
+"""Enhancing photographs: files, folders and globs through a network that makes images, one at a time."""
+
+import json
+import sys
+import time
+from collections.abc import Callable
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+import paddle.nn as nn
+
+from ppcore.config import Config, InferSection
+from ppcore.data.photo_encode import encode_photograph, write_file
+from ppcore.data.photo_io import Photograph, read_photograph
+from ppcore.engine import distributed
+from ppcore.engine.evaluate import load_model
+from ppcore.engine.events import clock, log, setup_logging
+from ppcore.engine.networks import network
+from ppcore.engine.photo_paths import RECORD, Job, plan, protect, sha256
+from ppcore.errors import ConfigError, DataError
+
+Network = Callable[[np.ndarray], np.ndarray]
+
+# Rows turned into integers at a time, so that the float result needs no second copy.
+_ROWS = 256
+
+
+def run(
+    config: Config, weights_path: str | None = None, loaded: tuple[nn.Layer, str] | None = None
+) -> list[dict[str, Any]]:
+    """What `tools/infer.py` does for a network that makes images: enhance the photographs of `Infer.input`.
+
+    Each result has its photograph's name, format, size, bit depth, orientation, profile and alpha.
+    The network sees the full bit depth as RGB in [0, 1]; its result is clamped and rounded to that depth.
+
+    Args:
+        config: the configuration.
+        weights_path: as in `ppcore.engine.evaluate.run`.
+        loaded: the model and the name of its weights, if the caller has loaded them.
+
+    Returns:
+        One record an enhanced photograph, as in `enhanced.jsonl` of the output folder.
+
+    Raises:
+        ConfigError, DataError: nothing to do, a result would replace a file that is not ours, an unreadable
+            photograph under `raise`, none that is readable, or a folder that cannot be written.
+    """
+    wanted = config.Infer
+    if wanted.input is None:
+        raise ConfigError("Infer.input is not set: -o Infer.input=FILE, FOLDER or GLOB")
+    setup_logging()
+    output = Path(wanted.output) if wanted.output else Path(config.Global.output_dir) / "infer"
+    jobs = plan(wanted.input, output)
+    world = distributed.start(config.Global.device)
+    if world.size > 1:
+        raise ConfigError("photographs are enhanced by one process; start tools/infer.py without the launcher")
+    model, used = loaded or load_model(config, weights_path)
+    if getattr(model, "task", None) != "restoration":
+        raise ConfigError(f"Arch: {config.Arch['name']} makes no images; there is nothing to enhance with it")
+    model.eval()
+    return enhance_files(network(model, used, wanted, world.device), jobs, output, wanted, str(used))
+
+
+def enhance_files(
+    compute: Network, jobs: list[Job], output: Path, wanted: InferSection, weights: str
+) -> list[dict[str, Any]]:
+    """Enhances planned photographs; see `run`."""
+    records, begin, left = [], time.monotonic(), sum(job.pixels for job in jobs)
+    done = 0
+    log.info("%d photographs, weights %s, results in %s", len(jobs), weights, output)
+    for number, job in enumerate(jobs, 1):
+        name = shown(job.source)
+        started = time.monotonic()
+        try:
+            photo = read_photograph(job.source)
+            result = enhance(compute, photo, str(job.source))
+        except DataError as error:
+            if wanted.unreadable == "raise":
+                raise
+            print(f"skipped: {shown(error)}", file=sys.stderr, flush=True)
+            left -= job.pixels
+            continue
+        height, width = photo.pixels.shape[:2]
+        record = {
+            "file": str(job.source), "output": str(job.target.relative_to(output)), "height": height, "width": width,
+            "bits": photo.bits, "weights": weights, "notes": photo.notes, "seconds": time.monotonic() - started,
+        }  # fmt: skip
+        _write(result, job, output, wanted.quality, record)
+        records.append(record)
+        done, left = done + height * width, left - job.pixels
+        rate = done / (time.monotonic() - begin)
+        notes = "".join(f"; {note}" for note in photo.notes)
+        print(f"{name} -> {shown(job.target)}{notes}", flush=True)
+        log.info(
+            "%d/%d %dx%d %d bit, %.1f s, %.2f Mpixel/s, eta %s",
+            number, len(jobs), width, height, photo.bits, record["seconds"], rate / 1e6, clock(left / rate),
+        )  # fmt: skip
+    if not records:
+        raise DataError(f"none of {len(jobs)} photographs could be enhanced; the reasons are above")
+    log.info("%s", json.dumps({"written": len(records), "skipped": len(jobs) - len(records), "folder": str(output)}))
+    return records
+
+
+def enhance(compute: Network, photo: Photograph, name: str) -> Photograph:
+    """The photograph with the pixels that a network [1, 3, H, W] -> [1, 3, H, W] makes of it.
+
+    Raises:
+        DataError: the network's result is not finite.
+    """
+    most = np.float32(np.iinfo(photo.pixels.dtype).max)
+    rgb = photo.rgb()
+    x = np.empty((1, 3, *rgb.shape[:2]), np.float32)
+    for channel in range(3):
+        np.divide(rgb[:, :, channel], most, out=x[0, channel], dtype=np.float32)
+    y = compute(x)
+    del x
+    out = np.empty(rgb.shape, photo.pixels.dtype)
+    for top in range(0, len(out), _ROWS):
+        rows = np.clip(y[0, :, top : top + _ROWS].astype(np.float32, copy=False), 0, 1)
+        if not np.isfinite(rows).all():  # clip keeps NaN, which would become an arbitrary integer
+            raise DataError(
+                f"{name}: the network's result is not finite; check the weights, or use Infer.precision=fp32"
+            )
+        out[top : top + _ROWS] = np.rint(rows * most).transpose(1, 2, 0)
+    return photo.with_rgb(out)
+
+
+def shown(text: Any) -> str:
+    """Text for the terminal on one line: file names may hold line ends, or bytes that are no UTF-8."""
+    return " ".join(str(text).encode("utf-8", "surrogateescape").decode("utf-8", "replace").splitlines())
+
+
+def _write(photo: Photograph, job: Job, output: Path, quality: int, record: dict[str, Any]) -> None:
+    """Writes a result. The record comes first: a kill between the two must not make our own file a stranger."""
+    data = encode_photograph(photo, quality)
+    record["sha256"] = sha256(data)
+    protect([job], output)  # something may have come in the way since the plan was made
+    try:
+        output.mkdir(parents=True, exist_ok=True)
+        with (output / RECORD).open("a", encoding="utf-8") as file:
+            file.write(json.dumps(record) + "\n")
+    except OSError as error:
+        raise DataError(f"cannot write {output / RECORD}: {error.strerror or error}") from None
+    write_file(job.target, data)
