@@ -17,10 +17,9 @@ from ppuhdfour.uhdfour import reduce
 from ppuhdfour.weights import block_table
 
 BLOCK, BLOCK_GRADIENT, NET, PHASE = 3e-6, 2e-5, 5e-5, 5e-4
-# Paddle 2.6.2 rounds otherwise, and two bins of these files lie within rounding of a jump of the phase.
-OTHER_ROUNDING = paddle.__version__.startswith("2.")
-# One phase of this case lies within rounding of ±π: which side it takes moves the output by 1.1e-4.
-BRANCH_CUT = {("uhd", "2x3x136x200"): 5e-4 if OTHER_ROUNDING else 1.2e-4}
+# One phase of this case lies within rounding of ±π: which side it takes moves the output by 1.1e-4 (on Paddle
+# 2.6.2, which rounds otherwise, a second one by 3.2e-4).
+BRANCH_CUT = {("uhd", "2x3x136x200"): 5e-4 if paddle.__version__.startswith("2.") else 1.2e-4}
 BUILDERS = {"uhd": ppuhdfour.uhdfour, "lol": ppuhdfour.uhdfour_lol}
 # Not compared: float64 duplicates, and what the reference's FFT library left in the self-conjugate bins.
 LEFT_OUT = ("_f64", "_raw")
@@ -61,7 +60,8 @@ def network(name: str, manifest: dict, **options) -> ppuhdfour.UHDFour:
     """A whole network with the manifest's weights, in training mode: it returns both outputs."""
     model = BUILDERS[name](**options)
     state = ppcore.weights.convert(filling.weights(manifest), source="uhdfour", model=model)
-    model.set_state_dict({key: paddle.to_tensor(array) for key, array in state.items()})
+    own = model.state_dict()
+    model.set_state_dict({key: paddle.to_tensor(array).astype(own[key].dtype) for key, array in state.items()})
     model.train()
     return model
 
@@ -196,39 +196,67 @@ def test_gradient_norms(path):
     gaps.check()
 
 
-# Twelve gentle steps are compared tightly; six at the paper's rate only as far as chaos allows.
-@pytest.mark.parametrize(("prefix", "lr"), [("", 1e-4), ("lr1e-6/", 1e-6)])
-@pytest.mark.parametrize("path", filling.files("uhd_traj"))
-def test_adam(path, prefix, lr):
-    manifest, arrays = filling.load(path)
-    model = network("uhd", manifest)
+def adam(path, lr: float, steps: int, dtype: str) -> tuple[list, list, dict]:
+    """Trains the UHD network; returns losses and gradient norms by step, and the final parameters' norms."""
+    manifest, _ = filling.load(path)
+    paddle.set_default_dtype(dtype)
+    try:
+        model = network("uhd", manifest)
+    finally:
+        paddle.set_default_dtype("float32")
     rng = np.random.default_rng(filling.seed_of(path) + 1000)
     shape = tuple(manifest["shape"])
-    x = paddle.to_tensor(rng.random(shape).astype(np.float32) * np.float32(0.3))
-    target = paddle.to_tensor(rng.random(shape).astype(np.float32))
+    x = paddle.to_tensor((rng.random(shape).astype(np.float32) * np.float32(0.3)).astype(dtype))
+    target = paddle.to_tensor(rng.random(shape).astype(np.float32).astype(dtype))
     optimizer = optim.make(model, optim.Adam, weight_decay=0.0, no_weight_decay=[], beta1=0.9, beta2=0.99)
     optimizer.set_lr(lr)
     values, norms = [], []
-    for _ in range(len(arrays[f"{prefix}loss"])):
+    for _ in range(steps):
         found = losses(model(x), target, reduce(target, 8))
         found[0].backward()
         values.append([float(loss) for loss in found])
-        norms.append(float(optim.clip_grad_norm(model.parameters(), None)))
+        squares = [float((p.grad.astype("float64") ** 2).sum()) for p in model.parameters()]
+        norms.append(np.sqrt(sum(squares)))
         optimizer.step()
         optimizer.clear_grad()
+    final = official({key: tensor.numpy() for key, tensor in model.state_dict().items()}, model)
+    return values, norms, {key: np.linalg.norm(array.astype(np.float64)) for key, array in final.items()}
+
+
+TRAJECTORIES = pytest.mark.parametrize(("prefix", "lr"), [("", 1e-4), ("lr1e-6/", 1e-6)])
+
+
+@pytest.mark.skipif(paddle.__version__.startswith("2."), reason="Paddle 2.6 keeps scalars such as 0.8 as float32")
+@TRAJECTORIES
+@pytest.mark.parametrize("path", filling.files("uhd_traj"))
+def test_adam_in_float64(path, prefix, lr):
+    # In float64 no bin of these files lies within rounding of a jump of the phase: the function itself is compared.
+    manifest, arrays = filling.load(path)
+    want = {name: arrays[f"{prefix}{name}_f64"] for name in ("loss", "grad_norm", "final_param_norms")}
+    values, norms, final = adam(path, lr, len(want["loss"]), "float64")
     gaps = filling.Gaps()
-    listed = manifest["loss_gap_per_step"]
-    for step, (got, want) in enumerate(zip(values, arrays[f"{prefix}loss"], strict=True)):
-        if OTHER_ROUNDING and step == 3:
-            # A real bin of seed 0 (middle level, image 1, channel 333, row 0, column W/2) is 0 within rounding
-            # there: its phase is 0 or π, and from here on that is another trajectory.
-            gaps.check()
-            return
-        bound = 3e-4 if prefix else 5e-4 if step < 3 else 10 * listed[step]
-        gaps.add(f"loss of step {step}", filling.relative(got, want), bound)
-    if prefix:
-        gaps.add("gradient norm", filling.relative(norms, arrays[f"{prefix}grad_norm"]), 2e-2)
-        final = official({key: tensor.numpy() for key, tensor in model.state_dict().items()}, model)
-        for key, want in zip(manifest["final_param_keys"], arrays[f"{prefix}final_param_norms"], strict=True):
-            gaps.add(key, abs(np.linalg.norm(final[key].astype(np.float64)) - want) / want, 1e-4)
+    gaps.add("loss", filling.relative(values, want["loss"]), 1e-7)
+    gaps.add("gradient norm", filling.relative(norms, want["grad_norm"]), 1e-6)
+    found = [final[key] for key in manifest["final_param_keys"]]
+    gaps.add("final norms", filling.relative(found, want["final_param_norms"]), 1e-6)
     gaps.check()
+
+
+@TRAJECTORIES
+@pytest.mark.parametrize("path", filling.files("uhd_traj"))
+def test_adam(path, prefix, lr):
+    manifest, arrays = filling.load(path)
+    values, norms, final = adam(path, lr, len(arrays[f"{prefix}loss"]), "float32")
+    listed = manifest["loss_gap_per_step"]
+    bounds = [3e-4 if prefix else 5e-4 if step < 3 else 10 * listed[step] for step in range(len(values))]
+    found = [filling.relative(got[:1], want[:1]) for got, want in zip(values, arrays[f"{prefix}loss"], strict=True)]
+    # Some real bins are 0 within 1e-7 of the largest from step 1 on: rounding, so the number of threads and
+    # the release, decides between the phases 0 and π. What follows such a jump is another trajectory.
+    jump = next((step for step, (gap, bound) in enumerate(zip(found, bounds, strict=True)) if gap > bound), None)
+    assert jump is None or jump >= 2, f"gaps of the loss by step: {found}"
+    if prefix and jump is None:
+        gaps = filling.Gaps()
+        gaps.add("gradient norm", filling.relative(norms, arrays[f"{prefix}grad_norm"]), 2e-2)
+        for key, want in zip(manifest["final_param_keys"], arrays[f"{prefix}final_param_norms"], strict=True):
+            gaps.add(key, abs(final[key] - want) / want, 1e-4)
+        gaps.check()
