@@ -33,6 +33,8 @@ SUFFIXES = {
 }
 # What is written for a format that is only read: MPO is a JPEG with further pictures behind it.
 _WRITTEN_AS = {"MPO": "JPEG", "GIF": "PNG"}
+# TIFF and BigTIFF, both byte orders. (Pillow does not open all that tifffile reads.)
+_TIFF = (b"II*\0", b"MM\0*", b"II+\0", b"MM\0+")
 _ORIENTATION = 0x0112
 _LUMA = np.array([0.299, 0.587, 0.114], np.float32)
 
@@ -98,6 +100,8 @@ def read_photograph(path: str | os.PathLike) -> Photograph:
     except OSError as error:
         raise DataError(f"cannot read image {path}: {error.strerror or error}") from None
     try:
+        if data[:4] in _TIFF:
+            return _read_tiff(data, path)
         with _quiet(), Image.open(io.BytesIO(data)) as image:
             return _read(image, data, path)
     except Image.UnidentifiedImageError:
@@ -116,8 +120,6 @@ def _read(image: Image.Image, data: bytes, path: str) -> Photograph:
     kind = _WRITTEN_AS.get(image.format, image.format)
     if kind not in SUFFIXES:
         raise DataError(f"cannot use image {path}: {image.format} is not written here; save it as PNG, TIFF or JPEG")
-    if kind == "TIFF":
-        return _read_tiff(image, data, path)
     if image.format != "MPO" and getattr(image, "n_frames", 1) > 1:
         raise DataError(f"cannot use image {path}: an animation of {image.n_frames} pictures; save one by itself")
     notes = []
@@ -131,7 +133,7 @@ def _read(image: Image.Image, data: bytes, path: str) -> Photograph:
         metadata = png_metadata(data)
     else:
         arguments = image.tile[0][3] if image.tile else None
-        if image.format == "PPM" and isinstance(arguments, tuple) and arguments[-1] not in (1, *range(256)):
+        if image.format == "PPM" and (image.mode == "I" or (isinstance(arguments, tuple) and arguments[-1] > 255)):
             raise DataError(f"cannot use image {path}: more than 8 bits in this format; save it as PNG or TIFF")
         image.load()
         orientation = _orientation(image)
@@ -142,16 +144,17 @@ def _read(image: Image.Image, data: bytes, path: str) -> Photograph:
     return Photograph(upright(pixels, orientation), alpha, kind, orientation, metadata, notes)
 
 
-def _read_tiff(image: Image.Image, data: bytes, path: str) -> Photograph:
+def _read_tiff(data: bytes, path: str) -> Photograph:
     info, samples = read_tiff(data, path, 2 * Image.MAX_IMAGE_PIXELS)
     notes: list[str] = []
     if samples is not None:
         pixels, alpha = _planes(upright(samples, info.orientation))
-    else:
+        return Photograph(pixels, alpha, "TIFF", info.orientation, info, notes)
+    with _quiet(), Image.open(io.BytesIO(data)) as image:
         image.load()  # Pillow turns a TIFF upright itself
+        pixels, alpha = _planes(_plain(image, info.icc, path, notes))
         if image.mode not in ("1", "L", "LA", "P", "RGB", "RGBA"):
-            info = info._replace(icc=None)  # of colours that are converted
-        pixels, alpha = _planes(_plain(image, image.info.get("icc_profile"), path, notes))
+            info = info._replace(icc=None)  # of colours that have been converted
     return Photograph(pixels, alpha, "TIFF", info.orientation, info, notes)
 
 

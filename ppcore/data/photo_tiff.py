@@ -20,7 +20,7 @@ logging.getLogger("tifffile").addHandler(logging.NullHandler())
 
 # Description, maker, model, date, artist, copyright, XMP, IPTC.
 _KEPT_TAGS = (270, 271, 272, 306, 315, 33432, 700, 33723)
-_ORIENTATION, _ICC = 274, 34675
+_ORIENTATION, _ICC, _IPTC = 274, 34675, 33723
 _UNASSOCIATED_ALPHA = 2
 
 
@@ -80,6 +80,8 @@ def _refuse(page: tifffile.TiffPage, pages: int, name: str, limit: int) -> None:
         kind = "its first page is a preview (a camera's raw file?); develop it first"
     elif pages > 1:
         kind = f"it has {pages} pages; save the one to use by itself"
+    elif page.imagewidth < 1 or page.imagelength < 1 or page.samplesperpixel < 1:
+        kind = "it is damaged, or has no pixels"
     elif page.imagewidth * page.imagelength > limit:
         kind = f"{page.imagewidth}x{page.imagelength} is more than {limit} pixels"
     elif page.sampleformat != 1 or page.bitspersample > 16:
@@ -96,22 +98,35 @@ def _refuse(page: tifffile.TiffPage, pages: int, name: str, limit: int) -> None:
 
 
 def _info(page: tifffile.TiffPage) -> TiffInfo:
-    tags = {int(tag.code): tag for tag in page.tags}
-    orientation = int(tags[_ORIENTATION].value) if _ORIENTATION in tags else 1
-    kept = []
-    for code in _KEPT_TAGS:
-        if code in tags:
-            value = tags[code].value
-            if isinstance(value, str):
-                value = value.encode("utf-8", "surrogateescape") + b"\0"
-            kept.append((code, int(tags[code].dtype), len(value), value, True))
-    resolution = None
-    if 282 in tags and 283 in tags:
-        resolution = (tags[282].value, tags[283].value, int(tags[296].value) if 296 in tags else 2)
-    icc = bytes(tags[_ICC].value) if _ICC in tags else None
+    """What is kept; a tag that is not of its usual kind (a damaged file's) is left behind."""
+    values = {int(tag.code): tag.value for tag in page.tags}
+    texts = {
+        code: value.encode("utf-8", "surrogateescape") + b"\0" if isinstance(value, str) else value
+        for code, value in values.items()
+        if code in _KEPT_TAGS
+    }
+    # Type 2 is text, 1 and 7 are bytes.
+    tags = [
+        (code, 2 if isinstance(values[code], str) else 7 if code == _IPTC else 1, len(text), text, True)
+        for code, text in texts.items()
+        if isinstance(text, bytes) and text
+    ]
+    resolution = (values.get(282), values.get(283), int(values.get(296, 2)))
+    if resolution[2] not in (1, 2, 3) or not all(_is_fraction(value) for value in resolution[:2]):
+        resolution = None
+    orientation, icc = values.get(_ORIENTATION, 1), values.get(_ICC)
     return TiffInfo(
-        page.bitspersample, orientation if 1 <= orientation <= 8 else 1, icc, page.compression != 1, resolution, kept
+        bits=page.bitspersample,
+        orientation=int(orientation) if orientation in range(1, 9) else 1,
+        icc=icc if isinstance(icc, bytes) and icc else None,
+        compressed=page.compression != 1,
+        resolution=resolution,
+        tags=tags,
     )
+
+
+def _is_fraction(value: Any) -> bool:
+    return isinstance(value, tuple) and len(value) == 2 and all(isinstance(v, int) and 0 < v < 2**32 for v in value)
 
 
 def _samples16(page: tifffile.TiffPage, data: bytes, name: str, orientation: int) -> np.ndarray:
