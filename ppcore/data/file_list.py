@@ -35,14 +35,14 @@ class FileList(FileImages):
         class_names: str | Sequence[str] | None = None,
     ):
         if isinstance(class_names, str):
-            class_names = [line for _, line in _lines(class_names)]
+            class_names = [line for _, line in text_lines(class_names)]
         classes = None if class_names is None else list(class_names)
         if classes is not None and num_classes is not None and num_classes != len(classes):
             raise DataError(f"{cls_label_path}: num_classes is {num_classes}, but {len(classes)} class names are given")
         known = num_classes if classes is None else len(classes)
 
         paths, labels = [], []
-        for number, line in _lines(cls_label_path):
+        for number, line in text_lines(cls_label_path):
             path, label = _split(line, delimiter, where := f"{cls_label_path}, line {number}")
             if label < 0 or (known is not None and label >= known):
                 limit = "not be negative" if known is None else f"be within 0..{known - 1}"
@@ -56,7 +56,7 @@ class FileList(FileImages):
         super().__init__(paths, np.array(labels), classes, max(labels) + 1 if known is None else known)
 
 
-def _lines(path: str) -> list[tuple[int, str]]:
+def text_lines(path: str) -> list[tuple[int, str]]:
     """The non-empty lines of a text file with their numbers, counted from 1."""
     try:
         with open(path, encoding="utf-8-sig") as file:

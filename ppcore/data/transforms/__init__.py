@@ -8,6 +8,13 @@ sample (a dict) instead of its image.
 from ppcore.data.transforms.color import ColorJitter, Grayscale
 from ppcore.data.transforms.geometry import CenterCrop, Resize
 from ppcore.data.transforms.normalize import Normalize
+from ppcore.data.transforms.paired import (
+    PairedCenterCrop,
+    PairedFlipRotate,
+    PairedRandomCrop,
+    PairedResize,
+    PairToFloat,
+)
 from ppcore.data.transforms.random_geometry import RandomCrop, RandomHorizontalFlip, RandomResizedCrop
 from ppcore.data.transforms.resize_image import resize_image
 
@@ -16,6 +23,11 @@ __all__ = [
     "ColorJitter",
     "Grayscale",
     "Normalize",
+    "PairToFloat",
+    "PairedCenterCrop",
+    "PairedFlipRotate",
+    "PairedRandomCrop",
+    "PairedResize",
     "RandomCrop",
     "RandomHorizontalFlip",
     "RandomResizedCrop",
