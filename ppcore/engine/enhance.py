@@ -136,10 +136,12 @@ def _write(photo: Photograph, job: Job, output: Path, quality: int, record: dict
     data = encode_photograph(photo, quality)
     record["sha256"] = sha256(data)
     protect([job], output)  # something may have come in the way since the plan was made
+    path = output / RECORD
     try:
         output.mkdir(parents=True, exist_ok=True)
-        with (output / RECORD).open("a", encoding="utf-8") as file:
-            file.write(json.dumps(record) + "\n")
+        cut = path.is_file() and not path.read_bytes().endswith(b"\n") and path.stat().st_size > 0
+        with path.open("a", encoding="utf-8") as file:
+            file.write("\n" * cut + json.dumps(record) + "\n")  # a killed run's last line is not continued
     except OSError as error:
-        raise DataError(f"cannot write {output / RECORD}: {error.strerror or error}") from None
+        raise DataError(f"cannot write {path}: {error.strerror or error}") from None
     write_file(job.target, data)
