@@ -44,13 +44,15 @@ def load_run(folder: Path) -> tuple[Config, nn.Layer, distributed.World]:
 
 
 def check(paper: PaperTables) -> None:
-    """Checks that every `measure` exists, before hours of training.
+    """Checks that every `measure` and every `draw` exists, before hours of training.
 
     Raises:
         ConfigError: it does not.
     """
     for finding in paper.findings:
         components.resolve(finding.measure, f"findings: '{finding.id}', measure")
+    for figure in paper.figures_drawn:
+        components.resolve(figure.draw, f"figures_drawn: '{figure.id}', draw")
 
 
 def measure(paper: PaperTables, runs: Sequence[QuickRun]) -> list[dict[str, Any]]:

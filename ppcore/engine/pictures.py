@@ -18,6 +18,11 @@ def choose(runs: Sequence[QuickRun]) -> Path | None:
     return runs[max(rank)[-1]].folder
 
 
+def restores(folder: Path | None) -> bool:
+    """Whether a run's network gives images, not classes."""
+    return folder is not None and getattr(load_run(folder)[1], "task", None) == "restoration"
+
+
 def pictures(folder: Path | None, count: int = 12) -> tuple[list[dict[str, Any]], str]:
     """Classifies test images of a run, evenly over the test set.
 

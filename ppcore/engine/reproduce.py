@@ -3,11 +3,12 @@
 import os
 import subprocess
 import time
+from collections.abc import Sequence
 from pathlib import Path
 from typing import Any
 
 from ppcore import components, config
-from ppcore.engine import claims, evaluate, findings, pictures, quick
+from ppcore.engine import claims, evaluate, findings, pictures, quick, restored
 from ppcore.engine.events import clock, log, setup_logging, write_json
 from ppcore.engine.launch import StepFailed, thread_variables, train_command, typed
 from ppcore.errors import ConfigError, nearest
@@ -158,13 +159,20 @@ def _quick(paper: PaperTables, root: Path, output: Path, device: str) -> dict[st
     evaluations, curves = claims.evaluations(paper, runs), findings.measure(paper, runs)
     write_json(output / "claims.json", evaluations)
     write_json(output / "findings.json", curves)
-    content = _shown([run.folder for run in runs], pictures.choose(runs))
-    return {**content, "evaluations": evaluations, "findings": curves}
+    others = restored.methods(runs)
+    write_json(output / "methods.json", others)
+    content = _shown([run.folder for run in runs], pictures.choose(runs), others)
+    figures = restored.figures(paper, runs)
+    return {**content, "evaluations": evaluations, "findings": curves, "methods": others, "figures": figures}
 
 
-def _shown(folders: list[Path], pictured: Path | None) -> dict[str, Any]:
+def _shown(folders: list[Path], pictured: Path | None, others: Sequence[dict] = ()) -> dict[str, Any]:
+    content = {"runs": [read_run(folder) for folder in folders], "predictions": []}
+    if pictures.restores(pictured):
+        shown = [folder for folder in folders if folder.name in {item["run"] for item in others}] or [pictured]
+        return {**content, "restored": restored.pictures(shown, others)}
     cards, about = pictures.pictures(pictured)
-    return {"runs": [read_run(folder) for folder in folders], "predictions": cards, "predictions_note": about}
+    return {**content, "predictions": cards, "predictions_note": about}
 
 
 def _train(wanted: Recipe, root: Path, device: str, gpus: str | None) -> None:

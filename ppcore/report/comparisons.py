@@ -70,14 +70,32 @@ class Finding(Strict):
     quick: list[str] = Field(min_length=1)
 
 
-def check_comparisons(claims: list[Claim], findings: list[Finding], quick: list[Quick]) -> None:
-    """Checks what claims and findings refer to.
+class DrawnFigure(Strict):
+    """A figure of the paper, drawn anew on test pairs of quick configs.
+
+    `draw` is the dotted path of `draw(pairs) -> {rows, text}`: pairs (image, target) float32 [H, W, 3] in
+    0..1; rows [{label, panels: [{caption, image uint8 [H, W, 3]}]}]; what was measured, in words.
+    """
+
+    id: str = Field(pattern=r"^[a-z][a-z0-9_]*$")
+    title: str
+    draw: str = Field(pattern=r"^[A-Za-z_]\w*(\.[A-Za-z_]\w*)+$")
+    source: Citation
+    note: str = ""
+    quick: list[str] = Field(min_length=1)
+
+
+def check_comparisons(
+    claims: list[Claim], findings: list[Finding], figures: list[DrawnFigure], quick: list[Quick]
+) -> None:
+    """Checks what claims, findings and drawn figures refer to.
 
     Raises:
         ValueError: two have one id, a config is not a quick config, a row's name stands twice in a
             claim, or a row has two configs of one data set.
     """
-    for kind, ids in (("claims", [c.id for c in claims]), ("findings", [f.id for f in findings])):
+    for kind, items in (("claims", claims), ("findings", findings), ("figures_drawn", figures)):
+        ids = [item.id for item in items]
         if twice := {name for name in ids if ids.count(name) > 1}:
             raise ValueError(f"{kind}: the id '{min(twice)}' is used twice")
     datasets = {item.config: item.dataset for item in quick}
@@ -93,3 +111,5 @@ def check_comparisons(claims: list[Claim], findings: list[Finding], quick: list[
                 raise ValueError(f"{where}: two configs on '{twice[0]}'; a row is one experiment a data set")
     for finding in findings:
         check_named(finding.quick, quick, f"finding '{finding.id}'")
+    for figure in figures:
+        check_named(figure.quick, quick, f"figure '{figure.id}'")

@@ -12,11 +12,13 @@ from markupsafe import Markup
 
 from ppcore import units
 from ppcore.errors import PPError
-from ppcore.report import content, drawing, formats, pictures, summary
+from ppcore.report import content, drawing, formats, pictures, plates, summary
+from ppcore.report.claims import of_config
 from ppcore.report.curves import MANY
 from ppcore.report.curves import curves as draw_curves
 from ppcore.report.fidelity import check_rows
 from ppcore.report.findings import figure
+from ppcore.report.methods import methods as beside_others
 from ppcore.report.published import PaperTables
 from ppcore.report.runs import Run
 
@@ -32,6 +34,9 @@ def write_report(
     predictions_note: str = "",
     evaluations: Sequence[Mapping[str, Any]] = (),
     findings: Sequence[Mapping[str, Any]] = (),
+    methods: Sequence[Mapping[str, Any]] = (),
+    restored: Sequence[Mapping[str, Any]] = (),
+    figures: Sequence[Mapping[str, Any]] = (),
 ) -> Path:
     """Writes `index.html`, `report.md`, `report.json` and `pictures/` into `out_dir`, replacing older ones.
 
@@ -45,6 +50,9 @@ def write_report(
         predictions_note: What to say of them: which run they are of, or why there are none.
         evaluations: For the paper's claims, weights evaluated with other options, see `ppcore.engine.claims`.
         findings: For the paper's findings, curves measured on runs, see `ppcore.engine.findings`.
+        methods: Other methods evaluated on the runs' test images, see `ppcore.engine.restored.methods`.
+        restored: Enhanced test images, see `ppcore.engine.restored.pictures`.
+        figures: The paper's figures on test images, see `ppcore.engine.restored.figures`.
 
     Returns:
         Path of `index.html`.
@@ -58,6 +66,19 @@ def write_report(
     data["predictions"] = [{key: card[key] for key in ("label", "pred", "prob", "topk", "correct")} for card in cards]
     if predictions_note:
         data["predictions_note"] = predictions_note
+    if paper and methods:
+        data["methods"] = beside_others(paper, runs, methods)
+    titles = {
+        run.name: quick.dataset
+        for run in runs
+        for quick in (paper.quick if paper else [])
+        if of_config(run, quick.config)
+    }
+    shown_plates = {
+        "restored": plates.restored(restored, titles),
+        "figures": plates.drawn(paper, figures) if paper else [],
+    }
+    data |= {key: [plates.facts(plate) for plate in found] for key, found in shown_plates.items() if found}
     curves = draw_curves(runs)
     drawn = {f"finding_{item['id']}": figure(item) for item in data.get("findings", [])}
     files: dict[str, bytes] = {
@@ -65,12 +86,22 @@ def write_report(
         for name, svg in [*((curve["name"], curve["svg"]) for curve in curves), *drawn.items()]
         if svg
     }
+    for plate in (plate for found in shown_plates.values() for plate in found):
+        files[f"pictures/{plate['name']}.jpg"] = plates.sheet(plate)
     if cards:
         files["pictures/predictions.png"] = pictures.contact_sheet(cards)
     files["report.json"] = json.dumps(content.jsonable(data), indent=1, ensure_ascii=False, allow_nan=False).encode()
-    missing = {"claims": [], "findings": [], "predictions_note": "", "restored": False}
+    missing = {"claims": [], "findings": [], "predictions_note": "", "methods": []}
     missing["paper_unit"] = summary.unit_facts(units.of(paper.headline_metric)) if paper else None
-    shown = {**missing, **data, "curves": curves, "cards": cards, "drawn": drawn, "many": len(runs) > MANY}
+    shown = {
+        **missing,
+        **data,
+        **shown_plates,
+        "curves": curves,
+        "cards": cards,
+        "drawn": drawn,
+        "many": len(runs) > MANY,
+    }
     files["report.md"] = _tidy(_environment(markdown=True).get_template("report.md.j2").render(shown)).encode()
     files["index.html"] = _environment(markdown=False).get_template("report.html.j2").render(shown).encode()
     out_dir = Path(out_dir)
@@ -95,6 +126,7 @@ def _environment(*, markdown: bool) -> jinja2.Environment:
     )
     environment.filters.update(formats.FILTERS)
     environment.filters["data_uri"] = lambda data: Markup("data:image/png;base64," + base64.b64encode(data).decode())
+    environment.filters["jpeg_uri"] = lambda data: Markup("data:image/jpeg;base64," + base64.b64encode(data).decode())
     environment.filters["svg"] = lambda svg: Markup(svg)
     environment.globals["palette"] = lambda theme: Markup(drawing.css_variables(theme))
     return environment

@@ -9,7 +9,7 @@ from pydantic import Field
 
 from ppcore.errors import ConfigError, nearest
 from ppcore.report.citation import Citation, Source, Strict
-from ppcore.report.comparisons import Claim, Finding, check_comparisons
+from ppcore.report.comparisons import Claim, DrawnFigure, Finding, check_comparisons
 from ppcore.report.trainings import Quick, Recipe, check_quick
 
 
@@ -158,6 +158,7 @@ class PaperTables(Strict):
     reproduce: list[Recipe] = Field([])
     claims: list[Claim] = Field([])
     findings: list[Finding] = Field([])
+    figures_drawn: list[DrawnFigure] = Field([])
 
     def figures(self) -> list[Figure]:
         """Returns every published number, one by one; a row's key wins over its column's, that over the table's."""
@@ -179,7 +180,7 @@ class PaperTables(Strict):
 
     @pydantic.model_validator(mode="after")
     def _references_exist(self) -> "PaperTables":
-        cited = [*self.architecture, *self.tables, *self.peers, *self.claims, *self.findings]
+        cited = [*self.architecture, *self.tables, *self.peers, *self.claims, *self.findings, *self.figures_drawn]
         for ref in (item.source.ref for item in cited):
             if ref not in self.sources:
                 raise ValueError(f"source '{ref}' is not in sources{nearest(ref, self.sources)}")
@@ -201,7 +202,7 @@ class PaperTables(Strict):
                     counts = f"{len(row.values)} values for {len(table.columns)} columns"
                     raise ValueError(f"table '{table.id}', row '{row.name}': {counts}")
         check_quick(self.quick)
-        check_comparisons(self.claims, self.findings, self.quick)
+        check_comparisons(self.claims, self.findings, self.figures_drawn, self.quick)
         return self
 
 

@@ -1,0 +1,64 @@
+"""Our networks beside other methods on the same test images, as a table a quick config."""
+
+import statistics
+from collections.abc import Mapping, Sequence
+
+from ppcore import units
+from ppcore.report.claims import of_config
+from ppcore.report.published import PaperTables
+from ppcore.report.runs import Run
+from ppcore.report.summary import unit_facts
+
+
+def methods(paper: PaperTables, runs: Sequence[Run], measured: Sequence[Mapping]) -> list[dict]:
+    """Sets every config's runs beside the methods evaluated on its test images.
+
+    Args:
+        paper: the paper's tables.
+        runs: runs of ours; those of other configs are ignored, unfinished ones left out.
+        measured: as `ppcore.engine.restored.methods` gives them.
+
+    Returns:
+        One dict a config: `dataset`, `note`, `protocol`, `metrics`, `rows` (ours first, the others best first)
+        with `numbers` {key: value, spread}, and what the others' best is and how far ours is ahead of it in
+        the headline metric (`best`, `margin`, of the means; None without a run of ours).
+    """
+    return [_table(item, paper, runs) for item in measured]
+
+
+def _table(item: Mapping, paper: PaperTables, runs: Sequence[Run]) -> dict:
+    quick = next(quick for quick in paper.quick if quick.config == item["config"])
+    shown = units.present(item["rows"])
+    unit = units.of(quick.metric)
+    own = [run for run in runs if of_config(run, quick.config) and run.end and run.result]
+    own = [run for run in own if run.result["n"] == item["rows"][0]["n"]]
+    others = [_row(row["method"], [row], shown) for row in item["rows"]]
+    others.sort(key=lambda row: row["numbers"][unit.key]["value"], reverse=unit.higher)
+    ours = [_row(f"{own[0].builder} (ours, trained here)", [run.result for run in own], shown)] if own else []
+    best = others[0]
+    ahead = ours[0]["numbers"][unit.key]["value"] - best["numbers"][unit.key]["value"] if ours else None
+    return {
+        "config": quick.config,
+        "dataset": quick.dataset,
+        "note": quick.note,
+        "protocol": item["protocol"],
+        "metric": unit_facts(unit),
+        "metrics": [unit_facts(one) for one in shown],
+        "n": item["rows"][0]["n"],
+        "rows": [*({**row, "ours": True} for row in ours), *({**row, "ours": False} for row in others)],
+        "seeds": [run.seed for run in own],
+        "each": [unit.written(run.result[unit.key]) for run in own],
+        "best": {"method": best["method"], "value": best["numbers"][unit.key]["value"]},
+        "margin": ahead,
+        "better": ahead is not None and (ahead > 0) is unit.higher,
+    }
+
+
+def _row(method: str, results: Sequence[Mapping], shown: Sequence[units.Unit]) -> dict:
+    numbers = {}
+    for unit in shown:
+        values = [unit.written(result[unit.key]) for result in results]
+        spread = statistics.stdev(values) if len(values) > 1 else None
+        numbers[unit.key] = {"value": statistics.fmean(values), "spread": spread}
+    seconds = statistics.fmean(result["seconds"] / result["n"] for result in results)
+    return {"method": method, "numbers": numbers, "seconds": seconds}
