@@ -4,9 +4,11 @@ from functools import partial
 
 import filling
 import numpy as np
+import paddle
 import pytest
 
 from ppcore.image_metrics import luma, psnr, round_to_8_bits, ssim
+from ppuhdfour.losses import ssim_loss
 
 
 def clamped(image):
@@ -58,3 +60,14 @@ def test_every_convention(path):
             prepare, measure = CONVENTIONS[column]
             gaps.add(f"image {i}: {column}", abs(measure(prepare(image), prepare(target)) - want), 1e-6)
     gaps.check()
+
+
+@pytest.mark.parametrize("path", filling.files("metrics"))
+def test_the_training_loss(path):
+    manifest, arrays = filling.load(path)
+    column = manifest["columns"].index("ssim_gauss_zero_pad_rgb_unclamped_trainloss")
+    for i, row in enumerate(arrays["values"]):
+        sides = (
+            paddle.to_tensor(arrays[f"img{i}/{s}"].transpose(2, 0, 1)[None].astype("float32")) for s in ("pred", "gt")
+        )
+        assert float(ssim_loss(*sides)) == pytest.approx(1 - row[column], abs=1e-5)
