@@ -16,6 +16,10 @@ class DataError(PPError):
     """An image, a label or a dataset is missing, unreadable or out of range."""
 
 
+class UnreadableImage(DataError):
+    """The pixels of one image cannot be had; a loader may leave the sample out."""
+
+
 class WeightsError(PPError):
     """A weight file cannot be read safely or does not fit the model."""
 

@@ -5,7 +5,7 @@ from ppcore.data.dataset import ArrayImages, Dataset, FileImages, check_labels
 from ppcore.data.digits import Digits
 from ppcore.data.file_list import FileList
 from ppcore.data.flat_folder import FlatFolder
-from ppcore.data.image_file import ImageFile, UnreadableImage
+from ppcore.data.image_file import ImageFile
 from ppcore.data.image_folder import ImageFolder
 from ppcore.data.image_io import IMAGE_SUFFIXES, decode_image, read_image
 from ppcore.data.loader import EvalLoader, TrainLoader
@@ -65,7 +65,6 @@ __all__ = [
     "Resize",
     "TrainLoader",
     "TrainStream",
-    "UnreadableImage",
     "check_labels",
     "cutmix_box",
     "decode_image",

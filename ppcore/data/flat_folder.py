@@ -76,14 +76,16 @@ def stem(name: str) -> str:
     return os.path.splitext(name)[0]
 
 
-def without(names: Sequence[str], exclude: Sequence[str] | None, folder: str) -> list[str]:
-    """The names that are not excluded, by name or by stem.
+def without(
+    names: Sequence[str], exclude: Sequence[str] | None, folder: str, elsewhere: Sequence[str] = ()
+) -> list[str]:
+    """The names that are not excluded, by name or by stem; those in `elsewhere` may be excluded too.
 
     Raises:
         ConfigError: an excluded name is not among them.
         DataError: none is left.
     """
-    known = {*names, *map(stem, names)}
+    known = {*names, *map(stem, names), *elsewhere, *map(stem, elsewhere)}
     for name in exclude or ():
         if name not in known:
             raise ConfigError(f"exclude: {folder} has no image {name!r}{nearest(name, names)}")

@@ -14,13 +14,9 @@ from ppcore.data.image_windows import mapped_pixels, tiff_window
 from ppcore.data.photo_io import read_photograph
 from ppcore.data.photo_tiff import stored
 from ppcore.data.pixel_cache import cached_pixels
-from ppcore.errors import ConfigError, DataError
+from ppcore.errors import ConfigError, DataError, UnreadableImage
 
 Window = tuple[int, int, int, int]
-
-
-class UnreadableImage(DataError):
-    """The pixels of an image file cannot be had; a loader may leave the sample out."""
 
 
 class ImageFile:

@@ -11,7 +11,7 @@ from ppcore.data.image_io import _PILLOW_ERRORS
 from ppcore.errors import DataError
 
 _ORIENTATION = 274
-_DEEP_PNM = 255  # the largest value of 8 bits
+_ASSOCIATED_ALPHA = 1
 
 
 class Layout(NamedTuple):
@@ -76,12 +76,15 @@ def _tiff(path: str) -> ImageHeader:
     try:
         with tifffile.TiffFile(path) as file:
             page = file.pages[0]
+            bits = 16 if page.bitspersample == 16 else 8
+            if page.bitspersample not in (1, 2, 4, 8, 16) or page.sampleformat != 1:
+                raise ValueError(
+                    f"{page.bitspersample}-bit samples of format {page.sampleformat}; save it with 8 or 16 bits"
+                )
             tag = page.tags.get(_ORIENTATION)
             orientation = int(tag.value) if tag is not None and int(tag.value) in range(1, 9) else 1
-            height, width, bits = page.imagelength, page.imagewidth, 16 if page.bitspersample == 16 else 8
-            colours = {1: 1, 2: 3}.get(int(page.photometric))
-            plain = page.is_memmappable and page.planarconfig == 1 and page.sampleformat == 1
-            if colours is None or page.bitspersample not in (8, 16) or page.samplesperpixel < colours or not plain:
+            height, width = page.imagelength, page.imagewidth
+            if colours_of(page) is None or not page.is_memmappable:
                 return ImageHeader("TIFF", height, width, bits, orientation)
             dtype = f"{file.byteorder}u{bits // 8}"
             row = width * page.samplesperpixel * bits // 8
@@ -90,19 +93,30 @@ def _tiff(path: str) -> ImageHeader:
     # The parser meets damaged bytes with every kind of exception; for the user they mean one thing.
     except Exception as error:
         reason = " ".join(str(error).split()) or type(error).__name__
-        raise DataError(f"cannot read image {path}: {reason}") from None
+        raise DataError(f"cannot read image {path}: not a TIFF file that can be used ({reason})") from None
+
+
+def colours_of(page: tifffile.TiffPage) -> int | None:
+    """1 or 3 when a TIFF's samples are grey or RGB pixel by pixel (straight alpha may follow); None if not."""
+    colours = {1: 1, 2: 3}.get(int(page.photometric))
+    samples_fit = colours is not None and page.samplesperpixel == colours + len(page.extrasamples)
+    interleaved = page.planarconfig == 1 and page.bitspersample in (8, 16)
+    premultiplied = _ASSOCIATED_ALPHA in [int(sample) for sample in page.extrasamples]
+    return colours if samples_fit and interleaved and not premultiplied else None
 
 
 def _pnm(image: Image.Image, magic: bytes) -> ImageHeader:
-    """Binary grey and RGB; Pillow's decoder name tells a scaled or ASCII file from a plain one."""
+    """Binary grey and RGB lie plainly; what Pillow's decoder is told says of how many bits."""
     width, height = image.size
     decoder, _, offset, arguments = image.tile[0]
     channels = {b"P5": 1, b"P6": 3}.get(magic)
-    largest = arguments[-1] if isinstance(arguments, tuple) else _DEEP_PNM
-    if decoder == "raw" and channels is not None:
-        return ImageHeader("PPM", height, width, 8, layout=Layout(offset, width * channels, channels, "u1"))
-    if largest == 65535 and channels is not None:
+    raw_mode, largest = (arguments[0], arguments[-1]) if isinstance(arguments, tuple) else (arguments, 0)
+    if channels is not None and (raw_mode == "I;16B" or largest == 65535):
         return ImageHeader("PPM", height, width, 16, layout=Layout(offset, width * channels * 2, channels, ">u2"))
+    if image.mode not in ("1", "L", "RGB") or largest > 255:
+        raise ValueError(f"values up to {largest} in this format; save it as PNG or TIFF")
+    if channels is not None and decoder == "raw":
+        return ImageHeader("PPM", height, width, 8, layout=Layout(offset, width * channels, channels, "u1"))
     return ImageHeader("PPM", height, width, 8)
 
 

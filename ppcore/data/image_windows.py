@@ -5,10 +5,10 @@ import os
 import numpy as np
 import tifffile
 
-from ppcore.data.image_header import ImageHeader
+from ppcore.data.image_header import ImageHeader, colours_of
 from ppcore.errors import DataError
 
-_DEFLATE = (8, 32946)
+_PLAIN_OR_DEFLATED = (1, 8, 32946)
 
 
 def mapped_pixels(path: str, header: ImageHeader) -> np.ndarray | None:
@@ -58,8 +58,8 @@ def tiff_window(path: str, window: tuple[int, int, int, int]) -> np.ndarray | No
     try:
         with tifffile.TiffFile(path) as file:
             page = file.pages[0]
-            colours = {1: 1, 2: 3}.get(int(page.photometric))
-            if not _is_taken_apart(page, colours):
+            colours = colours_of(page)
+            if colours is None or page.compression not in _PLAIN_OR_DEFLATED:
                 return None
             rows, columns = page.chunks[:2]
             across = -(-page.imagewidth // columns)
@@ -82,14 +82,3 @@ def tiff_window(path: str, window: tuple[int, int, int, int]) -> np.ndarray | No
     except Exception as error:
         reason = " ".join(str(error).split()) or type(error).__name__
         raise DataError(f"cannot decode image {path}: {reason}") from None
-
-
-def _is_taken_apart(page: tifffile.TiffPage, colours: int | None) -> bool:
-    return (
-        colours is not None
-        and page.samplesperpixel >= colours
-        and page.planarconfig == 1
-        and page.bitspersample in (8, 16)
-        and page.sampleformat == 1
-        and page.compression in (1, *_DEFLATE)
-    )

@@ -27,7 +27,7 @@ class PairedFolder:
         list: a UTF-8 text file (relative to the working directory) that says which pairs, in this order. A line
             is a name in `low`, or two paths relative to `root` with a tab or blanks between them.
         split: [start, stop] in the order of names (of lines in the list); None takes all.
-        exclude: names in `low`, with or without suffix, to leave out before splitting.
+        exclude: names in `low` or `high`, with or without suffix, to leave out before splitting.
         cache: a folder for decoded images (`ImageFile`): crops of 4K PNG or JPEG then cost milliseconds.
 
     `load` gives `{"image": ImageFile, "target": ImageFile, "path": str}`.
@@ -74,18 +74,16 @@ class PairedFolder:
 
 def _by_name(low: str, high: str, exclude: Sequence[str] | None) -> list[Pair]:
     names, references = image_names(low), _References(high)
-    kept = without(names, exclude, low)
+    kept = without(names, exclude, low, references.names)
     pairs = [(os.path.join(low, name), references.of(name)) for name in kept]
     alone = [path for path, reference in pairs if not reference]
     if alone:
         raise DataError(f"{alone[0]} has no reference in {high}{_and_more(alone)}: add the file or exclude the name")
-    known = {stem(name) for name in names}
-    unused = [
-        os.path.join(high, name) for name in references.names if stem(name) not in {*known, *map(stem, exclude or ())}
-    ]
+    known = {stem(name) for name in (*names, *(exclude or ()))} | set(exclude or ())
+    unused = [os.path.join(high, name) for name in references.names if stem(name) not in known]
     if unused:
         raise DataError(
-            f"{unused[0]} has no low-light image in {low}{_and_more(unused)}: add the file or remove this one"
+            f"{unused[0]} has no low-light image in {low}{_and_more(unused)}: add the file or exclude the name"
         )
     return pairs
 

@@ -69,6 +69,8 @@ class SampleReader:
             if self.goes_on:
                 sample[AFTER] = int(rng.integers(2**63))
             return sample
+        except errors.UnreadableImage as error:  # of a dataset that gives handles, which transforms read from
+            return Failure("unreadable", str(error))
         except errors.PPError as error:
             where = sample.get("path") or f"image {index}"
             return Failure(type(error).__name__, f"{error} (at {where})")
