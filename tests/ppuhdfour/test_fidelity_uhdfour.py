@@ -1,0 +1,59 @@
+"""UHDFour against the stored numbers of torch (see ppuhdfour/fidelity.py)."""
+
+import json
+from pathlib import Path
+
+import numpy as np
+import pytest
+
+from ppcore.layers.fourier import rfft2
+from ppuhdfour import blocks, fidelity
+
+FILE = Path(__file__).parents[1] / "fidelity_data" / "uhdfour_tiny.npz"
+
+
+def beyond(rows) -> set[str]:
+    return {row.what for row in rows if not row.passed}
+
+
+def test_every_row_is_within_its_tolerance():
+    rows = fidelity.measure(FILE)
+    assert len({row.what for row in rows}) == len(rows) == 2 * 6 + 3
+    failed = [f"{row.what}: {row.measured:.2e} > {row.tolerance:.0e}" for row in rows if not row.passed]
+    assert not failed, "\n".join(failed)
+
+
+def test_the_file_says_where_it_comes_from_and_its_training_learns():
+    facts = json.loads(FILE.with_suffix(".json").read_text())
+    for key in ("made_by", "implementation", "versions", "licence", "filling", "seed", "config"):
+        assert facts[key], key
+    curve = np.load(FILE)["run/loss"]
+    assert len(curve) == 40
+    assert curve[-1] < 0.7 * curve[0]
+
+
+class TestAFaultIsNoticed:
+    """Each of these is a mistake somebody made, or could."""
+
+    @pytest.fixture
+    def one_pass(self):
+        facts, arrays = fidelity.fidelity.read(FILE)
+        return lambda: beyond(fidelity._one_pass(facts, arrays, "fft"))
+
+    def test_nothing_wrong(self, one_pass):
+        assert not one_pass()
+
+    def test_a_phase_without_the_canonical_form(self, one_pass, monkeypatch):
+        monkeypatch.setattr(blocks, "rfft2", lambda x, backend, raw: rfft2(x, "matmul", raw=True))
+        assert "enhanced image (fft)" in one_pass()
+
+    def test_the_guides_in_the_other_order(self, one_pass, monkeypatch):
+        right = blocks.GuidedFrequency.guide
+        monkeypatch.setattr(blocks.GuidedFrequency, "guide", lambda self, a, p, given: right(self, a, p, given[::-1]))
+        found = one_pass()
+        assert "enhanced image (fft)" in found
+        assert "amplitude guide (fft)" not in found
+
+    def test_another_slope(self, one_pass, monkeypatch):
+        monkeypatch.setattr(blocks, "leaky_relu", lambda x: blocks.F.leaky_relu(x, negative_slope=0.2))
+        assert "low-resolution result (fft)" in one_pass()
