@@ -33,7 +33,9 @@ def find_images(inputs: str | Sequence[str]) -> list[str]:
     for text in [inputs] if isinstance(inputs, str) else inputs:
         # os.path, because pathlib's tests raise for a name that is too long or may not be looked at.
         if os.path.isdir(text):
-            matches = sorted(str(p) for p in Path(text).rglob("*") if p.suffix.lower() in IMAGE_SUFFIXES and p.is_file())
+            matches = sorted(
+                str(p) for p in Path(text).rglob("*") if p.suffix.lower() in IMAGE_SUFFIXES and p.is_file()
+            )
         elif os.path.isfile(text):
             matches = [text]
         else:
