@@ -60,7 +60,7 @@ def parameters(target: Callable) -> dict[str, inspect.Parameter]:
     `vit_base_patch16_224(**kwargs) -> VisionTransformer` accepts what the class accepts; a class that
     passes them on is followed to its base.
     """
-    found = dict(inspect.signature(target, eval_str=True).parameters)
+    found = dict(_signature(target).parameters)
     passed_on = [name for name, p in found.items() if p.kind is inspect.Parameter.VAR_KEYWORD]
     for name in passed_on:
         del found[name]
@@ -70,9 +70,19 @@ def parameters(target: Callable) -> dict[str, inspect.Parameter]:
     return found
 
 
+def _signature(target: Callable) -> inspect.Signature:
+    """The signature with its annotations; without them where they name what type checkers alone import (Paddle's own)."""
+    try:
+        return inspect.signature(target, eval_str=True)
+    except NameError:
+        signature = inspect.signature(target)
+        bare = [p.replace(annotation=inspect.Parameter.empty) for p in signature.parameters.values()]
+        return inspect.Signature(bare)
+
+
 def _returned(target: Callable) -> type | None:
     """The class a builder says it returns."""
-    annotation = inspect.signature(target, eval_str=True).return_annotation
+    annotation = _signature(target).return_annotation
     return None if annotation is inspect.Signature.empty else annotation
 
 
@@ -81,7 +91,7 @@ def open_ended(target: Callable) -> bool:
 
     They cannot be checked before it is built.
     """
-    signature = inspect.signature(target, eval_str=True)
+    signature = _signature(target)
     passes_on = any(p.kind is inspect.Parameter.VAR_KEYWORD for p in signature.parameters.values())
     return passes_on and not inspect.isclass(target) and not inspect.isclass(_returned(target))
 

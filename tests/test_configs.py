@@ -17,6 +17,8 @@ EVERY = sorted(FOLDER.rglob("*.yaml"))
 RUNNABLE = [path for path in EVERY if "_base_" not in path.parts]
 PUBLISHED_WEIGHTS = [FOLDER / "vit" / "mnist_researchase.yaml"]  # evaluation only, of no paper's table
 VIT = [path for path in sorted((FOLDER / "vit").glob("*.yaml")) if path not in PUBLISHED_WEIGHTS]
+UHDFOUR = [path for path in RUNNABLE if path.parent.name == "uhdfour" or path.stem.startswith("uhdfour_")]
+CLASSIFIERS = [path for path in RUNNABLE if path not in UHDFOUR]  # the others: tests/test_uhdfour_configs.py
 DEIT = [path for folder in ("deit", "deit3") for path in sorted((FOLDER / folder).glob("*.yaml"))]
 PAPERS = {path.stem: load_paper(path) for path in sorted((ROOT / "papers").glob("*.yaml"))}
 PAPER = PAPERS["vit"]
@@ -55,13 +57,13 @@ def header(path: Path) -> list[str]:
 
 
 def test_none_is_forgotten():
-    counts = {"_base_": 32, "quick": 17, "vit": 34, "deit": 39, "deit3": 24}
+    counts = {"_base_": 35, "quick": 19, "vit": 34, "deit": 39, "deit3": 24, "uhdfour": 4}
     found = {path.relative_to(FOLDER).parts[0] for path in EVERY}
     assert found == set(counts)
     for folder, count in counts.items():
         assert len(list((FOLDER / folder).rglob("*.yaml"))) == count, folder
-    assert len(EVERY) == 146
-    assert len(RUNNABLE) == 114
+    assert len(EVERY) == 155
+    assert len(RUNNABLE) == 120
 
 
 @pytest.mark.parametrize("path", EVERY, ids=label)
@@ -70,8 +72,8 @@ def test_opens_with_a_comment(path):
     assert all(len(line) > 10 for line in header(path))
 
 
-@pytest.mark.parametrize("path", RUNNABLE, ids=label)
-class TestEvery:
+@pytest.mark.parametrize("path", CLASSIFIERS, ids=label)
+class TestClassifiers:
     def test_loads_and_its_model_builds(self, path):
         loaded = load(path)
         arch = loaded.Arch
@@ -118,12 +120,16 @@ class TestEvery:
         assert len(seen) <= 1, "one size in training and evaluation"
         assert normalize[0] == normalize[-1]
 
+
+@pytest.mark.parametrize("path", RUNNABLE, ids=label)
+class TestEvery:
     def test_header(self, path):
         lines = header(path)
         text = "\n".join(lines)
         what = ("arXiv 2010.11929", "arXiv 2012.12877", "arXiv 2204.07118", "ViT", "Vision Transformer", "DeiT")
+        what += ("arXiv 2302.11831",)
         assert any(word in text for word in what), "the paper, or what it is"
-        tool = "tools/eval.py" if path in PUBLISHED_WEIGHTS else "tools/train.py"
+        tool = "tools/eval.py" if load(path).DataLoader.Train is None else "tools/train.py"
         commands = [line for line in lines if tool in line]
         assert len(commands) >= 1, "a command"
         named = re.findall(r"-c (\S+)", text)

@@ -99,7 +99,7 @@ def run(config: Config, weights_path: str | None = None) -> dict[str, Any]:
 
 
 def beside(config: Config) -> list[dict[str, Any]]:
-    """Evaluates the models of `Beside` as `Arch` is evaluated: the numbers of `evaluate`, and `method`.
+    """Evaluates the models of `Beside`, but `Arch` itself, as it is evaluated: the numbers of `evaluate`, and `method`.
 
     Raises:
         ConfigError: one of them has weights to train.
@@ -108,7 +108,7 @@ def beside(config: Config) -> list[dict[str, Any]]:
     part = build.section(config, "Eval")
     precision = Precision(AMPSection(), world.device)
     found = []
-    for node in config.Beside:
+    for node in (node for node in config.Beside if node != config.Arch):
         model = components.build(node)
         if has_weights(model):
             raise ConfigError(f"Beside: {node['name']} has weights: evaluate it by a configuration of its own")

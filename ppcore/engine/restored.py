@@ -89,8 +89,9 @@ def _enhanced(folder: Path, others: Sequence[dict[str, Any]], count: int) -> dic
     unit = units.of(build.best_metric(settings))
     networks = [(type(model).__name__, model)]
     if others:
-        number = max(range(len(others)), key=lambda i: others[i][unit.key] * (1 if unit.higher else -1))
-        networks.insert(0, (others[number]["method"], components.build(settings.Beside[number])))
+        name = max(others, key=lambda row: row[unit.key] * (1 if unit.higher else -1))["method"]
+        node = next(node for node in settings.Beside if evaluate.method(node) == name)
+        networks.insert(0, (name, components.build(node)))
     rows = []
     for index, batch in zip(chosen, loader, strict=True):
         given = paddle.to_tensor(batch["image"])

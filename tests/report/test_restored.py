@@ -179,5 +179,5 @@ def test_a_drawn_figure_names_a_quick_configuration(tmp_path):
         "quick: [configs/quick/uhdfour_photographs.yaml", "quick: [configs/quick/none.yaml", 1
     )
     (tmp_path / "paper.yaml").write_text(text)
-    with pytest.raises(ConfigError, match="figure 'swap': 'configs/quick/none.yaml' is not a quick config"):
+    with pytest.raises(ConfigError, match=r"figure .swap.: .configs/quick/none\.yaml. is not a quick config"):
         load_paper(tmp_path / "paper.yaml")

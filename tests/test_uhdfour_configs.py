@@ -1,0 +1,171 @@
+"""UHDFour's configurations: the paper's rows, its ablations as overrides, the recipe, and a training step of each."""
+
+import math
+from functools import cache
+from pathlib import Path
+
+import numpy as np
+import paddle
+import pytest
+
+from ppcore import components, config
+from ppcore.engine import build
+from ppcore.engine.runs import essentials
+from ppcore.report import load_paper
+
+ROOT = Path(__file__).resolve().parents[1]
+FOLDER = ROOT / "configs"
+PAPER = load_paper(ROOT / "papers" / "uhdfour.yaml")
+COUNTS = {item.builder: item.params for item in PAPER.architecture}
+PAPERS_OWN = [FOLDER / "uhdfour" / f"{name}.yaml" for name in ("uhd_ll", "uhd_ll_paper", "lol_v1")]
+QUICK = sorted(FOLDER.glob("quick/uhdfour_*.yaml"))
+CLASSICAL = FOLDER / "uhdfour" / "classical.yaml"
+SMALL = ["Arch.widths=[8, 8, 8]"]
+ABLATIONS = [item for item in PAPER.reproduce if item.table == "ablation"]
+
+
+@cache
+def load(path: Path, options: tuple[str, ...] = ()) -> config.Config:
+    return config.load(path, options)
+
+
+def parameters(loaded: config.Config) -> int:
+    with paddle.LazyGuard():
+        model = components.build(loaded.Arch)
+    return sum(math.prod(p.shape) for p in model.parameters())
+
+
+def test_none_is_forgotten():
+    assert sorted(FOLDER.glob("uhdfour/*.yaml")) == sorted([*PAPERS_OWN, CLASSICAL])
+    assert len(QUICK) == 2
+
+
+class TestThePapersRows:
+    @pytest.mark.parametrize("path", PAPERS_OWN, ids=lambda p: p.stem)
+    def test_has_the_papers_network(self, path):
+        loaded = load(path)
+        builder = loaded.Arch["name"].rpartition(".")[2]
+        assert parameters(loaded) == (22_913_370 if loaded.Arch.get("paper") else COUNTS[builder])
+
+    @pytest.mark.parametrize("path", PAPERS_OWN, ids=lambda p: p.stem)
+    def test_follows_the_released_recipe(self, path):
+        loaded = load(path)
+        adam = loaded.Optimizer
+        assert (adam.name, adam.lr) == ("ppcore.optim.Adam", {"name": "ppcore.schedules.Constant", "base_lr": 1e-4})
+        assert (adam.component()["beta1"], adam.component()["beta2"]) == (0.9, 0.99)
+        assert (adam.weight_decay, adam.clip_norm, loaded.EMA) == (0.0, None, None)
+        assert loaded.Global.duration.epochs == 1000
+        assert loaded.Loss["perceptual"] is True
+        assert loaded.Metric == {"name": "ppcore.metrics.ImageQuality", "protocol": "paper"}
+        assert loaded.DataLoader.Eval.batch_size == 1, "photographs have their own sizes"
+
+    def test_code_and_text_differ_where_they_differ(self):
+        code, text = load(PAPERS_OWN[0]), load(PAPERS_OWN[1])
+        old, new = essentials(dict(code.tree)), essentials(dict(text.tree))
+        differ = {key: (old.get(key), new.get(key)) for key in {*old, *new} if old.get(key) != new.get(key)}
+        assert differ == {
+            "Arch.paper": (None, True),
+            "Loss.weighting": ("code", "paper"),
+            "DataLoader.Train.batch_size": (2, 6),
+        }
+
+    @pytest.mark.parametrize(("path", "crop"), [(PAPERS_OWN[0], 512), (PAPERS_OWN[2], [400, 600])])
+    def test_crops(self, path, crop):
+        first, *_ = load(path).DataLoader.Train.transforms
+        assert first == {"name": "ppcore.data.PairedRandomCrop", "size": crop}
+
+    @pytest.mark.parametrize("path", PAPERS_OWN, ids=lambda p: p.stem)
+    def test_the_expected_number_is_published(self, path):
+        text = path.read_text(encoding="utf-8")
+        [recipe] = [item for item in PAPER.reproduce if item.configs[0].config.endswith(f"/{path.name}")][:1]
+        assert f"PSNR {recipe.published}" in text
+        assert "published" in text
+
+
+def test_every_row_of_the_ablation_is_a_recipe():
+    [table] = [table for table in PAPER.tables if table.id == "ablation"]
+    rows = [row for row in table.rows if not row.builder]
+    assert [item.published for item in ABLATIONS] == [row.values[0] for row in rows]
+    assert len(ABLATIONS) == 8
+
+
+@pytest.mark.parametrize("item", PAPER.reproduce, ids=lambda item: item.row)
+def test_a_recipe_loads(item):
+    [step] = item.configs
+    loaded = load(ROOT / step.config, tuple(step.options))
+    assert all(part in loaded.DataLoader.Train.dataset["root"] for part in item.needs.split(" and ")[:1])
+    assert loaded.Loss["vgg_weights"] in item.needs
+
+
+def test_ablations_change_the_network_alone_and_each_otherwise():
+    whole = load(PAPERS_OWN[0])
+    counts, folders = [], set()
+    for item in ABLATIONS:
+        [step] = item.configs
+        loaded = load(ROOT / step.config, tuple(step.options))
+        same = {key: value for key, value in loaded.tree.items() if key not in ("Arch", "Global")}
+        assert same == {key: value for key, value in whole.tree.items() if key not in ("Arch", "Global")}
+        counts.append(parameters(loaded))
+        folders.add(loaded.Global.output_dir)
+    assert len({*counts, COUNTS["uhdfour"]}) == len(counts) + 1, counts
+    assert len(folders) == len(ABLATIONS)
+
+
+class TestQuick:
+    @pytest.mark.parametrize("path", QUICK, ids=lambda p: p.stem)
+    def test_is_small_and_says_what_its_images_are(self, path):
+        loaded = load(path)
+        assert parameters(loaded) < 1_000_000
+        assert loaded.Loss["perceptual"] is False, "the suite has no VGG weights"
+        [item] = [item for item in PAPER.quick if item.config.endswith(path.name)]
+        assert "no camera took them" in item.note
+        assert item.metric == "psnr"
+        text = " ".join(path.read_text(encoding="utf-8").replace("#", "").split())
+        assert "darkened" in text if "photographs" in path.stem else "computed" in text
+
+    def test_test_images_are_not_trained_on(self, monkeypatch, real_data):
+        monkeypatch.setenv("PP_DATA_DIR", str(real_data))
+        for path in QUICK:
+            data = load(path).DataLoader
+            seen, held_out = ({*_names(part)} for part in (data.Train, data.Eval))
+            assert seen
+            assert held_out
+            assert not seen & held_out
+        assert (len(seen), len(held_out)) in ((40, 16), (5, 3))
+
+    @pytest.mark.parametrize("path", QUICK, ids=lambda p: p.stem)
+    def test_classical_methods_stand_beside(self, path):
+        names = {node["name"].rpartition(".")[2] for node in load(path).Beside}
+        expected = {"Identity", "Gamma", "HistogramEqualization", "CLAHE", "DarkChannel", "Retinex", "LIME"}
+        assert names == expected
+        assert load(path).Beside == load(CLASSICAL).Beside
+
+
+def _names(part) -> list[str]:
+    images = components.build(part.dataset)
+    return [images.load(i)["path"] for i in range(len(images))]
+
+
+@pytest.mark.parametrize("path", [*PAPERS_OWN, *QUICK], ids=lambda p: p.stem)
+def test_trains_at_tiny_scale(path):
+    """Network, loss and metric of every configuration fit together: one step, one evaluation."""
+    options = (*SMALL, "Loss.perceptual=false", "Loss.vgg_weights=null")
+    loaded = load(path, options)
+    paddle.seed(0)
+    model = components.build(loaded.Arch)
+    criterion = components.build(loaded.Loss)
+    rng = np.random.default_rng(0)
+    shape = (1, 3, 48, 64)
+    low, target = (rng.random(shape, np.float32) * scale for scale in (0.3, 1.0))
+    batch = {"image": low, "target": target, "index": np.array([0])}
+    model.train()
+    loss = criterion(model(paddle.to_tensor(low)), build.tensors(batch))
+    loss.backward()
+    assert np.isfinite(float(loss))
+    assert all(p.grad is not None for p in model.parameters()), "a parameter that nothing uses"
+    model.eval()
+    metric = components.build(loaded.Metric)
+    with paddle.no_grad():
+        metric.update(model(paddle.to_tensor(low)), batch)
+    assert 0 < metric.compute()["psnr"] < 60
+    assert build.best_metric(loaded) == "psnr"
