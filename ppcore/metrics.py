@@ -102,7 +102,7 @@ class ImageQuality:
         if ("lpips" in metrics) != (lpips_weights is not None):
             raise ConfigError(
                 "Metric.metrics with lpips needs Metric.lpips_weights, and the other way round: give "
-                "torchvision's AlexNet file and the LPIPS v0.1 file of the same network (README, UHDFour)"
+                "torchvision's alexnet file and LPIPS v0.1's alex.pth, or one file with both"
             )
         self.protocol, self.metrics, self.gt_mean, self.crop = protocol, list(dict.fromkeys(metrics)), gt_mean, crop
         self.lpips: Any = None
