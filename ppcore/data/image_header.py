@@ -83,7 +83,9 @@ def _tiff(path: str) -> ImageHeader:
                 )
             tag = page.tags.get(_ORIENTATION)
             orientation = int(tag.value) if tag is not None and int(tag.value) in range(1, 9) else 1
-            height, width = page.imagelength, page.imagewidth
+            height, width = int(page.imagelength), int(page.imagewidth)
+            if min(height, width) < 1:
+                raise ValueError(f"{height}x{width} pixels")
             if colours_of(page) is None or not page.is_memmappable:
                 return ImageHeader("TIFF", height, width, bits, orientation)
             dtype = f"{file.byteorder}u{bits // 8}"

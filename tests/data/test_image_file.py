@@ -210,6 +210,23 @@ def test_truncated(files, tmp_path, name):
             np.testing.assert_array_equal(got, ImageFile(files / name).read())
 
 
+@pytest.mark.parametrize("name", EXACT)
+def test_damaged_bytes(files, tmp_path, name):
+    """Short beginnings and changed bytes: pixels or one line, never another exception."""
+    data = (files / name).read_bytes()
+    rng = np.random.default_rng(0)
+    damaged = [data[:length] for length in range(0, 60, 3)]
+    for _ in range(20):
+        changed = bytearray(data)
+        changed[rng.integers(min(len(data), 400))] = rng.integers(256)
+        damaged.append(bytes(changed))
+    path = tmp_path / name
+    for content in damaged:
+        path.write_bytes(content)
+        got = read_or_reason(path)
+        assert "\n" not in got if isinstance(got, str) else got.shape[2] == 3
+
+
 def test_a_damaged_strip_is_unreadable(files, tmp_path):
     data = bytearray((files / "strips.tif").read_bytes())
     with tifffile.TiffFile(files / "strips.tif") as file:
