@@ -146,7 +146,7 @@ def _read(image: Image.Image, data: bytes, path: str) -> Photograph:
 
 def _read_tiff(data: bytes, path: str) -> Photograph:
     info, samples = read_tiff(data, path, 2 * Image.MAX_IMAGE_PIXELS)
-    notes: list[str] = []
+    notes = [f"{' and '.join(info.left_out)} of the TIFF left out"] if info.left_out else []
     if samples is not None:
         pixels, alpha = _planes(upright(samples, info.orientation))
         return Photograph(pixels, alpha, "TIFF", info.orientation, info, notes)

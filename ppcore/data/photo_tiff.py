@@ -21,6 +21,8 @@ logging.getLogger("tifffile").addHandler(logging.NullHandler())
 # Description, maker, model, date, artist, copyright, XMP, IPTC.
 _KEPT_TAGS = (270, 271, 272, 306, 315, 33432, 700, 33723)
 _ORIENTATION, _ICC, _IPTC = 274, 34675, 33723
+# What tifffile cannot write again.
+_LEFT_OUT = {34665: "EXIF details", 34853: "GPS position", 37724: "layers"}
 _UNASSOCIATED_ALPHA = 2
 
 
@@ -34,6 +36,7 @@ class TiffInfo(NamedTuple):
         compressed: whether the samples are compressed in any way.
         resolution: pixels per unit, horizontally and vertically, and the unit's code.
         tags: (code, type, count, value) of texts, XMP and IPTC.
+        left_out: what the file has beside that is not written again.
     """
 
     bits: int
@@ -42,6 +45,7 @@ class TiffInfo(NamedTuple):
     compressed: bool
     resolution: tuple[Any, Any, int] | None
     tags: list[tuple]
+    left_out: list[str]
 
 
 def read_tiff(data: bytes, name: str, limit: int) -> tuple[TiffInfo, np.ndarray | None]:
@@ -122,6 +126,7 @@ def _info(page: tifffile.TiffPage) -> TiffInfo:
         compressed=page.compression != 1,
         resolution=resolution,
         tags=tags,
+        left_out=[name for code, name in _LEFT_OUT.items() if code in values],
     )
 
 

@@ -66,6 +66,7 @@ def enhance_files(
     compute: Network, jobs: list[Job], output: Path, wanted: InferSection, weights: str
 ) -> list[dict[str, Any]]:
     """Enhances planned photographs; see `run`."""
+    _append(output, "")  # a folder that cannot be written is found out before the first minute of work
     records, begin, left = [], time.monotonic(), sum(job.pixels for job in jobs)
     done = 0
     log.info("%d photographs, weights %s, results in %s", len(jobs), weights, output)
@@ -136,12 +137,17 @@ def _write(photo: Photograph, job: Job, output: Path, quality: int, record: dict
     data = encode_photograph(photo, quality)
     record["sha256"] = sha256(data)
     protect([job], output)  # something may have come in the way since the plan was made
+    _append(output, json.dumps(record) + "\n")
+    write_file(job.target, data)
+
+
+def _append(output: Path, line: str) -> None:
+    """Adds to the record of the output folder; makes both."""
     path = output / RECORD
     try:
         output.mkdir(parents=True, exist_ok=True)
         cut = path.is_file() and not path.read_bytes().endswith(b"\n") and path.stat().st_size > 0
         with path.open("a", encoding="utf-8") as file:
-            file.write("\n" * cut + json.dumps(record) + "\n")  # a killed run's last line is not continued
+            file.write("\n" * cut + line)  # a killed run's last line is not continued
     except OSError as error:
         raise DataError(f"cannot write {path}: {error.strerror or error}") from None
-    write_file(job.target, data)

@@ -20,6 +20,8 @@ from ppcore.engine.events import log
 from ppcore.errors import ConfigError, DataError
 
 RECORD = "enhanced.jsonl"
+# Photographs that this suite does not read: their being passed over in a folder is said.
+_UNREAD = (".heic", ".heif", ".avif", ".jxl", ".jp2", ".dng", ".nef", ".cr2", ".cr3", ".arw", ".orf", ".raf", ".rw2")
 
 
 class Job(NamedTuple):
@@ -128,9 +130,12 @@ def _walk(folder: Path) -> list[Path]:
     def fail(error: OSError) -> None:
         raise DataError(f"Infer.input: cannot search {error.filename}: {error.strerror}") from None
 
-    found = []
+    found, unread = [], 0
     for parent, _, names in os.walk(folder, onerror=fail):
+        unread += sum(name.lower().endswith(_UNREAD) for name in names)
         found += [Path(parent, name) for name in names if Path(name).suffix.lower() in IMAGE_SUFFIXES]
+    if unread:
+        log.info("%s: %d files passed over (camera raw, HEIC, …); save them as TIFF or JPEG", folder, unread)
     return sorted(file for file in found if os.path.isfile(file))
 
 

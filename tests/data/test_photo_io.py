@@ -261,6 +261,13 @@ def test_odd_kinds(tmp_path):
     assert photo.pixels.shape == (20, 30, 3)
 
 
+def test_what_a_tiff_loses_is_said(tmp_path):
+    details = Image.Exif()
+    details.get_ifd(0x8769)[0x829A] = 0.5  # exposure time
+    photo = read(tmp_path, pillow(RGB, "TIFF", exif=details))
+    assert photo.notes == ["EXIF details of the TIFF left out"]
+
+
 def pages(*subfile_types):
     buffer = io.BytesIO()
     with tifffile.TiffWriter(buffer) as writer:

@@ -98,6 +98,16 @@ class TestNames:
         jobs = photo_paths.plan("in/*/../a.png", tmp_path / "other")
         assert [job.target for job in jobs] == [tmp_path / "other" / "a.png"]
 
+    def test_photographs_that_are_not_read_are_mentioned(self, tmp_path, monkeypatch):
+        said = []
+        monkeypatch.setattr(photo_paths.log, "info", lambda text, *values: said.append(text % values))
+        picture(tmp_path / "a.png")
+        for name in ("b.HEIC", "c.nef", "d.txt"):
+            (tmp_path / name).write_bytes(b"")
+        assert len(photo_paths.plan(str(tmp_path), tmp_path / "out")) == 1
+        assert len(said) == 1
+        assert "2 files passed over" in said[0]
+
     def test_the_suffix_follows_the_content(self, tmp_path):
         picture(tmp_path / "in" / "really.jpg", format="PNG")
         enhance_all([tmp_path / "in"], tmp_path / "out")
@@ -160,7 +170,6 @@ class TestNothingIsLost:
         picture(tmp_path / "in" / "a.png")
 
         def slow(x):
-            (tmp_path / "out").mkdir()
             (tmp_path / "out" / "a.png").write_bytes(b"the user's")
             return x
 
@@ -212,7 +221,7 @@ class TestNothingIsLost:
         source = picture(tmp_path / "a.png")
         (tmp_path / "file").write_text("")
         with pytest.raises(DataError, match=r"cannot write .*enhanced\.jsonl"):
-            enhance_all([source], tmp_path / "file")
+            enhance_all([source], tmp_path / "file", compute=None)  # found out before anything is computed
 
 
 class TestUnreadable:
@@ -235,7 +244,7 @@ class TestUnreadable:
             enhance_all([tmp_path / "b.jpg"], tmp_path / "out", unreadable="raise")
         with pytest.raises(DataError, match="none of 1 photographs"):
             enhance_all([tmp_path / "b.jpg"], tmp_path / "out")
-        assert not (tmp_path / "out").exists()
+        assert written(tmp_path / "out") == []
 
     def test_names_that_are_no_text(self, tmp_path, capsys):
         name = os.fsencode(tmp_path) + b"/in\xff.png"
