@@ -262,10 +262,13 @@ def test_odd_kinds(tmp_path):
 
 
 def test_what_a_tiff_loses_is_said(tmp_path):
-    details = Image.Exif()
-    details.get_ifd(0x8769)[0x829A] = 0.5  # exposure time
-    photo = read(tmp_path, pillow(RGB, "TIFF", exif=details))
-    assert photo.notes == ["EXIF details of the TIFF left out"]
+    for pixels in (RGB, RGB16):
+        data = bytearray(tiff(pixels, photometric="rgb", extratags=[(65000, 1, 4, b"8BIM", True)]))
+        with tifffile.TiffFile(io.BytesIO(bytes(data))) as file:
+            struct.pack_into("<H", data, file.pages[0].tags[65000].offset, 37724)  # tifffile writes no such tag
+        photo = read(tmp_path, bytes(data))
+        assert photo.notes == ["layers of the TIFF left out"]
+        assert read(tmp_path, again(photo)).notes == []
 
 
 def pages(*subfile_types):
