@@ -263,7 +263,7 @@ def test_odd_kinds(tmp_path):
 
 def test_what_a_tiff_loses_is_said(tmp_path):
     for pixels in (RGB, RGB16):
-        data = bytearray(tiff(pixels, photometric="rgb", extratags=[(65000, 1, 4, b"8BIM", True)]))
+        data = bytearray(tiff(pixels, photometric="rgb", extratags=[(65000, 1, 8, b"8BIM8BIM", True)]))
         with tifffile.TiffFile(io.BytesIO(bytes(data))) as file:
             struct.pack_into("<H", data, file.pages[0].tags[65000].offset, 37724)  # tifffile writes no such tag
         photo = read(tmp_path, bytes(data))
