@@ -244,6 +244,12 @@ class UHDFour(nn.Layer):
             return y
         return y, y_low[:, :, : -(-height // self.scale), : -(-width // self.scale)]
 
+    def deployed(self):
+        """The form `ppcore.export` writes (`ppuhdfour.deploy`)."""
+        from ppuhdfour.deploy import deployed
+
+        return deployed(self)
+
     def weight_maps(self) -> dict[str, WeightMap]:
         """The official layout (`ppcore.weights`)."""
         return weight_maps()

@@ -1,0 +1,107 @@
+"""What a model hands over to be exported.
+
+A model with `deployed()` returns a `Form` of its own; any other model is exported as it is, as one stage.
+"""
+
+from collections.abc import Mapping
+from dataclasses import dataclass
+
+import paddle.nn as nn
+
+from ppcore.errors import ConfigError
+
+Shape = tuple[int | None, ...]
+
+
+@dataclass(frozen=True)
+class Stage:
+    """One exported graph.
+
+    Attributes:
+        name: of its files.
+        layer: a Paddle layer; its `forward` takes the inputs in order.
+        inputs: their names and shapes, None for an open size. float32.
+        outputs: names.
+    """
+
+    name: str
+    layer: nn.Layer
+    inputs: Mapping[str, Shape]
+    outputs: tuple[str, ...]
+
+
+@dataclass(frozen=True)
+class Padding:
+    """The sizes the first stage takes; an image is extended to one by reflection and cut back at the end.
+
+    Attributes:
+        multiple: each side is a multiple of it,
+        least: and at least this long,
+        least_either: and one of the two at least this long, else both are made so.
+    """
+
+    multiple: int = 1
+    least: int = 1
+    least_either: int = 1
+
+    def size(self, height: int, width: int) -> tuple[int, int]:
+        """The padded size."""
+        height, width = (max(-(-size // self.multiple) * self.multiple, self.least) for size in (height, width))
+        if max(height, width) < self.least_either:
+            return self.least_either, self.least_either
+        return height, width
+
+
+@dataclass(frozen=True)
+class Strips:
+    """How the last stage may run piece by piece, which bounds its memory.
+
+    Attributes:
+        stage: its name.
+        axis: of its inputs that is cut.
+        channels: axis of its inputs that holds the channels.
+        output_axis: of its output that this becomes.
+        scale: output pixels of one input pixel.
+        halo: input pixels beyond a piece that its output depends on.
+    """
+
+    stage: str
+    axis: int
+    channels: int
+    output_axis: int
+    scale: int
+    halo: int
+
+
+@dataclass(frozen=True)
+class Form:
+    """A model to export: stages that run one after the other, each reading the image and earlier outputs by name.
+
+    Attributes:
+        stages: the first reads `x`, [B, 3, H, W]; the last output of the last stage is the result.
+        padding: None for a model whose result is not an image, or that takes its size only.
+        strips: how the last stage may be cut, or None.
+    """
+
+    stages: tuple[Stage, ...]
+    padding: Padding | None = None
+    strips: Strips | None = None
+
+
+def form_of(model: nn.Layer) -> Form:
+    """The form a model is exported in: its own, or the model as it is.
+
+    Raises:
+        ConfigError: the model has no weights to export.
+    """
+    if not getattr(model, "needs_weights", True):
+        raise ConfigError(f"{type(model).__name__} is a method without weights: there is nothing to export")
+    model.eval()
+    if hasattr(model, "deployed"):
+        return model.deployed()
+    if getattr(model, "task", None) == "restoration":
+        return Form((Stage("model", model, {"x": (None, 3, None, None)}, ("y",)),), padding=Padding())
+    # Patch embeddings have one input size; a convolutional classifier takes any.
+    size = getattr(getattr(model, "patch_embed", model), "img_size", None)
+    height, width = (None, None) if size is None else size
+    return Form((Stage("model", model, {"x": (None, 3, height, width)}, ("logits",)),))

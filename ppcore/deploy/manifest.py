@@ -1,0 +1,100 @@
+"""manifest.json: what an exported folder holds, and whether it still does."""
+
+import hashlib
+import json
+from dataclasses import asdict, dataclass
+from pathlib import Path
+from typing import Any
+
+from ppcore.deploy.form import Form, Padding, Strips
+from ppcore.errors import WeightsError
+
+NAME = "manifest.json"
+VERSION = 1
+
+
+@dataclass(frozen=True)
+class StageFiles:
+    """One exported stage.
+
+    Attributes:
+        name: stem of its files.
+        inputs: name and shape of each, None for an open size.
+        outputs: names, in the graph's order.
+    """
+
+    name: str
+    inputs: dict[str, list[int | None]]
+    outputs: list[str]
+
+
+@dataclass(frozen=True)
+class Manifest:
+    """The content of manifest.json."""
+
+    arch: str
+    suite: str
+    formats: list[str]
+    stages: list[StageFiles]
+    padding: Padding | None
+    strips: Strips | None
+    files: dict[str, dict[str, Any]]
+
+
+def write(folder: Path, form: Form, arch: str, suite: str, formats: tuple[str, ...]) -> None:
+    """Describes the files in `folder`, each with size and sha256."""
+    stages = [
+        StageFiles(stage.name, {name: list(shape) for name, shape in stage.inputs.items()}, list(stage.outputs))
+        for stage in form.stages
+    ]
+    files = {
+        path.name: {"bytes": path.stat().st_size, "sha256": sha256(path)}
+        for path in sorted(folder.iterdir())
+        if path.name != NAME
+    }
+    found = Manifest(arch, suite, list(formats), stages, form.padding, form.strips, files)
+    (folder / NAME).write_text(json.dumps({"version": VERSION, **asdict(found)}, indent=1) + "\n")
+
+
+def read(folder: Path) -> Manifest:
+    """The manifest of an exported folder.
+
+    Raises:
+        WeightsError: there is none, it is damaged, or another version of the suite's.
+    """
+    path = folder / NAME
+    if not path.is_file():
+        raise WeightsError(f"{folder}: no exported model ({NAME} is missing); write one with tools/export_model.py")
+    try:
+        content = json.loads(path.read_text())
+        version = content.pop("version")
+        if version != VERSION:
+            raise WeightsError(f"{path}: version {version}, this suite reads {VERSION}; export the model again")
+        content["stages"] = [StageFiles(**stage) for stage in content["stages"]]
+        for key, kind in (("padding", Padding), ("strips", Strips)):
+            content[key] = kind(**content[key]) if content[key] else None
+        return Manifest(**content)
+    except (ValueError, TypeError, KeyError, AttributeError) as error:
+        raise WeightsError(f"{path}: damaged; export the model again") from error
+
+
+def check(folder: Path, manifest: Manifest, suffixes: tuple[str, ...] = ("",)) -> None:
+    """Compares the files of these suffixes with the manifest.
+
+    Raises:
+        WeightsError: names the first file that is missing or not as it was written.
+    """
+    for name, fact in manifest.files.items():
+        if not name.endswith(suffixes):
+            continue
+        path = folder / name
+        if not path.is_file():
+            raise WeightsError(f"{path}: missing; export the model again")
+        if path.stat().st_size != fact["bytes"] or sha256(path) != fact["sha256"]:
+            raise WeightsError(f"{path}: not the file that was exported (sha256 differs); export the model again")
+
+
+def sha256(path: Path) -> str:
+    """Of a file's content."""
+    with path.open("rb") as file:
+        return hashlib.file_digest(file, "sha256").hexdigest()

@@ -1,0 +1,69 @@
+"""OpenVINO: the fastest of the engines on the CPUs measured."""
+
+from collections import OrderedDict
+from pathlib import Path
+
+import numpy as np
+import openvino as ov
+
+from ppcore.errors import ConfigError, WeightsError
+
+COMPILED = 4  # sizes kept ready
+
+
+class OpenVINO:
+    """Runs the stages of an exported folder.
+
+    Every size of input is compiled for itself (some seconds, once): with known sizes OpenVINO
+    computes the tables ahead, chooses layouts and plans its memory. The last few are kept.
+
+    Args:
+        folder: the export.
+        stages: names.
+        precision: `fp32`, or `bf16`: convolutions in bfloat16.
+        threads: None leaves it to OpenVINO.
+
+    Raises:
+        ConfigError: bf16 on a processor without it.
+    """
+
+    format, suffix = "onnx", (".onnx",)
+
+    def __init__(self, folder: Path, stages: list[str], precision: str, threads: int | None):
+        self.core = ov.Core()
+        if precision == "bf16" and "BF16" not in self.core.get_property("CPU", "OPTIMIZATION_CAPABILITIES"):
+            raise ConfigError("precision bf16: this processor has no bfloat16 instructions; use fp32")
+        self.options = {"INFERENCE_PRECISION_HINT": {"fp32": "f32", "bf16": "bf16"}[precision], "NUM_STREAMS": 1}
+        if threads:
+            self.options["INFERENCE_NUM_THREADS"] = threads
+        self.folder, self.stages = folder, stages
+        self.compiled: OrderedDict[tuple, ov.CompiledModel] = OrderedDict()
+
+    @staticmethod
+    def version() -> str:
+        """Name and version."""
+        return f"OpenVINO {ov.__version__.partition('-')[0]}"
+
+    def run(self, stage: str, inputs: dict[str, np.ndarray]) -> list[np.ndarray]:
+        """Outputs of a stage; they are valid until its next run."""
+        shapes = tuple((name, array.shape) for name, array in inputs.items())
+        request = self._request(stage, shapes)
+        for name, array in inputs.items():
+            request.set_tensor(name, ov.Tensor(np.ascontiguousarray(array), shared_memory=True))
+        request.infer()
+        return [request.get_output_tensor(i).data for i in range(len(request.model_outputs))]
+
+    def _request(self, stage: str, shapes: tuple) -> ov.InferRequest:
+        key = (stage, shapes)
+        if key not in self.compiled:
+            path = self.folder / f"{stage}.onnx"
+            try:
+                model = self.core.read_model(path)
+                model.reshape({name: list(shape) for name, shape in shapes})
+            except RuntimeError as error:
+                raise WeightsError(f"{path}: OpenVINO does not take it: {' '.join(str(error).split())}") from error
+            self.compiled[key] = self.core.compile_model(model, "CPU", self.options).create_infer_request()
+            while len(self.compiled) > COMPILED:
+                self.compiled.popitem(last=False)
+        self.compiled.move_to_end(key)
+        return self.compiled[key]

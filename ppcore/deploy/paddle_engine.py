@@ -1,0 +1,52 @@
+"""Paddle Inference."""
+
+from pathlib import Path
+
+import numpy as np
+import paddle
+from paddle import inference
+
+# oneDNN fusions with faults (3.3.1): the first crashes on convolutions followed by LeakyReLU, the second fuses
+# additions with what merely reads their result, which makes wrong numbers.
+BROKEN_PASSES = ("conv_activation_onednn_fuse_pass", "elementwise_act_onednn_fuse_pass")
+
+
+class PaddleInference:
+    """Runs the stages of an exported folder.
+
+    Args:
+        folder: the export.
+        stages: names.
+        precision: `fp32` or `bf16` (oneDNN's).
+        threads: None is one, Paddle's default.
+    """
+
+    format, suffix = "paddle", (".json", ".pdmodel", ".pdiparams")
+
+    def __init__(self, folder: Path, stages: list[str], precision: str, threads: int | None):
+        self.predictors = {}
+        for stage in stages:
+            program = next(p for p in (folder / f"{stage}.json", folder / f"{stage}.pdmodel") if p.exists())
+            config = inference.Config(str(program), str(folder / f"{stage}.pdiparams"))
+            config.disable_gpu()
+            config.disable_glog_info()
+            config.enable_mkldnn()
+            if precision == "bf16":
+                config.enable_mkldnn_bfloat16()
+            for name in BROKEN_PASSES:
+                config.delete_pass(name)
+            config.set_cpu_math_library_num_threads(threads or 1)
+            self.predictors[stage] = inference.create_predictor(config)
+
+    @staticmethod
+    def version() -> str:
+        """Name and version."""
+        return f"Paddle Inference {paddle.__version__}"
+
+    def run(self, stage: str, inputs: dict[str, np.ndarray]) -> list[np.ndarray]:
+        """Outputs of a stage."""
+        predictor = self.predictors[stage]
+        for name in predictor.get_input_names():
+            predictor.get_input_handle(name).copy_from_cpu(np.ascontiguousarray(inputs[name]))
+        predictor.run()
+        return [predictor.get_output_handle(name).copy_to_cpu() for name in predictor.get_output_names()]

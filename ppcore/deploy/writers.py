@@ -1,0 +1,72 @@
+"""Writing a stage: Paddle Inference's files through `jit.save`, ONNX from those through Paddle2ONNX."""
+
+import importlib.util
+import warnings
+from pathlib import Path
+
+import paddle
+from paddle.static import InputSpec
+
+from ppcore.deploy.form import Stage
+from ppcore.errors import ConfigError
+
+FORMATS = ("paddle", "onnx")
+OPSET = 17
+
+
+def check_formats(formats: tuple[str, ...]) -> None:
+    """Raises ConfigError for a format that is unknown or whose writer is not installed."""
+    for name in formats:
+        if name not in FORMATS:
+            raise ConfigError(f"export: {name!r} is no format; choose from {', '.join(FORMATS)}")
+    if not formats:
+        raise ConfigError(f"export: no format; choose from {', '.join(FORMATS)}")
+    if "onnx" in formats:
+        for module in ("paddle2onnx", "onnx"):
+            if importlib.util.find_spec(module) is None:
+                raise ConfigError(
+                    f"export: format onnx needs {module}; install the extra 'deploy', or export paddle alone"
+                )
+
+
+def write_paddle(stage: Stage, folder: Path) -> None:
+    """Writes <stage>.json (Paddle 3) or <stage>.pdmodel (2.6), and <stage>.pdiparams."""
+    specs = [
+        InputSpec([-1 if size is None else size for size in shape], "float32", name)
+        for name, shape in stage.inputs.items()
+    ]
+    own = stage.layer.__dict__.get("forward")
+    with warnings.catch_warnings():
+        warnings.simplefilter("ignore")  # jit.save warns of its own internals
+        try:
+            static = paddle.jit.to_static(stage.layer, input_spec=specs, full_graph=True)
+            paddle.jit.save(static, str(folder / stage.name))
+        finally:
+            # to_static has replaced the layer's forward; give it back.
+            stage.layer.__dict__.pop("forward", None)
+            if own is not None:
+                stage.layer.forward = own
+    (folder / f"{stage.name}.pdiparams.info").unlink(missing_ok=True)
+
+
+def write_onnx(stage: Stage, folder: Path) -> None:
+    """Writes <stage>.onnx from the files of `write_paddle`, with the stage's names of inputs and outputs."""
+    import onnx
+    import paddle2onnx
+
+    program = next(path for path in (folder / f"{stage.name}.json", folder / f"{stage.name}.pdmodel") if path.exists())
+    path = folder / f"{stage.name}.onnx"
+    with warnings.catch_warnings():
+        warnings.simplefilter("ignore")
+        # Its optimiser (Polygraphy) takes minutes over the tables and gives up; the engines fold them themselves.
+        paddle2onnx.export(
+            str(program), str(folder / f"{stage.name}.pdiparams"), str(path), opset_version=OPSET, optimize_tool="none"
+        )
+    model = onnx.load(str(path))
+    names = dict(zip((value.name for value in model.graph.output), stage.outputs, strict=True))
+    for value in model.graph.output:
+        value.name = names[value.name]
+    for node in model.graph.node:
+        for field in (node.input, node.output):
+            field[:] = [names.get(name, name) for name in field]
+    onnx.save(model, str(path))
