@@ -1,6 +1,7 @@
 """The network that enhances photographs: exported once and run by the fastest engine there is, or as it is."""
 
 import importlib.util
+import os
 from collections.abc import Callable
 from pathlib import Path
 
@@ -14,7 +15,9 @@ from ppcore.engine.events import log
 from ppcore.errors import ConfigError
 
 
-def network(model: nn.Layer, weights: str, wanted: InferSection, device: str) -> Callable[[np.ndarray], np.ndarray]:
+def network(
+    model: nn.Layer, weights: str, wanted: InferSection, device: str, spare: Path = Path()
+) -> Callable[[np.ndarray], np.ndarray]:
     """A function from float32 [1, 3, H, W] to the same, as `Infer` wants it computed.
 
     On a CPU a trained network is exported once, beside its weights, and run by `ppcore.predictor`;
@@ -25,6 +28,7 @@ def network(model: nn.Layer, weights: str, wanted: InferSection, device: str) ->
         weights: the file they came from.
         wanted: `engine`, `precision` and `tile`.
         device: `cpu` or `gpu`.
+        spare: a folder for the exported network when that of the weights cannot be written.
 
     Raises:
         ConfigError: the wanted combination does not exist.
@@ -35,7 +39,7 @@ def network(model: nn.Layer, weights: str, wanted: InferSection, device: str) ->
         raise ConfigError(f"Infer.engine: {type(model).__name__} has no weights and runs without an engine; use auto")
     if choice == "eager" or not exportable or (choice == "auto" and device == "gpu"):
         return eager(model, wanted)
-    return exported(model, Path(weights), wanted)
+    return exported(model, Path(weights), wanted, spare)
 
 
 def eager(model: nn.Layer, wanted: InferSection) -> Callable[[np.ndarray], np.ndarray]:
@@ -52,20 +56,27 @@ def eager(model: nn.Layer, wanted: InferSection) -> Callable[[np.ndarray], np.nd
     return compute
 
 
-def exported(model: nn.Layer, weights: Path, wanted: InferSection) -> Callable[[np.ndarray], np.ndarray]:
+def exported(model: nn.Layer, weights: Path, wanted: InferSection, spare: Path) -> Callable[[np.ndarray], np.ndarray]:
     """The model behind `ppcore.predictor`, exported beside its weights unless that has been done."""
     from ppcore.export import cached_export
     from ppcore.predictor import Predictor
 
     engine = wanted.engine
     if engine == "auto":
-        engine = next((name for name in ("openvino", "onnxruntime") if _installed(name, "paddle2onnx")), "paddle")
-        if engine == "paddle":
-            log.info("the extra `deploy` is not installed: Paddle Inference instead of OpenVINO, which is faster")
-    folder = cached_export(
-        model, weights if weights.is_dir() else weights.parent, ("paddle",) if engine == "paddle" else ("onnx",)
-    )
-    log.info("engine %s, %s, exported network in %s", engine, wanted.precision, folder)
+        # onnxruntime has no bf16 on CPUs.
+        names = ("openvino",) if wanted.precision == "bf16" else ("openvino", "onnxruntime")
+        engine = next((name for name in names if _installed(name, "paddle2onnx")), "paddle")
+        if engine != "openvino":
+            log.info("%s computes; the extra `deploy` brings OpenVINO, which is faster", engine)
+    folder = weights if weights.is_dir() else weights.parent
+    if not os.access(folder, os.W_OK):
+        log.info("%s cannot be written: the exported network goes to %s", folder, spare)
+        folder = spare
+        try:
+            folder.mkdir(parents=True, exist_ok=True)
+        except OSError as error:
+            raise ConfigError(f"{folder}: cannot be written: {error.strerror or error}") from None
+    folder = cached_export(model, folder, ("paddle",) if engine == "paddle" else ("onnx",))
     return Predictor(folder, engine, wanted.precision, tile=wanted.tile)
 
 

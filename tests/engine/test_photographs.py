@@ -289,6 +289,28 @@ class TestEngines:
         with pytest.raises(ConfigError, match="needs an exported network"):
             networks.network(self.Method(), "", InferSection(precision="bf16"), "cpu")
 
+    def test_the_fastest_engine_computes_what_the_model_does(self, tmp_path):
+        paddle.seed(0)
+        model = ppuhdfour.UHDFour(**SMALL)
+        model.eval()
+        x = RNG.random((1, 3, 33, 50), np.float32)
+        compute = networks.network(model, str(tmp_path / "w.safetensors"), InferSection(tile=16), "cpu")
+        np.testing.assert_allclose(compute(x), networks.eager(model, InferSection())(x), rtol=0, atol=1e-5)
+        assert len(list(tmp_path.glob("exported/*"))) == 1
+
+    def test_a_folder_of_weights_that_cannot_be_written(self, tmp_path, monkeypatch):
+        asked = []
+
+        def export(model, beside, formats):
+            asked.append((beside, beside.is_dir()))
+            raise ConfigError("enough")
+
+        monkeypatch.setattr("ppcore.export.cached_export", export)
+        monkeypatch.setattr(os, "access", lambda path, mode: False)
+        with pytest.raises(ConfigError, match="enough"):
+            networks.network(paddle.nn.Identity(), str(tmp_path / "w"), InferSection(), "cpu", tmp_path / "a" / "b")
+        assert asked == [(tmp_path / "a" / "b", True)]
+
 
 CONFIG = """
 Global: {{output_dir: {output}, device: cpu}}
