@@ -3,11 +3,14 @@
 PYTHON ?= $(shell command -v python3.11 || command -v python3)
 DEVICE ?= cpu
 PAPER ?= vit
+comma := ,
 # Optional real data (see README): used when the folder exists.
 DATA ?= $(or $(PP_DATA_DIR),../shared/data)
 VENV ?= .venv$(if $(filter gpu,$(DEVICE)),-gpu)
 VENV26 ?= .venv-paddle26
 # The GPU wheel on PyPI is Paddle 2.6.2.
+# The engines of exported models run on CPUs; beside the GPU wheel they can be installed by hand.
+EXTRAS := $(DEVICE),test$(if $(filter cpu,$(DEVICE)),$(comma)deploy)
 CONSTRAINTS := constraints/$(if $(filter gpu,$(DEVICE)),paddle26,cpu).txt
 
 export PP_DATA_DIR := $(abspath $(wildcard $(DATA)))
@@ -23,7 +26,7 @@ test: $(VENV)/installed
 
 # The release that PyPI's GPU wheel has: models, layers, weights and the rest of the core.
 test-paddle26: $(VENV26)/installed
-	$(VENV26)/bin/python -m pytest tests/layers tests/ppcore tests/ppvit tests/ppdeit tests/golden tests/data tests/engine
+	$(VENV26)/bin/python -m pytest tests/layers tests/ppcore tests/ppvit tests/ppdeit tests/ppuhdfour tests/golden tests/data tests/engine
 
 # Against torch and transformers. Elsewhere than on a CPU-only index, torch from PyPI brings CUDA with it.
 test-reference: $(VENV)/installed-reference
@@ -45,11 +48,11 @@ format: $(VENV)/installed
 
 $(VENV)/installed: setup.py $(CONSTRAINTS)
 	test -d $(VENV) || $(PYTHON) -m venv $(VENV)
-	$(VENV)/bin/pip install --quiet -c $(CONSTRAINTS) -e ".[$(DEVICE),test]"
+	$(VENV)/bin/pip install --quiet -c $(CONSTRAINTS) -e ".[$(EXTRAS)]"
 	touch $@
 
 $(VENV)/installed-reference: $(VENV)/installed
-	$(VENV)/bin/pip install --quiet -c $(CONSTRAINTS) -e ".[$(DEVICE),test,reference]"
+	$(VENV)/bin/pip install --quiet -c $(CONSTRAINTS) -e ".[$(EXTRAS),reference]"
 	touch $@
 
 $(VENV26)/installed: setup.py constraints/paddle26.txt
