@@ -15,9 +15,6 @@ import paddle.nn as nn
 from ppcore.errors import ConfigError
 from ppcore.layers import reflect_to
 
-# Rows of full size that a tail may look at above and below its own, if the model has no `tail_reach`.
-REACH = 16
-
 
 def strips(rows: int, of: int, size: int, halo: int) -> Iterator[tuple[int, int, int, int]]:
     """Cuts the first `rows` of a map with `of` rows into strips of `size`.
@@ -35,7 +32,8 @@ def run_tiled(model: nn.Layer, x: paddle.Tensor, tile: int) -> np.ndarray:
     """`model(x)` with the tail in strips.
 
     Args:
-        model: in evaluation mode, with `factor`, `padded_size`, `trunk` and `tail`.
+        model: in evaluation mode, with `factor`, `padded_size`, `trunk`, `tail` and `tail_reach` (rows of full size
+            that the tail's convolutions look at above and below their own).
         x: [B, 3, H, W].
         tile: rows of full size at a time, rounded up to a multiple of `factor`.
 
@@ -50,7 +48,7 @@ def run_tiled(model: nn.Layer, x: paddle.Tensor, tile: int) -> np.ndarray:
     batch, _, height, width = x.shape
     factor = model.factor
     # One more low-resolution row than the tail's convolutions reach, for the interpolation.
-    halo = -(-getattr(model, "tail_reach", REACH) // factor) + 1
+    halo = -(-model.tail_reach // factor) + 1
     y_low, features = model.trunk(reflect_to(x, *model.padded_size(height, width)))
     y = np.empty((batch, 3, height, width), np.float32)
     for begin, end, outer, outer_end in strips(-(-height // factor), y_low.shape[2], -(-tile // factor), halo):

@@ -208,6 +208,7 @@ class UHDFour(nn.Layer):
             return FouSpa(channels, guided, spatial=kind if adjust_spatial else None)
 
         self.scale = self.factor = scale
+        self.tail_reach = 1 + tail  # pixels that its 3x3 convolutions see on each side
         self.extract = Conv(3, extract)
         self.low = LowNet(
             extract, channels, widths, fouspa, last_block=not paper, down_kernel=4 if paper else 2,
