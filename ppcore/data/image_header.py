@@ -7,7 +7,7 @@ from typing import NamedTuple
 import tifffile
 from PIL import Image
 
-from ppcore.data.image_io import _PILLOW_ERRORS
+from ppcore.data.image_io import PILLOW_ERRORS
 from ppcore.errors import DataError
 
 _ORIENTATION = 274
@@ -62,7 +62,7 @@ def read_header(path: str) -> ImageHeader:
                 return _pnm(image, start[:2])
     except Image.UnidentifiedImageError:
         reason = "the file is empty" if not start else "not an image, or of an unknown format"
-    except (*_PILLOW_ERRORS, Image.DecompressionBombError) as error:
+    except (*PILLOW_ERRORS, Image.DecompressionBombError) as error:
         reason = getattr(error, "strerror", None) or " ".join(str(error).split()) or type(error).__name__
     else:
         if kind == "BMP":

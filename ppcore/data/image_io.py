@@ -21,7 +21,7 @@ from ppcore.errors import DataError
 IMAGE_SUFFIXES = (".jpg", ".jpeg", ".png", ".bmp", ".webp", ".ppm", ".pgm", ".tif", ".tiff", ".gif")
 
 # What Pillow raises on damaged files, depending on the format and the place of the damage.
-_PILLOW_ERRORS = (OSError, ValueError, SyntaxError, EOFError, IndexError, struct.error)
+PILLOW_ERRORS = (OSError, ValueError, SyntaxError, EOFError, IndexError, struct.error)
 # From 4.11 on OpenCV hands out RGB itself, which saves a pass over the pixels.
 _READS_RGB = hasattr(cv2, "IMREAD_COLOR_RGB")
 _READ_FLAGS = cv2.IMREAD_IGNORE_ORIENTATION | (cv2.IMREAD_COLOR_RGB if _READS_RGB else cv2.IMREAD_COLOR)
@@ -40,12 +40,20 @@ def read_image(path: str | os.PathLike) -> np.ndarray:
         DataError: the file is missing, damaged, truncated or no image.
     """
     path = os.fspath(path)
+    return decode_image(read_bytes(path), path)
+
+
+def read_bytes(path: str) -> bytes:
+    """The whole of an image file.
+
+    Raises:
+        DataError: it cannot be read.
+    """
     try:
         with open(path, "rb") as file:
-            data = file.read()
+            return file.read()
     except OSError as error:
         raise DataError(f"cannot read image {path}: {error.strerror or error}") from None
-    return decode_image(data, path)
 
 
 def decode_image(data: bytes, name: str) -> np.ndarray:
@@ -113,6 +121,6 @@ def _decode_with_pillow(data: bytes, name: str) -> np.ndarray:
                 return np.array(image.convert("RGB"))
     except Image.UnidentifiedImageError:
         reason = "the file is empty" if not data else "not an image, or of an unknown format"
-    except (*_PILLOW_ERRORS, Image.DecompressionBombError) as error:
+    except (*PILLOW_ERRORS, Image.DecompressionBombError) as error:
         reason = str(error).splitlines()[0] if str(error) else type(error).__name__
     raise DataError(f"cannot decode image {name}: {reason}")

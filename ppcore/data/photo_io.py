@@ -17,7 +17,7 @@ import cv2
 import numpy as np
 from PIL import Image, ImageCms
 
-from ppcore.data.image_io import _PILLOW_ERRORS
+from ppcore.data.image_io import PILLOW_ERRORS, read_bytes
 from ppcore.data.photo_metadata import exif_without_thumbnail, jpeg_metadata, png_metadata
 from ppcore.data.photo_tiff import read_tiff, upright
 from ppcore.errors import DataError
@@ -80,7 +80,7 @@ def photo_header(path: str | os.PathLike) -> tuple[str, int, int] | None:
     try:
         with _quiet(), Image.open(path) as image:
             return _WRITTEN_AS.get(image.format, image.format), image.height, image.width
-    except (*_PILLOW_ERRORS, Image.DecompressionBombError):
+    except (*PILLOW_ERRORS, Image.DecompressionBombError):
         return None
 
 
@@ -94,11 +94,7 @@ def read_photograph(path: str | os.PathLike) -> Photograph:
         DataError: missing, damaged or truncated, several pictures, or of a kind that cannot be written back.
     """
     path = os.fspath(path)
-    try:
-        with open(path, "rb") as file:
-            data = file.read()
-    except OSError as error:
-        raise DataError(f"cannot read image {path}: {error.strerror or error}") from None
+    data = read_bytes(path)
     try:
         if data[:4] in _TIFF:
             return _read_tiff(data, path)
@@ -106,7 +102,7 @@ def read_photograph(path: str | os.PathLike) -> Photograph:
             return _read(image, data, path)
     except Image.UnidentifiedImageError:
         reason = "the file is empty" if not data else "not an image, or of an unknown format"
-    except (*_PILLOW_ERRORS, Image.DecompressionBombError) as error:
+    except (*PILLOW_ERRORS, Image.DecompressionBombError) as error:
         reason = " ".join(str(error).split()) or type(error).__name__
     raise DataError(f"cannot decode image {path}: {reason}")
 
