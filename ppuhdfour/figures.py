@@ -34,7 +34,7 @@ def swap(pairs: Sequence[Pair]) -> dict[str, Any]:
         f"{name}: luminance {luminance:.3f}, noise over luminance {relative:.3f}"
         for name, luminance, relative in zip(names, light, noise, strict=True)
     )
-    return {"rows": [{"label": "", "panels": panels}], "text": f"Medians over {len(pairs)} pairs: {text}."}
+    return {"rows": [{"label": "", "panels": panels}], "text": f"Medians over {len(pairs)} test pairs: {text}."}
 
 
 def scales(pairs: Sequence[Pair], factor: int = 8) -> dict[str, Any]:
@@ -56,7 +56,7 @@ def scales(pairs: Sequence[Pair], factor: int = 8) -> dict[str, Any]:
     alike = np.array([_alike(reference, factor) for _, reference in pairs])
     amplitude, phase = np.median(alike, axis=0)
     text = (
-        f"Median correlation over {len(pairs)} photographs between a spectrum and that of the {factor} times smaller "
+        f"Median correlation over {len(pairs)} references between a spectrum and that of the {factor} times smaller "
         f"photograph: logarithm of the amplitude {amplitude:.3f}, phase {phase:.3f}."
     )
     return {"rows": rows, "text": text}

@@ -80,10 +80,13 @@ def wilson(share: float, n: int) -> tuple[float, float]:
 
 
 def dataset_name(run: Run) -> str:
-    """Returns the evaluation data set's class name with its split, e.g. `Digits (test)`."""
+    """Returns the evaluation data set's class name with its split, e.g. `Digits (test)`, `PairedFolder (40 to 56)`."""
     node = _eval(run).get("dataset") or {}
     name = str(node.get("name", "unknown data")).rsplit(".", 1)[-1]
-    return f"{name} ({node['split']})" if "split" in node else name
+    split = node.get("split")
+    if isinstance(split, list):
+        split = " to ".join(str(edge) for edge in split)
+    return name if split is None else f"{name} ({split})"
 
 
 def protocol(run: Run) -> str:

@@ -159,7 +159,7 @@ def test_the_whole_way_to_the_report(written, root, tmp_path, monkeypatch):
     assert not table["better"]
     assert table["rows"][0]["numbers"]["psnr"]["value"] == pytest.approx(data["experiments"][0]["value"])
     assert [plate["name"] for plate in data["figures"]] == ["swap_tiny_seed0", "scales_tiny_seed0"]
-    assert "Medians over 2 pairs" in data["figures"][0]["text"]
+    assert "Medians over 2 test pairs" in data["figures"][0]["text"]
     assert len(data["restored"][0]["rows"]) == 2
     assert data["predictions"] == []
     assert json.loads((tmp_path / "out" / "methods.json").read_text())[0]["rows"][1]["method"] == "Gamma(gamma=2.0)"
