@@ -99,8 +99,10 @@ class Predictor:
             form = [size or "any" for size in wanted]
             raise DataError(f"predictor: {self.manifest.arch} takes {form}, got {list(x.shape)}")
         if self.manifest.padding is None:
-            return np.array(self._stages({"x": x}))
+            return self._stages({"x": x})
         # One image at a time: memory does not grow with the batch, and sizes alone decide what is compiled.
+        if len(x) == 1:
+            return self._image(x)
         return np.concatenate([self._image(image[None]) for image in x])
 
     def _image(self, x: np.ndarray) -> np.ndarray:

@@ -4,10 +4,13 @@ import hashlib
 import json
 from dataclasses import asdict, dataclass
 from pathlib import Path
-from typing import Any
+from typing import TYPE_CHECKING, Any
 
-from ppcore.deploy.form import Form, Padding, Strips
+from ppcore.deploy.rules import Padding, Strips
 from ppcore.errors import WeightsError
+
+if TYPE_CHECKING:
+    from ppcore.deploy.form import Form
 
 NAME = "manifest.json"
 VERSION = 1
@@ -41,7 +44,7 @@ class Manifest:
     files: dict[str, dict[str, Any]]
 
 
-def write(folder: Path, form: Form, arch: str, suite: str, formats: tuple[str, ...]) -> None:
+def write(folder: Path, form: "Form", arch: str, suite: str, formats: tuple[str, ...]) -> None:
     """Describes the files in `folder`, each with size and sha256."""
     stages = [
         StageFiles(stage.name, {name: list(shape) for name, shape in stage.inputs.items()}, list(stage.outputs))

@@ -4,7 +4,7 @@ from collections.abc import Callable
 
 import numpy as np
 
-from ppcore.deploy.form import Strips
+from ppcore.deploy.rules import Strips
 
 PIXELS = 2**20  # of a piece's output when no size is asked for
 

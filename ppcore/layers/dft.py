@@ -4,10 +4,10 @@ A transform over N = n1·n2 points is one over n1, a twiddle and one over n2; wi
 into the second, both are matrix products (Cooley and Tukey 1965, Bailey 1990's four-step form without
 its transpositions): 480 points cost 48 + 2·10 products a value, where a dense matrix costs 480.
 
-Maps are channels-last, [B, W, H, C], with the axis whose half is kept in front: every product then
-contracts an axis (or two neighbours) in place, over long contiguous rows, and nothing is transposed.
-The price is the order of the frequencies. They come as *slots* [B, W', H', C]: W' ≥ W//2 + 1 slots of
-columns, some of them twice, and H' = H rows in another order. What treats each frequency alone
+Maps are channels-last with the axis whose half is kept in front, [B, W, H, C], and travel as matrices
+[B·W·H, C], for which an engine has no layout to choose: every product contracts an axis (or two neighbours)
+in place, over long contiguous rows, and nothing is transposed. The price is the order of the frequencies.
+They come as *slots* [B·W'·H, C]: W' ≥ W//2 + 1 slots of columns, some of them twice, rows in another order. What treats each frequency alone
 (amplitude, phase, 1x1 convolutions) does not mind; `natural` and `slots` convert for what does.
 
 Tables are computed in the graph from the sizes, which stay open in an exported file, factors too. Products k·n
@@ -29,7 +29,7 @@ def sizes(x: paddle.Tensor) -> list[Size]:
 
 
 class DFT2D:
-    """The transform for maps [B, W, H, C] of one size, and its inverse. Its tables are made once, here.
+    """The transform for maps [B·W·H, C] of one size, and its inverse. Its tables are made once, here.
 
     Args:
         width: W, the axis of which half the frequencies are kept.
@@ -82,35 +82,34 @@ class DFT2D:
         self.from_w1 = _table([w1, 2 * half], [[cos, -sin]], 0, 2)
 
     def forward(self, x: paddle.Tensor) -> tuple[paddle.Tensor, paddle.Tensor]:
-        """Real and imaginary parts [B, W', H, C] of the slots of a real map [B, W, H, C]."""
-        batch, _, _, channels = sizes(x)
-        x = paddle.reshape(x, [batch, self.w1, -1])
+        """Real and imaginary parts [B·W'·H, C] of the slots of a real map [B·W·H, C]."""
+        channels = x.shape[-1]
+        x = paddle.reshape(x, [-1, self.w1, self.w2 * self.height * channels])
         x = paddle.matmul(self.over_w1, x)  # [B, (k1, part), w2·H·C]
-        x = paddle.reshape(x, [batch, self.half, 2 * self.w2, -1])
+        x = paddle.reshape(x, [-1, self.half, 2 * self.w2, self.height * channels])
         x = paddle.matmul(self.over_w2, x)  # [B, k1, (k2, part), H·C]
         x = paddle.reshape(x, [-1, 2 * self.h1, self.h2 * channels])
         x = paddle.matmul(self.over_h1, x)  # [B·W', (k1, part), h2·C]
         x = paddle.reshape(x, [-1, self.h1, 2 * self.h2, channels])
-        shape = [batch, self.half * self.w2, self.height, channels]
-        re, im = (paddle.reshape(paddle.matmul(table, x), shape) for table in self.over_h2)  # [B·W', k1, k2, C]
-        return re, im
+        re, im = (paddle.matmul(table, x) for table in self.over_h2)  # [B·W', k1, k2, C]
+        return paddle.reshape(re, [-1, channels]), paddle.reshape(im, [-1, channels])
 
     def inverse(self, re: paddle.Tensor, im: paddle.Tensor) -> paddle.Tensor:
-        """The real map [B, W, H, C] of slots; of columns 0 and W/2 the Hermitian part is taken."""
-        batch, _, _, channels = sizes(re)
+        """The real map [B·W·H, C] of slots; of columns 0 and W/2 the Hermitian part is taken."""
+        channels = re.shape[-1]
         x = paddle.concat([paddle.reshape(part, [-1, self.h1, self.h2, channels]) for part in (re, im)], axis=2)
         x = paddle.matmul(self.from_h2, x)  # [B·W', k1, (part, n2), C]
         x = paddle.reshape(x, [-1, 2 * self.h1, self.h2 * channels])
         x = paddle.matmul(self.from_h1, x)  # [B·W', (part, n1), n2·C]
-        x = paddle.reshape(x, [batch, self.half, 2 * self.w2, -1])
+        x = paddle.reshape(x, [-1, self.half, 2 * self.w2, self.height * channels])
         x = paddle.matmul(self.from_w2, x)  # [B, k1, (part, n2), H·C]
-        x = paddle.reshape(x, [batch, 2 * self.half, -1])
+        x = paddle.reshape(x, [-1, 2 * self.half, self.w2 * self.height * channels])
         x = paddle.matmul(self.from_w1, x)  # [B, n1, n2·H·C]
-        return paddle.reshape(x, [batch, self.width, self.height, channels])
+        return paddle.reshape(x, [-1, channels])
 
     def natural(self, x: paddle.Tensor) -> paddle.Tensor:
-        """Slots [B, W', H, C] in the usual order, [B, W//2 + 1, H, C]."""
-        batch, _, _, channels = sizes(x)
+        """Slots [B·W'·H, C] in the usual order, [B, W//2 + 1, H, C]."""
+        channels = x.shape[-1]
         column = _range(self.width // 2 + 1)
         rest = column % self.w1
         column = paddle.where(rest * 2 > self.w1, self.width - column, column)
@@ -118,16 +117,16 @@ class DFT2D:
         row = _range(self.height)
         row = (row % self.h1) * self.h2 + row // self.h1
         index = paddle.reshape(column[:, None] * self.height + row[None], [-1])
-        x = paddle.gather(paddle.reshape(x, [batch, -1, channels]), index, axis=1)
-        return paddle.reshape(x, [batch, self.width // 2 + 1, self.height, channels])
+        x = paddle.gather(paddle.reshape(x, [-1, self.half * self.w2 * self.height, channels]), index, axis=1)
+        return paddle.reshape(x, [-1, self.width // 2 + 1, self.height, channels])
 
     def slots(self, x: paddle.Tensor) -> paddle.Tensor:
         """The inverse of `natural`."""
-        batch, _, _, channels = sizes(x)
+        channels = x.shape[-1]
         columns = paddle.reshape(paddle.minimum(self.columns, self.width - self.columns), [-1, 1])
         index = paddle.reshape(columns * self.height + paddle.reshape(self.rows, [1, -1]), [-1])
-        x = paddle.gather(paddle.reshape(x, [batch, -1, channels]), index, axis=1)
-        return paddle.reshape(x, [batch, self.half * self.w2, self.height, channels])
+        x = paddle.gather(paddle.reshape(x, [-1, (self.width // 2 + 1) * self.height, channels]), index, axis=1)
+        return paddle.reshape(x, [-1, channels])
 
 
 def amplitude_phase(re: paddle.Tensor, im: paddle.Tensor) -> tuple[paddle.Tensor, paddle.Tensor]:
