@@ -71,7 +71,7 @@ class Predictor:
         _, module, name = ENGINES[self.engine]
         kind = getattr(importlib.import_module(module), name)
         manifest.check(folder, self.manifest, kind.suffix)
-        self._engine = kind(folder, [stage.name for stage in self.manifest.stages], precision, threads)
+        self._engine = kind(folder, self.manifest, precision, threads)
         log.info("%s", self.describe())
 
     def describe(self) -> str:

@@ -39,11 +39,14 @@ class Form:
         stages: the first reads `x`, [B, 3, H, W]; the last output of the last stage is the result.
         padding: None for a model whose result is not an image, or that takes its size only.
         strips: how the last stage may be cut, or None.
+        onednn: whether Paddle Inference may use oneDNN. False where its operators make wrong numbers of a
+            graph with open sizes.
     """
 
     stages: tuple[Stage, ...]
     padding: Padding | None = None
     strips: Strips | None = None
+    onednn: bool = True
 
 
 def form_of(model: nn.Layer) -> Form:

@@ -33,7 +33,7 @@ class StageFiles:
 
 @dataclass(frozen=True)
 class Manifest:
-    """The content of manifest.json."""
+    """The content of manifest.json: `ppcore.deploy.form.Form` without its layers, and the files."""
 
     arch: str
     suite: str
@@ -41,6 +41,7 @@ class Manifest:
     stages: list[StageFiles]
     padding: Padding | None
     strips: Strips | None
+    onednn: bool
     files: dict[str, dict[str, Any]]
 
 
@@ -55,7 +56,7 @@ def write(folder: Path, form: "Form", arch: str, suite: str, formats: tuple[str,
         for path in sorted(folder.iterdir())
         if path.name != NAME
     }
-    found = Manifest(arch, suite, list(formats), stages, form.padding, form.strips, files)
+    found = Manifest(arch, suite, list(formats), stages, form.padding, form.strips, form.onednn, files)
     (folder / NAME).write_text(json.dumps({"version": VERSION, **asdict(found)}, indent=1) + "\n")
 
 

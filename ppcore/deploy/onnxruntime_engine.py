@@ -5,6 +5,7 @@ from pathlib import Path
 import numpy as np
 import onnxruntime as ort
 
+from ppcore.deploy.manifest import Manifest
 from ppcore.errors import ConfigError, WeightsError
 
 
@@ -13,7 +14,7 @@ class OnnxRuntime:
 
     Args:
         folder: the export.
-        stages: names.
+        manifest: of the export.
         precision: `fp32`.
         threads: None leaves it to onnxruntime.
 
@@ -23,7 +24,7 @@ class OnnxRuntime:
 
     format, suffix = "onnx", (".onnx",)
 
-    def __init__(self, folder: Path, stages: list[str], precision: str, threads: int | None):
+    def __init__(self, folder: Path, manifest: Manifest, precision: str, threads: int | None):
         if precision != "fp32":
             raise ConfigError(f"precision {precision}: onnxruntime runs fp32 only on a CPU; use engine openvino")
         options = ort.SessionOptions()
@@ -31,7 +32,7 @@ class OnnxRuntime:
         options.intra_op_num_threads = threads or 0
         options.add_session_config_entry("session.intra_op.allow_spinning", "0")  # spinning slows the neighbours
         self.sessions = {}
-        for stage in stages:
+        for stage in [stage.name for stage in manifest.stages]:
             path = folder / f"{stage}.onnx"
             try:
                 self.sessions[stage] = ort.InferenceSession(str(path), options, ["CPUExecutionProvider"])

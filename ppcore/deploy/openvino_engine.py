@@ -8,6 +8,7 @@ from pathlib import Path
 import numpy as np
 import openvino as ov
 
+from ppcore.deploy.manifest import Manifest
 from ppcore.deploy.openvino_maths import use_polynomials
 from ppcore.errors import ConfigError, WeightsError
 
@@ -23,7 +24,7 @@ class OpenVINO:
 
     Args:
         folder: the export.
-        stages: names.
+        manifest: of the export.
         precision: `fp32`, or `bf16`: convolutions in bfloat16.
         threads: None leaves it to OpenVINO.
 
@@ -33,14 +34,14 @@ class OpenVINO:
 
     format, suffix = "onnx", (".onnx",)
 
-    def __init__(self, folder: Path, stages: list[str], precision: str, threads: int | None):
+    def __init__(self, folder: Path, manifest: Manifest, precision: str, threads: int | None):
         self.core = ov.Core()
         if precision == "bf16" and "BF16" not in self.core.get_property("CPU", "OPTIMIZATION_CAPABILITIES"):
             raise ConfigError("precision bf16: this processor has no bfloat16 instructions; use fp32")
         self.options = {"INFERENCE_PRECISION_HINT": {"fp32": "f32", "bf16": "bf16"}[precision], "NUM_STREAMS": 1}
         if threads:
             self.options["INFERENCE_NUM_THREADS"] = threads
-        self.folder, self.stages = folder, stages
+        self.folder, self.staged = folder, len(manifest.stages) > 1
         self.compiled: OrderedDict[tuple, ov.CompiledModel] = OrderedDict()
 
     @staticmethod
@@ -58,7 +59,7 @@ class OpenVINO:
         for number, array in enumerate(outputs):
             request.set_output_tensor(number, ov.Tensor(array, shared_memory=True))
         request.infer()
-        if len(self.stages) > 1 and sum(array.nbytes for array in inputs.values()) > LARGE:
+        if self.staged and sum(array.nbytes for array in inputs.values()) > LARGE:
             request.get_compiled_model().release_memory()  # the next stage takes its place
         return outputs
 

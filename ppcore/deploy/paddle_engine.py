@@ -6,6 +6,9 @@ import numpy as np
 import paddle
 from paddle import inference
 
+from ppcore.deploy.manifest import Manifest
+from ppcore.errors import ConfigError
+
 # oneDNN fusions with faults (3.3.1): the first crashes on convolutions followed by LeakyReLU, the second fuses
 # additions with what merely reads their result, which makes wrong numbers.
 BROKEN_PASSES = ("conv_activation_onednn_fuse_pass", "elementwise_act_onednn_fuse_pass")
@@ -16,25 +19,35 @@ class PaddleInference:
 
     Args:
         folder: the export.
-        stages: names.
+        manifest: of the export.
         precision: `fp32` or `bf16` (oneDNN's).
         threads: None is one, Paddle's default.
+
+    Raises:
+        ConfigError: bf16 for an export whose numbers oneDNN spoils.
     """
 
     format, suffix = "paddle", (".json", ".pdmodel", ".pdiparams")
 
-    def __init__(self, folder: Path, stages: list[str], precision: str, threads: int | None):
+    def __init__(self, folder: Path, manifest: Manifest, precision: str, threads: int | None):
+        if precision == "bf16" and not manifest.onednn:
+            raise ConfigError(
+                f"precision bf16: Paddle Inference runs {manifest.arch} in fp32 only; use engine openvino"
+            )
         self.predictors = {}
-        for stage in stages:
+        for stage in [stage.name for stage in manifest.stages]:
             program = next(p for p in (folder / f"{stage}.json", folder / f"{stage}.pdmodel") if p.exists())
             config = inference.Config(str(program), str(folder / f"{stage}.pdiparams"))
             config.disable_gpu()
             config.disable_glog_info()
-            config.enable_mkldnn()
+            if manifest.onednn:
+                config.enable_mkldnn()
+                for name in BROKEN_PASSES:
+                    config.delete_pass(name)
+            elif hasattr(config, "disable_mkldnn"):
+                config.disable_mkldnn()  # on by default from Paddle 3 on
             if precision == "bf16":
                 config.enable_mkldnn_bfloat16()
-            for name in BROKEN_PASSES:
-                config.delete_pass(name)
             config.set_cpu_math_library_num_threads(threads or 1)
             self.predictors[stage] = inference.create_predictor(config)
 
