@@ -31,7 +31,7 @@ class LowNet(nn.Layer):
         block: makes a block of so many channels.
         last_block: whether a block follows the second upsampling (five in the released code, four in the paper).
         down_kernel: of the strided convolutions between levels, 2 (code) or 4 (paper).
-        guide_convs: whether 1x1 convolutions follow the guides (code).
+        amplitude_conv, phase_conv: whether a 1x1 convolution follows this guide (code).
         backend, raw: of the transform that makes the guides.
     """
 
@@ -44,7 +44,8 @@ class LowNet(nn.Layer):
         *,
         last_block: bool,
         down_kernel: int,
-        guide_convs: bool,
+        amplitude_conv: bool,
+        phase_conv: bool,
         backend: Backend,
         raw: bool,
     ):
@@ -64,8 +65,8 @@ class LowNet(nn.Layer):
         self.block5 = block(top) if last_block else None
         self.conv_out = Conv(top, out_chans)
         self.to_image = Conv(out_chans, 3)
-        self.amplitude = Conv(out_chans, out_chans) if guide_convs else None
-        self.phase = Conv(out_chans, out_chans) if guide_convs else None
+        self.amplitude = Conv(out_chans, out_chans) if amplitude_conv else None
+        self.phase = Conv(out_chans, out_chans) if phase_conv else None
 
     def forward(self, x):
         """Returns y_low [B, 3, h, w], A_r and P_r [B, out_chans, h, w//2 + 1]."""
@@ -79,7 +80,9 @@ class LowNet(nn.Layer):
         z = self.conv_out(z)
         amplitude, phase = amplitude_phase(*rfft2(z, self.backend, self.raw))
         if self.amplitude is not None:
-            amplitude, phase = self.amplitude(amplitude), self.phase(phase)
+            amplitude = self.amplitude(amplitude)
+        if self.phase is not None:
+            phase = self.phase(phase)
         return self.to_image(z), amplitude, phase
 
 
@@ -210,9 +213,10 @@ class UHDFour(nn.Layer):
         self.scale = self.factor = scale
         self.tail_reach = 1 + tail  # pixels that its 3x3 convolutions see on each side
         self.extract = Conv(3, extract)
+        guided = adjust == "fouspa" and not paper  # a guide that nothing reads gets no convolution
         self.low = LowNet(
             extract, channels, widths, fouspa, last_block=not paper, down_kernel=4 if paper else 2,
-            guide_convs=not paper, backend=backend, raw=raw,
+            amplitude_conv=guided and modulate_amplitude, phase_conv=guided and guide_phase, backend=backend, raw=raw,
         )  # fmt: skip
         self.high = HighNet(
             scale, adjustment(), [fouspa(channels) for _ in range(refine)],

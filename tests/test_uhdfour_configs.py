@@ -163,8 +163,7 @@ def test_trains_at_tiny_scale(path):
     loss.backward()
     assert np.isfinite(float(loss))
     idle = {name for name, p in model.named_parameters() if p.grad is None}
-    guide = {"low.amplitude.weight", "low.amplitude.bias"}  # nobody reads it without the modulation
-    assert idle == (set() if loaded.Arch.get("modulate_amplitude", True) else guide)
+    assert idle == set()
     model.eval()
     metric = components.build(loaded.Metric)
     with paddle.no_grad():

@@ -139,6 +139,7 @@ class TestOptions:
         y, y_low = net(image(1, 3, 32, 40))
         assert y.shape == [1, 3, 32, 40]
         (y.mean() + y_low.mean()).backward()
+        assert [key for key, p in net.named_parameters() if p.grad is None] == []
 
     def test_the_ablations_switch_off_one_thing(self, model):
         whole = set(model.state_dict())
