@@ -132,6 +132,13 @@ class InferSection(Section):
     quality: int = Field(95, ge=1, le=100)
 
 
+class ExportSection(Section):
+    """What `tools/export_model.py` writes: a folder (default export in the run's) in these formats."""
+
+    output: str | None = None
+    formats: list[Literal["paddle", "onnx"]] = Field(["paddle", "onnx"], min_length=1)
+
+
 class OptimizerSection(Section):
     """An optimiser of `ppcore.optim` and how updates are made."""
 
@@ -161,7 +168,7 @@ class Config(Section):
     Beside: list[Component] = []
     EMA: EMASection | None = None
     Infer: InferSection = InferSection()
-    Export: Component | None = None
+    Export: ExportSection = ExportSection()
     _tree: dict[str, Any] = PrivateAttr(default_factory=dict)
 
     @property

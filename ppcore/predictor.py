@@ -76,8 +76,8 @@ class Predictor:
 
     def describe(self) -> str:
         """Engine with version, precision and threads, one line."""
-        threads = f"{self.threads} threads" if self.threads else "the engine's choice of threads"
-        return f"{self.manifest.arch} on {self._engine.version()}, {self.precision}, {threads}"
+        threads = self.threads or "the engine's choice"
+        return f"{self.manifest.arch} on {self._engine.version()}, {self.precision}, threads: {threads}"
 
     def __call__(self, x: np.ndarray) -> np.ndarray:
         """Runs the model.

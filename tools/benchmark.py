@@ -2,19 +2,23 @@
 
 train: images/s of a DeiT-Ti-sized ViT, every contender in its own process.
 augment: images/s of the DeiT training pipeline on one core, beside the same steps on Pillow.
+enhance: seconds and memory of UHDFour at 512², 1080p and 4K by engine and precision, beside a peer in torch.
 distill: what a RegNetY-16GF teacher adds to a training step of DeiT-Ti⚗, beside its own forward pass.
 
 python tools/benchmark.py --what train
 python tools/benchmark.py --what train --contenders ours paddleclas --rounds 3 --json train.json
 python tools/benchmark.py --what augment --data folder/of/jpegs
 python tools/benchmark.py --what distill --batch 8
+python tools/benchmark.py --what enhance --peer torch_uhdfour.py --weights FILE --data folder/of/photographs
 """
 
 import argparse
+import sys
 from pathlib import Path
 from typing import Any
 
 from ppcore import cli, runtime
+from ppcore.errors import ConfigError
 
 IMAGENET = {"mean": [0.485, 0.456, 0.406], "std": [0.229, 0.224, 0.225]}
 DEIT_PIPELINE = {
@@ -31,7 +35,7 @@ def train(arguments: argparse.Namespace) -> tuple[dict[str, Any], str]:
     from ppcore.benchmark import run
 
     result = run.train(
-        arguments.contenders, batch=arguments.batch, size=arguments.size, steps=arguments.steps,
+        arguments.contenders or ["ours", "paddleclas", "torch"], batch=arguments.batch, size=arguments.size, steps=arguments.steps,
         rounds=arguments.rounds or 2, threads=arguments.threads, arch="ppvit.vit_tiny_patch16_224",
     )  # fmt: skip
     head = f"{result['model']}, batch {result['batch']}, {result['size']} px, {result['machine']}"
@@ -64,20 +68,46 @@ def distill(arguments: argparse.Namespace) -> tuple[dict[str, Any], str]:
     return result, benchmark.table(result)
 
 
-WHAT = {"train": train, "augment": augment, "distill": distill}
+def enhance(arguments: argparse.Namespace) -> tuple[dict[str, Any], str]:
+    """The result and its text."""
+    runtime.configure(arguments.threads)
+    from ppcore.benchmark import enhance as benchmark
+
+    sizes = []
+    for text in arguments.sizes:
+        width, _, height = text.partition("x")
+        if not (width.isdigit() and height.isdigit()):
+            raise ConfigError(f"--sizes {text}: write it as WIDTHxHEIGHT")
+        sizes.append((int(height), int(width)))
+    photographs = sorted(map(str, Path(arguments.data).glob("*.jpg"))) if arguments.data else []
+    result = benchmark.enhance(
+        "ppuhdfour.uhdfour", layout="uhdfour", contenders=arguments.contenders or list(benchmark.CONTENDERS),
+        sizes=sizes, rounds=arguments.rounds or 1, threads=arguments.threads, weights_file=arguments.weights,
+        peer=arguments.peer, peer_python=arguments.peer_python, photographs=photographs,
+    )  # fmt: skip
+    return result, benchmark.table(result)
+
+
+WHAT = {"train": train, "augment": augment, "distill": distill, "enhance": enhance}
 
 
 def main() -> None:
     parser = cli.Parser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
     parser.add_argument("--what", choices=tuple(WHAT), required=True)
-    parser.add_argument("--contenders", nargs="+", default=["ours", "paddleclas", "torch"], help="train")
+    parser.add_argument("--contenders", nargs="+", help="train: ours paddleclas torch; enhance: peer and engines")
     parser.add_argument("--batch", type=int, default=16, help="train, distill")
     parser.add_argument("--size", type=int, default=224, help="train, distill: pixels, a multiple of 16")
     parser.add_argument("--steps", type=int, default=5, help="train, distill: timed steps a round")
     parser.add_argument("--teacher", default="ppdeit.regnety_160", help="distill: the teacher's builder")
-    parser.add_argument("--rounds", type=int, help="default: train 2, augment 9")
-    parser.add_argument("--threads", type=int, default=runtime.available_cores(), help="train, distill")
-    parser.add_argument("--data", metavar="FOLDER", help="augment: JPEGs; default: scikit-image's photographs")
+    parser.add_argument("--rounds", type=int, help="default: train 2, augment 9, enhance 1")
+    parser.add_argument("--threads", type=int, default=runtime.available_cores(), help="train, distill, enhance")
+    parser.add_argument("--data", metavar="FOLDER", help="augment, enhance: JPEGs; default: scikit-image's, none")
+    parser.add_argument(
+        "--sizes", nargs="+", default=["512x512", "1920x1080", "3840x2160"], help="enhance: WIDTHxHEIGHT"
+    )
+    parser.add_argument("--weights", metavar="FILE", help="enhance: trained weights")
+    parser.add_argument("--peer", metavar="FILE", help="enhance: a file with the network in torch")
+    parser.add_argument("--peer-python", default=sys.executable, help="enhance: an interpreter that has torch")
     parser.add_argument("--json", metavar="FILE", help="also write the result as JSON")
     arguments = parser.parse_args()
     result, text = WHAT[arguments.what](arguments)

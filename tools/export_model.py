@@ -1,0 +1,34 @@
+"""Writes a trained model's inference files, which `ppcore.predictor` and other runtimes read.
+
+    python tools/export_model.py -c FILE
+    python tools/export_model.py -c FILE --weights FILE -o Export.output=folder -o "Export.formats=[paddle,onnx]"
+
+Formats: paddle (Paddle Inference) and onnx (needs the extra `deploy`). The default folder is export in the
+run's. Weights as in tools/eval.py.
+"""
+
+from ppcore import runtime
+
+runtime.configure()
+
+from pathlib import Path
+
+from ppcore import cli, config
+
+
+def main() -> None:
+    parser = cli.config_parser(__doc__)
+    parser.add_argument("--weights", metavar="FILE", help="weight file, step or run folder (default: the run's best)")
+    arguments = parser.parse_args()
+    settings = config.load(arguments.config, arguments.override)
+    from ppcore.engine.evaluate import load_model
+    from ppcore.export import export_model
+
+    model, used = load_model(settings, arguments.weights)
+    folder = Path(settings.Export.output or Path(settings.Global.output_dir) / "export")
+    export_model(model, folder, settings.Export.formats)
+    print(f"{used} -> {folder} ({', '.join(settings.Export.formats)})")
+
+
+if __name__ == "__main__":
+    cli.run(main)
