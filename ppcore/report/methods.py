@@ -21,7 +21,8 @@ def methods(paper: PaperTables, runs: Sequence[Run], measured: Sequence[Mapping]
     Returns:
         One dict a config: `dataset`, `note`, `protocol`, `metrics`, `rows` (ours first, the others best first)
         with `numbers` {key: value, spread}, and what the others' best is and how far ours is ahead of it in
-        the headline metric (`best`, `margin`, of the means; None without a run of ours).
+        the headline metric (`best`, `margin`, of the means; None without a run of ours). `also` says the same
+        of the other metrics; a number that no row exceeds is marked `best`.
     """
     return [_table(item, paper, runs) for item in measured]
 
@@ -35,22 +36,40 @@ def _table(item: Mapping, paper: PaperTables, runs: Sequence[Run]) -> dict:
     others = [_row(row["method"], [row], shown) for row in item["rows"]]
     others.sort(key=lambda row: row["numbers"][unit.key]["value"], reverse=unit.higher)
     ours = [_row(f"{own[0].builder} (ours, trained here)", [run.result for run in own], shown)] if own else []
-    best = others[0]
-    ahead = ours[0]["numbers"][unit.key]["value"] - best["numbers"][unit.key]["value"] if ours else None
+    for one in shown:
+        numbers = [row["numbers"][one.key] for row in [*ours, *others]]
+        top = (max if one.higher else min)(number["value"] for number in numbers)
+        for number in numbers:
+            number["best"] = number["value"] == top
+    against = {one.key: _against(one, ours, others) for one in shown}
     return {
         "config": quick.config,
         "dataset": quick.dataset,
         "note": quick.note,
         "protocol": item["protocol"],
-        "metric": unit_facts(unit),
         "metrics": [unit_facts(one) for one in shown],
         "n": item["rows"][0]["n"],
         "rows": [*({**row, "ours": True} for row in ours), *({**row, "ours": False} for row in others)],
         "seeds": [run.seed for run in own],
         "each": [unit.written(run.result[unit.key]) for run in own],
-        "best": {"method": best["method"], "value": best["numbers"][unit.key]["value"]},
-        "margin": ahead,
-        "better": ahead is not None and (ahead > 0) is unit.higher,
+        **against.pop(unit.key),
+        "also": list(against.values()) if ours else [],
+    }
+
+
+def _against(unit: units.Unit, ours: Sequence[Mapping], others: Sequence[Mapping]) -> dict:
+    """How far ours is ahead of the best other method in one metric."""
+
+    def value(row: Mapping) -> float:
+        return row["numbers"][unit.key]["value"]
+
+    best = (max if unit.higher else min)(others, key=value)
+    margin = value(ours[0]) - value(best) if ours else None
+    return {
+        "metric": unit_facts(unit),
+        "best": {"method": best["method"], "value": value(best)},
+        "margin": margin,
+        "better": margin is not None and (margin > 0) is unit.higher,
     }
 
 

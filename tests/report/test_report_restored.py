@@ -114,6 +114,7 @@ def test_a_network_that_is_behind_is_said_to_be(tmp_path):
     )  # fmt: skip
     page = Page(index.read_text())
     assert "✗ behind" in page.text
+    assert "In SSIM it is behind" in page.text  # said of every metric, not of the headline alone
     assert "−10.00 dB" in page.text
 
 
