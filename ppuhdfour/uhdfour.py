@@ -13,6 +13,7 @@ import paddle.nn.functional as F
 
 from ppcore.errors import ConfigError
 from ppcore.layers import reflect_to
+from ppcore.layers.bilinear import reduce, resize_as
 from ppcore.layers.fourier import Backend, amplitude_phase, rfft2
 from ppcore.weights import WeightMap
 from ppuhdfour.blocks import Conv, FouSpa, Frequency, GuidedFrequency, Residual, Spatial
@@ -109,6 +110,18 @@ class HighNet(nn.Layer):
         self.fuse = Conv(6 if concat_low else 3, fusion)
         self.tail = nn.LayerList([*(Conv(fusion, fusion, 3) for _ in range(tail - 1)), Conv(fusion, 3, 3)])
 
+    def pass_through(self) -> None:
+        """Sets the weights so that the image comes out nearly as it went in."""
+        if hasattr(self.adjust, "merge"):
+            self.adjust.merge.weight.set_value(self.adjust.merge.weight * 0.1)
+        for conv in (self.conv_out, self.fuse, *self.tail):
+            weight, bias = conv.weight.numpy(), conv.bias.numpy()
+            weight[:3], bias[:3] = 0, 0  # other channels carry no colour at first and stay as drawn
+            middle, first = weight.shape[2] // 2, weight.shape[1] - 3 if conv is self.fuse else 0
+            weight[range(3), range(first, first + 3), middle, middle] = 1
+            conv.weight.set_value(weight)
+            conv.bias.set_value(bias)
+
     def features(self, x, amplitude, phase):
         """Maps [B, 3·scale², h, w] of an image [B, 3, h·scale, w·scale] under the guides."""
         z = self.adjust(F.pixel_unshuffle(x, self.scale), (amplitude, phase))
@@ -153,6 +166,8 @@ class UHDFour(nn.Layer):
         modulate_amplitude: whether A_r modulates the amplitude.
         guide_phase: whether P_r guides the phase.
         concat_low: whether y_low is fused into the result. (These eight are the paper's ablations.)
+        init: `torch` (the default of torch's layers, as released), or `identity`: the network starts nearly as
+            y = x, from where a training of minutes gets further.
         backend: of the Fourier transforms.
         raw: without the canonical form of `ppcore.layers.fourier`, as the released code.
 
@@ -180,6 +195,7 @@ class UHDFour(nn.Layer):
         modulate_amplitude: bool = True,
         guide_phase: bool = True,
         concat_low: bool = True,
+        init: Literal["torch", "identity"] = "torch",
         backend: Backend = "fft",
         raw: bool = False,
     ):
@@ -187,6 +203,8 @@ class UHDFour(nn.Layer):
         channels = 3 * scale**2
         if scale < 2 or scale % 2:
             raise ConfigError(f"UHDFour: scale is {scale}, but must be an even number from 2 on")
+        if fusion < 3:
+            raise ConfigError(f"UHDFour: fusion is {fusion}, but must be at least 3, a channel a colour")
         if len(widths) != 3 or any(width < 4 or width % 4 for width in widths):
             raise ConfigError(f"UHDFour: widths are {list(widths)}, but must be three multiples of 4")
         if not (spatial or fourier) or tail < 1 or refine < 0:
@@ -222,6 +240,8 @@ class UHDFour(nn.Layer):
             scale, adjustment(), [fouspa(channels) for _ in range(refine)],
             fusion=fusion, tail=tail, concat_low=concat_low,
         )  # fmt: skip
+        if init == "identity":
+            self.high.pass_through()
 
     def padded_size(self, height: int, width: int) -> tuple[int, int]:
         """The size an image is extended to: multiples of `scale` whose lowest level has more than one pixel."""
@@ -258,18 +278,6 @@ class UHDFour(nn.Layer):
     def weight_maps(self) -> dict[str, WeightMap]:
         """The official layout (`ppcore.weights`)."""
         return weight_maps()
-
-
-def reduce(x: paddle.Tensor, factor: int) -> paddle.Tensor:
-    """Bilinear reduction by an even factor without antialiasing: the mean of each tile's four centre pixels."""
-    first, second = factor // 2 - 1, factor // 2
-    rows = x[:, :, first::factor] + x[:, :, second::factor]
-    return (rows[:, :, :, first::factor] + rows[:, :, :, second::factor]) * 0.25
-
-
-def resize_as(x: paddle.Tensor, like: paddle.Tensor) -> paddle.Tensor:
-    """Bilinear resize to the height and width of `like` (align_corners False)."""
-    return F.interpolate(x, size=like.shape[2:], mode="bilinear", align_corners=False)
 
 
 def uhdfour(**kwargs) -> UHDFour:

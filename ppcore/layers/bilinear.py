@@ -1,9 +1,22 @@
-"""Bilinear resizing as matrix products, for graphs with open sizes.
+"""Bilinear resizing (align_corners False), and the same as matrix products for graphs with open sizes.
 
-Every engine runs it alike: oneDNN's own operator fails inside Paddle Inference 3.3.1, and onnxruntime's is slow.
+Every engine runs the products alike: oneDNN's own operator fails inside Paddle Inference 3.3.1, and onnxruntime's is slow.
 """
 
 import paddle
+import paddle.nn.functional as F
+
+
+def reduce(x: paddle.Tensor, factor: int) -> paddle.Tensor:
+    """Bilinear reduction by an even factor without antialiasing: the mean of each tile's four centre pixels."""
+    first, second = factor // 2 - 1, factor // 2
+    rows = x[:, :, first::factor] + x[:, :, second::factor]
+    return (rows[:, :, :, first::factor] + rows[:, :, :, second::factor]) * 0.25
+
+
+def resize_as(x: paddle.Tensor, like: paddle.Tensor) -> paddle.Tensor:
+    """Bilinear resize to the height and width of `like` (align_corners False)."""
+    return F.interpolate(x, size=like.shape[2:], mode="bilinear", align_corners=False)
 
 
 def bilinear_matrix(size: paddle.Tensor, wanted: paddle.Tensor) -> paddle.Tensor:

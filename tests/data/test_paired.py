@@ -16,6 +16,7 @@ from ppcore.data import (
     FlatFolder,
     ImageFile,
     PairedCenterCrop,
+    PairedChannelShuffle,
     PairedFlipRotate,
     PairedFolder,
     PairedRandomCrop,
@@ -241,6 +242,17 @@ def test_flip_rotate_square():
         assert sorted(map(tuple, out["image"].reshape(-1, 3))) == sorted(map(tuple, source["image"].reshape(-1, 3)))
     assert len(group) == 8  # the symmetries of the square
     assert min(group.values()) > 25
+
+
+def test_channels_are_put_into_the_same_order_in_both_images():
+    shuffle, seen = PairedChannelShuffle(), set()
+    image = np.arange(4 * 5 * 3, dtype=np.uint8).reshape(4, 5, 3)
+    for seed in range(40):
+        out = shuffle({"image": image, "target": image + 100, "path": "a"}, np.random.default_rng(seed))
+        np.testing.assert_array_equal(out["target"], out["image"] + 100)
+        np.testing.assert_array_equal(np.sort(out["image"], axis=2), image)
+        seen.add(tuple(out["image"][0, 0].tolist()))
+    assert len(seen) == 6
 
 
 def test_flip_rotate_keeps_the_shape_of_others():

@@ -157,9 +157,23 @@ class TestOptions:
         assert sft.add.weight.shape[2:] == [1, 1]
         assert net.low.block1.spatial.conv1.weight.shape == [4, 4, 3, 3]
 
+    @pytest.mark.parametrize("options", [{}, dict(tail=3, refine=1), dict(concat_low=False), dict(adjust="residual")])
+    def test_starting_as_the_identity(self, options):
+        x = image(1, 3, 48, 32)
+        gaps = {}
+        for init in ("torch", "identity"):
+            net = tiny(init=init, **options)
+            net.eval()
+            with paddle.no_grad():
+                gaps[init] = float((net(x) - x).abs().mean())
+        blocks = 4 if options else 1  # further blocks, or another in the Adjustment block's place, add what they add
+        assert gaps["identity"] < 0.1 * blocks
+        assert gaps["identity"] < gaps["torch"] or options
+
     @pytest.mark.parametrize(
         ("options", "word"),
         [
+            (dict(fusion=2), "colour"),
             (dict(scale=3), "even"),
             (dict(widths=[4, 8]), "three"),
             (dict(widths=[6, 8, 8]), "multiples of 4"),

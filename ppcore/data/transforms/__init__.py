@@ -10,6 +10,7 @@ from ppcore.data.transforms.geometry import CenterCrop, Resize
 from ppcore.data.transforms.normalize import Normalize
 from ppcore.data.transforms.paired import (
     PairedCenterCrop,
+    PairedChannelShuffle,
     PairedFlipRotate,
     PairedRandomCrop,
     PairedResize,
@@ -25,6 +26,7 @@ __all__ = [
     "Normalize",
     "PairToFloat",
     "PairedCenterCrop",
+    "PairedChannelShuffle",
     "PairedFlipRotate",
     "PairedRandomCrop",
     "PairedResize",

@@ -114,6 +114,22 @@ class PairedFlipRotate:
         return {**sample, **turned}
 
 
+class PairedChannelShuffle:
+    """Puts the three colours of both images into the same random order, so that no colour is learned by heart.
+
+    Raises:
+        ConfigError: when called: the samples are no pairs.
+        DataError: when called: the two images differ in size.
+    """
+
+    on_sample = True
+
+    def __call__(self, sample: Sample, rng: np.random.Generator) -> Sample:
+        pair_size(sample, "PairedChannelShuffle")
+        order = rng.permutation(3)
+        return {**sample, **{name: pixels_of(sample[name])[..., order] for name in PAIR}}
+
+
 class PairedResize:
     """Resizes both with OpenCV, averaging where it shrinks. Shrinking a dark photograph also averages its noise.
 
