@@ -83,7 +83,7 @@ def cached_export(model: nn.Layer, beside: str | os.PathLike, formats: Sequence[
 def fingerprint(form: forms.Form, formats: Sequence[str]) -> str:
     """A hash of all that decides what is exported: weights, layers and their settings, code, formats."""
     digest = hashlib.sha256(repr((ppcore.__version__, manifest.VERSION, sorted(formats))).encode())
-    digest.update(repr((form.padding, form.strips)).encode())
+    digest.update(repr((form.padding, form.strips, form.bf16, form.onednn)).encode())
     modules = {"ppcore.layers.dft", "ppcore.deploy.writers"}
     for stage in form.stages:
         digest.update(repr((stage.name, dict(stage.inputs), stage.outputs)).encode())

@@ -39,6 +39,8 @@ class Form:
         stages: the first reads `x`, [B, 3, H, W]; the last output of the last stage is the result.
         padding: None for a model whose result is not an image, or that takes its size only.
         strips: how the last stage may be cut, or None.
+        bf16: with precision bf16, the stages in which convolutions (and nothing else) are computed in
+            bfloat16; None leaves the choice to the engine.
         onednn: whether Paddle Inference may use oneDNN. False where its operators make wrong numbers of a
             graph with open sizes.
     """
@@ -46,6 +48,7 @@ class Form:
     stages: tuple[Stage, ...]
     padding: Padding | None = None
     strips: Strips | None = None
+    bf16: tuple[str, ...] | None = None
     onednn: bool = True
 
 

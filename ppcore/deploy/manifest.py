@@ -41,6 +41,7 @@ class Manifest:
     stages: list[StageFiles]
     padding: Padding | None
     strips: Strips | None
+    bf16: list[str] | None
     onednn: bool
     files: dict[str, dict[str, Any]]
 
@@ -56,7 +57,8 @@ def write(folder: Path, form: "Form", arch: str, suite: str, formats: tuple[str,
         for path in sorted(folder.iterdir())
         if path.name != NAME
     }
-    found = Manifest(arch, suite, list(formats), stages, form.padding, form.strips, form.onednn, files)
+    bf16 = None if form.bf16 is None else list(form.bf16)
+    found = Manifest(arch, suite, list(formats), stages, form.padding, form.strips, bf16, form.onednn, files)
     (folder / NAME).write_text(json.dumps({"version": VERSION, **asdict(found)}, indent=1) + "\n")
 
 

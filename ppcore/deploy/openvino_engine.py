@@ -10,8 +10,10 @@ import openvino as ov
 
 from ppcore.deploy.manifest import Manifest
 from ppcore.deploy.openvino_maths import use_polynomials
+from ppcore.deploy.openvino_precision import keep_float32
 from ppcore.errors import ConfigError, WeightsError
 
+CONVOLUTIONS = ("Convolution", "GroupConvolution")
 COMPILED = 12  # stages of one size kept ready
 LARGE = 2**23  # bytes of input from which the memory of a stage is given back between stages
 
@@ -25,7 +27,7 @@ class OpenVINO:
     Args:
         folder: the export.
         manifest: of the export.
-        precision: `fp32`, or `bf16`: convolutions in bfloat16.
+        precision: `fp32`, or `bf16`: bfloat16 where the manifest allows it.
         threads: None leaves it to OpenVINO.
 
     Raises:
@@ -41,6 +43,7 @@ class OpenVINO:
         self.options = {"INFERENCE_PRECISION_HINT": {"fp32": "f32", "bf16": "bf16"}[precision], "NUM_STREAMS": 1}
         if threads:
             self.options["INFERENCE_NUM_THREADS"] = threads
+        self.bf16 = manifest.bf16 if precision == "bf16" else None
         self.folder, self.staged = folder, len(manifest.stages) > 1
         self.compiled: OrderedDict[tuple, ov.CompiledModel] = OrderedDict()
 
@@ -71,6 +74,8 @@ class OpenVINO:
                 model = self.core.read_model(path)
                 model.reshape({name: list(shape) for name, shape in shapes})
                 use_polynomials(model)
+                if self.bf16 is not None:
+                    model = keep_float32(self.core, model, CONVOLUTIONS if stage in self.bf16 else ())
             except RuntimeError as error:
                 raise WeightsError(f"{path}: OpenVINO does not take it: {' '.join(str(error).split())}") from error
             compiled = self.core.compile_model(model, "CPU", self.options)
