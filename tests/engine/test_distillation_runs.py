@@ -101,7 +101,9 @@ def test_under_amp_a_student_trains_near_float32(student, tmp_path, amp):
 def test_killed_and_restarted(student, tmp_path, root, tool):
     path = student()
     longer = ["-o", "Global.duration={steps: 60}", "-o", "Global.eval_every={steps: 60}"]
-    train(config.load(path, [*longer[1::2], f"Global.output_dir={tmp_path / 'whole'}"]))
+    # In a process of its own, too: what a long test process has allocated moves arrays, and with them sums.
+    whole = tool("train", "-c", path, *longer, "-o", f"Global.output_dir={tmp_path / 'whole'}")
+    assert whole.returncode == 0, whole.stderr
     command = [sys.executable, str(root / "tools" / "train.py"), "-c", str(path), *longer]
     process = subprocess.Popen(command, env={**os.environ, "PYTHONPATH": str(root)}, stderr=subprocess.DEVNULL)
     metrics, deadline = tmp_path / "run" / "metrics.jsonl", time.monotonic() + 120
