@@ -41,7 +41,7 @@ class _PairedCrop:
 
     def _place(self, down: int, right: int, rng: np.random.Generator) -> tuple[int, int]:
         """(top, left), each from 0 to the room there is."""
-        raise NotImplementedError
+        raise TypeError(f"{type(self).__name__} must define _place()")
 
     def _padded(self, image: np.ndarray) -> np.ndarray:
         missing = self.height - image.shape[0], self.width - image.shape[1]
