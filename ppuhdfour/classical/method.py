@@ -27,7 +27,7 @@ class ClassicalMethod(nn.Layer):
 
     def enhance(self, image: np.ndarray) -> np.ndarray:
         """One image [H, W, 3] float32 RGB in [0, 1] -> the same size; the caller clamps."""
-        raise NotImplementedError
+        raise TypeError(f"{type(self).__name__} must define it")
 
 
 class Identity(ClassicalMethod):
