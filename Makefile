@@ -8,9 +8,9 @@ comma := ,
 DATA ?= $(or $(PP_DATA_DIR),../shared/data)
 VENV ?= .venv$(if $(filter gpu,$(DEVICE)),-gpu)
 VENV26 ?= .venv-paddle26
-# The GPU wheel on PyPI is Paddle 2.6.2.
 # The engines of exported models run on CPUs; beside the GPU wheel they can be installed by hand.
 EXTRAS := $(DEVICE),test$(if $(filter cpu,$(DEVICE)),$(comma)deploy)
+# The GPU wheel on PyPI is Paddle 2.6.2.
 CONSTRAINTS := constraints/$(if $(filter gpu,$(DEVICE)),paddle26,cpu).txt
 
 export PP_DATA_DIR := $(abspath $(wildcard $(DATA)))
