@@ -3,7 +3,9 @@
 `checkpoints/step_N/` holds weights.safetensors, optimizer.safetensors and ema.safetensors (when there
 is one), state.json and manifest.json with the sha256 of each. The folder is written beside under
 another name, flushed to the disk and renamed; only then does the pointer `latest` move. A kill at
-any moment leaves the last complete checkpoint in place.
+any moment leaves the last complete checkpoint in place. It is saved before it is evaluated; what the
+evaluation found is added as evaluation.json: which weights, the trained ones (`model`) or their average
+(`ema`), are the run's result, and the best so far. `find_weights` reads it.
 
 Random state is not stored because there is none: every random number of a step is a function of
 (seed, step) (`ppcore.engine.train`) or of (seed, epoch, index) (`ppcore.data`).
@@ -14,16 +16,18 @@ import json
 import os
 import shutil
 from pathlib import Path
-from typing import Any
+from typing import Any, NamedTuple
 
 import numpy as np
 import paddle
 import paddle.nn as nn
 
 from ppcore.ema import EMA
-from ppcore.errors import CheckpointError
+from ppcore.errors import CheckpointError, PPError, reason
 from ppcore.weight_files import read, save_arrays, write_atomically
 
+WEIGHTS = {"model": "weights.safetensors", "ema": "ema.safetensors"}
+NAMES = {"model": "trained weights", "ema": "averaged weights (EMA)"}
 SEPARATOR = "|"  # between a structured name and an accumulator's, in optimizer.safetensors
 
 
@@ -88,7 +92,7 @@ class Checkpoints:
 
     Args:
         folder: the run's folder.
-        keep: how many of the newest step folders to keep; `best` is kept besides.
+        keep: how many of the newest step folders to keep; the best is kept besides.
     """
 
     def __init__(self, folder: Path, keep: int = 2):
@@ -102,31 +106,55 @@ class Checkpoints:
         optimizer: paddle.optimizer.Optimizer,
         ema: EMA | None,
         state: dict[str, Any],
-        best: bool = False,
     ) -> Path:
-        """Writes `step_<step>`, moves the pointers, then removes what is no longer kept."""
+        """Writes `step_<step>`, moves the pointer `latest`, then removes what is no longer kept.
+
+        Args:
+            step: updates done.
+            model, optimizer, ema: what is saved.
+            state: JSON values; `weights` (`model` or `ema`) says which weights are the run's result, `best`
+                is the best evaluation so far, if any: {step, weights, the metric}.
+        """
         self.folder.mkdir(parents=True, exist_ok=True)
         target = self.folder / f"step_{step}"
         temp = self.folder / f".step_{step}.{os.getpid()}.tmp"
         if not self.is_complete(target):
-            shutil.rmtree(temp, ignore_errors=True)
-            temp.mkdir()
-            weights = {name: as_array(t) for name, t in model.state_dict().items()}
-            save_arrays(temp / "weights.safetensors", weights)
-            if slots := optimizer_arrays(model, optimizer):  # plain SGD has none
-                save_arrays(temp / "optimizer.safetensors", slots)
-            if ema is not None:
-                save_arrays(temp / "ema.safetensors", {name: as_array(t) for name, t in ema.shadow.items()})
-            _write_json(temp / "state.json", {"step": step, **state})
-            _write_json(temp / "manifest.json", {p.name: sha256(p) for p in sorted(temp.iterdir())})
-            shutil.rmtree(target, ignore_errors=True)  # an incomplete one of the same step
-            os.replace(temp, target)
+            try:
+                shutil.rmtree(temp, ignore_errors=True)
+                temp.mkdir()
+                weights = {name: as_array(t) for name, t in model.state_dict().items()}
+                save_arrays(temp / WEIGHTS["model"], weights)
+                if slots := optimizer_arrays(model, optimizer):  # plain SGD has none
+                    save_arrays(temp / "optimizer.safetensors", slots)
+                if ema is not None:
+                    save_arrays(temp / WEIGHTS["ema"], {name: as_array(t) for name, t in ema.shadow.items()})
+                _write_json(temp / "state.json", {"step": step, **state})
+                _write_json(temp / "manifest.json", {p.name: sha256(p) for p in sorted(temp.iterdir())})
+                shutil.rmtree(target, ignore_errors=True)  # an incomplete one of the same step
+                os.replace(temp, target)
+            except (OSError, PPError) as error:  # a full disk: what was there stays, the rest goes
+                shutil.rmtree(temp, ignore_errors=True)
+                raise CheckpointError(f"{target}: cannot be written: {reason(error)}") from error
             _sync(self.folder)
         self._point("latest", target.name)
-        if best:
-            self._point("best", target.name)
-        self._remove_old()
+        self._remove_old(step)
         return target
+
+    def record_evaluation(self, step: int, weights: str, best: dict[str, Any] | None) -> None:
+        """Adds to a saved checkpoint what its evaluation found, and moves the pointer `best`.
+
+        Args:
+            step: the checkpoint's.
+            weights: `model` or `ema`, the run's result.
+            best: the best evaluation so far, with its `step`.
+        """
+        _write_json(self.folder / f"step_{step}" / "evaluation.json", {"weights": weights, "best": best})
+        self.point_to_best(best)
+
+    def point_to_best(self, best: dict[str, Any] | None) -> None:
+        """Moves the pointer `best` to where an evaluation says it is (a kill may have come between the two)."""
+        if best is not None and (self.folder / f"step_{best['step']}").is_dir():
+            self._point("best", f"step_{best['step']}")
 
     def pointed(self, pointer: str) -> Path | None:
         """The folder `latest` or `best` names, if any."""
@@ -157,7 +185,7 @@ class Checkpoints:
             sums = json.loads(manifest.read_text())
         except ValueError:
             return False
-        if not isinstance(sums, dict) or "weights.safetensors" not in sums:
+        if not isinstance(sums, dict) or WEIGHTS["model"] not in sums:
             return False
         return all((path / name).is_file() and sha256(path / name) == digest for name, digest in sums.items())
 
@@ -166,34 +194,80 @@ class Checkpoints:
 
     def _steps(self) -> list[Path]:
         found = [p for p in self.folder.glob("step_*") if p.name.removeprefix("step_").isdigit()]
-        return sorted(found, key=lambda p: int(p.name.removeprefix("step_")))
+        return sorted(found, key=step_of)
 
-    def _remove_old(self) -> None:
+    def _remove_old(self, step: int) -> None:
+        """Removes all but the newest up to `step`, and the best.
+
+        A folder of a later step is a damaged one that this run has not reached again: it is not counted, or the
+        good ones before it would go.
+        """
         best = self.pointed("best")
-        for path in self._steps()[: -self.keep]:
+        for path in [path for path in self._steps() if step_of(path) <= step][: -self.keep]:
             if path != best:
                 shutil.rmtree(path)
         for left in self.folder.glob(".step_*.tmp"):  # of a killed run
             shutil.rmtree(left, ignore_errors=True)
 
 
-def weight_file(path: str | Path) -> Path:
-    """The weight file meant by a file, a `step_N` folder or a run's folder.
+def step_of(path: Path) -> int:
+    """The step of a `step_N` folder."""
+    return int(path.name.removeprefix("step_"))
 
-    Of a run it is the newest checkpoint; of a checkpoint the EMA when there is one.
+
+def read_state(path: Path) -> dict[str, Any]:
+    """The state of a checkpoint, with what its evaluation found since (`evaluated` says whether there was one).
 
     Raises:
-        CheckpointError: a folder without a checkpoint.
+        CheckpointError: not a whole checkpoint.
+    """
+    try:
+        state = json.loads((path / "state.json").read_text())
+        evaluation = path / "evaluation.json"
+        found = json.loads(evaluation.read_text()) if evaluation.is_file() else {}
+        return {**state, **found, "evaluated": bool(found)}
+    except (OSError, ValueError, TypeError) as error:
+        raise CheckpointError(f"{path}: no whole checkpoint ({reason(error)})") from error
+
+
+class Found(NamedTuple):
+    """A weight file and why it is the one."""
+
+    path: Path
+    why: str
+
+
+def find_weights(path: str | Path) -> Found:
+    """The weight file meant by a file, a `step_N` folder, a run's folder, or a pointer (`RUN/checkpoints/latest`).
+
+    Of a run it is the best checkpoint, else (nothing was evaluated) the latest; of a checkpoint the trained weights or
+    their average, as its evaluation says (`EMA.headline`).
+
+    Raises:
+        CheckpointError: a folder without a checkpoint, or a damaged one.
     """
     path = Path(path)
-    if not path.is_dir():
-        return path
-    if (path / "checkpoints").is_dir():
-        path = Checkpoints(path).pointed("latest") or path
-    for name in ("ema.safetensors", "weights.safetensors"):
-        if (path / name).is_file():
-            return path / name
-    raise CheckpointError(f"{path}: no checkpoint in this folder")
+    if path.parent.name == "checkpoints" and path.name in ("latest", "best"):
+        step, which = Checkpoints(path.parents[1]).pointed(path.name), f"the run's {path.name}"
+    elif not path.is_dir():
+        return Found(path, "the file given")
+    elif (path / "checkpoints").is_dir():
+        folder = Checkpoints(path)
+        step, which = folder.pointed("best"), "the run's best"
+        if step is None:
+            step, which = folder.pointed("latest"), "the run's latest, as none was evaluated"
+    else:
+        step, which = path, "the checkpoint given"
+    if step is None or not (step / "state.json").is_file():
+        raise CheckpointError(f"{path}: no checkpoint in this folder")
+    if not Checkpoints.is_complete(step):
+        raise CheckpointError(f"{step}: a file is missing or damaged: name the folder of another checkpoint")
+    state = read_state(step)
+    weights, best = state.get("weights", "model"), state.get("best") or {}
+    score = ""
+    if best.get("step") == state["step"]:
+        score = "".join(f", {key} {value:.4f}" for key, value in best.items() if key not in ("step", "weights"))
+    return Found(step / WEIGHTS[weights], f"{which}, step {state['step']}{score}, {NAMES[weights]}")
 
 
 def restore(path: Path, *, model: nn.Layer, optimizer: paddle.optimizer.Optimizer, ema: EMA | None) -> dict[str, Any]:
@@ -210,7 +284,7 @@ def restore(path: Path, *, model: nn.Layer, optimizer: paddle.optimizer.Optimize
     restore_optimizer(model, optimizer, read(slots) if slots.is_file() else {})
     if ema is not None:
         ema.shadow = {name: paddle.to_tensor(array) for name, array in read(averaged).items()}
-    return json.loads((path / "state.json").read_text())
+    return read_state(path)
 
 
 def load_weights(model: nn.Layer, arrays: dict[str, np.ndarray], path: Path) -> None:

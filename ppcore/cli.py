@@ -1,12 +1,19 @@
 """How every tool ends: the exit statuses and the one-line errors are decided here and nowhere else."""
 
 import argparse
+import errno
 import os
 import sys
 from collections.abc import Callable
 from typing import NoReturn
 
-from ppcore.errors import ConfigError, PPError
+from ppcore.errors import ConfigError, PPError, Stopped, reason
+
+# What a disk or its owner says no with.
+_OUTSIDE = {
+    errno.ENOSPC, errno.EDQUOT, errno.EROFS, errno.EACCES, errno.EPERM, errno.EIO, errno.EFBIG,
+    errno.ENAMETOOLONG, errno.ENOTDIR, errno.EISDIR,
+}  # fmt: skip
 
 
 class Parser(argparse.ArgumentParser):
@@ -19,7 +26,8 @@ class Parser(argparse.ArgumentParser):
 def run(main: Callable[[], int | None]) -> NoReturn:
     """Calls `main` and exits: its status (None is 0), 2 after `error: …` for a `PPError`, 130 when interrupted.
 
-    Any other exception is a defect of the suite, not of the input: it is left alone and shows its traceback.
+    A full disk or a file that may not be read or written ends like bad input. Any other exception is a defect of the
+    suite, not of the input: it is left alone and shows its traceback.
     """
     try:
         status = main() or 0
@@ -27,6 +35,9 @@ def run(main: Callable[[], int | None]) -> NoReturn:
     except PPError as error:
         print(f"error: {error}", file=sys.stderr)
         status = 2
+    except Stopped as stopped:
+        print(stopped, file=sys.stderr)
+        status = 128 + stopped.number
     except KeyboardInterrupt:
         print("interrupted", file=sys.stderr)
         status = 130
@@ -34,6 +45,12 @@ def run(main: Callable[[], int | None]) -> NoReturn:
         # The reader (`| head`) has left. Give the interpreter's last flush somewhere to go.
         os.dup2(os.open(os.devnull, os.O_WRONLY), sys.stdout.fileno())
         status = 141
+    except OSError as error:
+        if error.errno not in _OUTSIDE:
+            raise
+        where = "" if error.filename is None else f"{error.filename}: "
+        print(f"error: {where}{reason(error)}", file=sys.stderr)
+        status = 2
     sys.exit(status)
 
 
@@ -46,3 +63,12 @@ def config_parser(doc: str) -> Parser:
         help="change one key of the configuration; may be repeated",
     )  # fmt: skip
     return parser
+
+
+def add_weights_options(parser: Parser) -> None:
+    """Adds `--weights` and `--source`, which name the weights of a configured tool."""
+    parser.add_argument(
+        "--weights", metavar="FILE",
+        help="weight file, step or run folder (default: the run's best checkpoint, else its latest, else Global.pretrained)",
+    )  # fmt: skip
+    parser.add_argument("--source", help="layout of the file of --weights, such as timm (default: ours)")

@@ -87,9 +87,15 @@ class AMPSection(Section):
 
 
 class EMASection(Section):
-    """Exponential moving average of the weights, kept in float32."""
+    """Exponential moving average of the weights, kept in float32.
+
+    `headline` says which weights are the run's result, the trained ones (`model`) or their average (`ema`): they choose
+    the best checkpoint, stand in reports, and are what evaluation, inference and export load. `auto` takes those that
+    evaluate better, and the trained ones where nothing is evaluated.
+    """
 
     decay: float = Field(ge=0, lt=1)
+    headline: Literal["auto", "model", "ema"] = "auto"
 
 
 class LoaderSection(Section):

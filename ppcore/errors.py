@@ -28,6 +28,25 @@ class CheckpointError(PPError):
     """A run's checkpoint is missing, damaged or belongs to another configuration."""
 
 
+class Stopped(Exception):
+    """A signal asked the program to end, and everything has been put away.
+
+    Args:
+        number: the signal's.
+        message: what was saved and how to go on.
+    """
+
+    def __init__(self, number: int, message: str):
+        super().__init__(message)
+        self.number = number
+
+
+def reason(error: Exception) -> str:
+    """Why something failed, in one line: the system's words for an OSError."""
+    text = (error.strerror if isinstance(error, OSError) else None) or str(error) or type(error).__name__
+    return " ".join(text.split())
+
+
 def nearest(name: str, names: Iterable[str]) -> str:
     """Returns ` (did you mean 'x'?)` for the closest of `names`, or an empty string."""
     match = difflib.get_close_matches(name, list(names), n=1, cutoff=0.6)

@@ -1,6 +1,7 @@
 """The teacher of a distillation: a frozen network with its own idea of a normalised image."""
 
 import hashlib
+import logging
 import sqlite3
 from collections.abc import Callable, Sequence
 from pathlib import Path
@@ -10,8 +11,10 @@ import paddle
 import paddle.nn as nn
 
 from ppcore import weights as weight_io
-from ppcore.checkpoint import weight_file
+from ppcore.checkpoint import find_weights
 from ppcore.errors import ConfigError
+
+log = logging.getLogger("ppcore.teacher")
 
 
 class Teacher:
@@ -46,7 +49,8 @@ class Teacher:
     ):
         if (mean is None) != (std is None):
             raise ConfigError("Loss.teacher: give both mean and std, or neither")
-        path = weight_file(weights)
+        path, why = find_weights(weights)
+        log.info("teacher: %s (%s)", path, why)
         weight_io.load(arch, path, source=source, key=key)
         arch.eval()
         for p in arch.parameters():

@@ -5,8 +5,9 @@
         -o num_classes=21843 -o act=gelu_tanh
 """
 
-from ppcore import runtime
+from ppcore import interrupts, runtime
 
+interrupts.leave_at_once()
 runtime.configure()
 
 from ppcore import cli, components, config

@@ -5,8 +5,9 @@ python tools/eval.py -c FILE --weights weights.safetensors --json result.json
 python tools/eval.py -c configs/uhdfour/classical.yaml        (a table: the methods of Beside, which need no weights)
 """
 
-from ppcore import runtime
+from ppcore import interrupts, runtime
 
+interrupts.leave_at_once()
 runtime.configure()
 
 import json
@@ -17,14 +18,14 @@ from ppcore import cli, config
 
 def main() -> None:
     parser = cli.config_parser(__doc__)
-    parser.add_argument("--weights", metavar="FILE", help="weight file or step folder (default: the run's best)")
+    cli.add_weights_options(parser)
     parser.add_argument("--json", metavar="FILE", help="also write the result as JSON")
     arguments = parser.parse_args()
     settings = config.load(arguments.config, arguments.override)
     from ppcore.engine import evaluate
     from ppcore.engine.events import write_json
 
-    result = evaluate.run(settings, arguments.weights)
+    result = evaluate.run(settings, arguments.weights, arguments.source)
     if "beside" in result:
         print(f"{evaluate.table(result)}\nprotocol: {result['protocol']}\nweights: {result['weights']}")
     else:

@@ -7,8 +7,9 @@ Formats: paddle (Paddle Inference) and onnx (needs the extra `deploy`). The defa
 run's. Weights as in tools/eval.py.
 """
 
-from ppcore import runtime
+from ppcore import interrupts, runtime
 
+interrupts.leave_at_once()
 runtime.configure()
 
 from pathlib import Path
@@ -18,13 +19,13 @@ from ppcore import cli, config
 
 def main() -> None:
     parser = cli.config_parser(__doc__)
-    parser.add_argument("--weights", metavar="FILE", help="weight file, step or run folder (default: the run's best)")
+    cli.add_weights_options(parser)
     arguments = parser.parse_args()
     settings = config.load(arguments.config, arguments.override)
     from ppcore.engine.evaluate import load_model
     from ppcore.export import export_model
 
-    model, used = load_model(settings, arguments.weights)
+    model, used = load_model(settings, arguments.weights, arguments.source)
     folder = Path(settings.Export.output or Path(settings.Global.output_dir) / "export")
     export_model(model, folder, settings.Export.formats)
     print(f"{used} -> {folder} ({', '.join(settings.Export.formats)})")

@@ -6,8 +6,9 @@
 Weights as in tools/eval.py. Layouts: paddle (ours), and those of the model, such as timm and google.
 """
 
-from ppcore import runtime
+from ppcore import interrupts, runtime
 
+interrupts.leave_at_once()
 runtime.configure()
 
 from ppcore import cli, config
@@ -15,7 +16,7 @@ from ppcore import cli, config
 
 def main() -> None:
     parser = cli.config_parser(__doc__)
-    parser.add_argument("--weights", metavar="FILE", help="weight file, step or run folder (default: the run's best)")
+    cli.add_weights_options(parser)
     parser.add_argument("--layout", default="paddle", help="naming and array layout to write")
     parser.add_argument("--output", required=True, metavar="FILE", help=".safetensors, .pdparams or .npz")
     arguments = parser.parse_args()
@@ -23,7 +24,7 @@ def main() -> None:
     from ppcore import weights
     from ppcore.engine.evaluate import load_model
 
-    model, used = load_model(settings, arguments.weights)
+    model, used = load_model(settings, arguments.weights, arguments.source)
     weights.save(model, arguments.output, layout=arguments.layout)
     print(f"{used} -> {arguments.output} ({arguments.layout})")
 

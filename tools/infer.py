@@ -10,8 +10,9 @@ needs less memory for the same result, -o Infer.engine and -o Infer.precision ch
 Weights as in tools/eval.py.
 """
 
-from ppcore import runtime
+from ppcore import interrupts, runtime
 
+interrupts.leave_at_once()
 runtime.configure()
 
 from ppcore import cli, config
@@ -19,12 +20,12 @@ from ppcore import cli, config
 
 def main() -> None:
     parser = cli.config_parser(__doc__)
-    parser.add_argument("--weights", metavar="FILE", help="weight file or step folder (default: the run's best)")
+    cli.add_weights_options(parser)
     arguments = parser.parse_args()
     settings = config.load(arguments.config, arguments.override)
     from ppcore.engine import predict
 
-    predict.run(settings, arguments.weights)
+    predict.run(settings, arguments.weights, arguments.source)
 
 
 if __name__ == "__main__":

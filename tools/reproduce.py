@@ -4,8 +4,9 @@ python tools/reproduce.py vit                                    quick: minutes,
 python tools/reproduce.py vit --scale full --table table5 --row "B/16 ImageNet-1k ImageNet" --gpus 0,1,2,3
 """
 
-from ppcore import runtime
+from ppcore import interrupts, runtime
 
+interrupts.leave_at_once()
 runtime.configure()
 
 from pathlib import Path

@@ -5,8 +5,9 @@ python -m paddle.distributed.launch --gpus 0,1,2,3 tools/train.py -c configs/vit
 python -m paddle.distributed.launch --nproc_per_node 2 tools/train.py -c ... -o Global.device=cpu
 """
 
-from ppcore import runtime
+from ppcore import interrupts, runtime
 
+interrupts.leave_at_once()
 runtime.configure()
 
 from ppcore import cli, config

@@ -1,6 +1,7 @@
 """Datasets, transforms, samplers and loaders. Importing this does not import Paddle."""
 
 from ppcore.data.cifar import Cifar10Jpeg
+from ppcore.data.class_names import Relabelled, match_classes
 from ppcore.data.dataset import ArrayImages, Dataset, FileImages, check_labels
 from ppcore.data.digits import Digits
 from ppcore.data.file_list import FileList
@@ -64,12 +65,14 @@ __all__ = [
     "RandomCrop",
     "RandomHorizontalFlip",
     "RandomResizedCrop",
+    "Relabelled",
     "Resize",
     "TrainLoader",
     "TrainStream",
     "check_labels",
     "cutmix_box",
     "decode_image",
+    "match_classes",
     "mix_images",
     "mix_targets",
     "read_image",

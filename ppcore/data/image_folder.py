@@ -8,6 +8,8 @@ from ppcore.data.dataset import FileImages
 from ppcore.data.image_io import IMAGE_SUFFIXES
 from ppcore.errors import DataError
 
+_SPLITS = {"train", "training", "val", "valid", "validation", "test", "testing"}
+
 
 class ImageFolder(FileImages):
     """ImageNet's layout; class folders in sorted order are labels 0, 1, 2, ….
@@ -19,7 +21,8 @@ class ImageFolder(FileImages):
         root: the folder that holds the class folders.
 
     Raises:
-        DataError: `root` is missing, has no class folders, or a class folder holds no image.
+        DataError: `root` is missing, has no class folders, a class folder holds no image, or the folders are splits
+            (train, val) that hold class folders themselves.
     """
 
     def __init__(self, root: str):
@@ -28,6 +31,13 @@ class ImageFolder(FileImages):
         classes = sorted(entry.name for entry in os.scandir(root) if entry.is_dir())
         if not classes:
             raise DataError(f"image folder {root} has no class folders (expected {root}/<class>/<image>)")
+        if set(classes) <= _SPLITS and not any(
+            _is_image(entry) for name in classes for entry in os.scandir(f"{root}/{name}")
+        ):
+            raise DataError(
+                f"image folder {root}: its folders {', '.join(classes)} look like splits of a data set, not classes: "
+                f"set root to {os.path.join(root, classes[0])}"
+            )
         paths, labels = [], []
         for label, name in enumerate(classes):
             files = _image_files(os.path.join(root, name))
@@ -39,6 +49,10 @@ class ImageFolder(FileImages):
             paths += files
             labels += [label] * len(files)
         super().__init__(paths, np.array(labels), classes, len(classes))
+
+
+def _is_image(entry: os.DirEntry) -> bool:
+    return entry.is_file() and entry.name.lower().endswith(IMAGE_SUFFIXES)
 
 
 def _image_files(folder: str) -> list[str]:

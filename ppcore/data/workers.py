@@ -17,6 +17,7 @@ import signal
 import traceback
 from collections.abc import Iterable, Iterator
 from multiprocessing.connection import Connection, wait
+from multiprocessing.util import Finalize
 from typing import Protocol
 
 import cv2
@@ -89,6 +90,8 @@ class _Worker:
         self._process = context.Process(target=_work, args=arguments, daemon=True)
         self._process.start()
         theirs.close()
+        # At the end of a program multiprocessing would ask with SIGTERM, which workers ignore.
+        self._finalizer = Finalize(self, self._process.kill, exitpriority=1)
 
     def receive(self) -> dict[str, np.ndarray]:
         """The worker's next batch."""
@@ -110,6 +113,7 @@ class _Worker:
             self._pipe.send_bytes(b"1")
 
     def end(self) -> None:
+        self._finalizer.cancel()
         self._process.kill()  # it holds nothing that needs tidying
         self._process.join()
         self._process.close()
@@ -126,8 +130,9 @@ def _work(
     parent: int,
 ) -> None:
     """A worker's life."""
-    signal.signal(signal.SIGINT, signal.SIG_IGN)  # Ctrl-C is the main process's to handle
-    signal.signal(signal.SIGTERM, signal.SIG_DFL)  # instead of Paddle's report of a crash
+    # Ctrl-C and a scheduler's SIGTERM to the whole group are the main process's to handle; it kills its workers.
+    signal.signal(signal.SIGINT, signal.SIG_IGN)
+    signal.signal(signal.SIGTERM, signal.SIG_IGN)
     mine = (keys for position, keys in enumerate(stream) if position % num_workers == number)
     for made, keys in enumerate(mine):
         if made >= _SLOTS and not _slot_is_free(pipe, parent):

@@ -1,16 +1,20 @@
 """From a checked configuration to the objects of a run."""
 
+import math
 from typing import Any
 
 import paddle
 import paddle.nn as nn
 
 from ppcore import components, weights
-from ppcore.checkpoint import weight_file
-from ppcore.config import Config, LoaderSection
-from ppcore.data import EvalLoader, EvalStream, Normalize, TrainLoader, TrainStream, check_labels
+from ppcore.checkpoint import Found, find_weights
+from ppcore.config import Config, GlobalSection, LoaderSection
+from ppcore.data import EvalLoader, EvalStream, Normalize, TrainLoader, TrainStream, check_labels, match_classes
+from ppcore.durations import Plan
 from ppcore.engine.distributed import World
+from ppcore.engine.events import log
 from ppcore.errors import ConfigError
+from ppcore.schedules import Schedule
 
 
 def section(config: Config, split: str) -> LoaderSection:
@@ -28,13 +32,60 @@ def section(config: Config, split: str) -> LoaderSection:
 def model(config: Config) -> nn.Layer:
     """The network of `Arch`, with `Global.pretrained` weights when they are given."""
     net = components.build(config.Arch)
-    start = config.Global.pretrained
-    if start is not None:
-        weights.load(
-            net, weight_file(start.path), source=start.source, key=start.key,
-            new_head=start.new_head, pos_embed=start.pos_embed,
-        )  # fmt: skip
+    if config.Global.pretrained is not None:
+        path, why = load_pretrained(net, config)
+        log.info("starting from %s (%s)", path, why)
     return net
+
+
+def load_pretrained(net: nn.Layer, config: Config) -> Found:
+    """Loads `Global.pretrained` and returns what it found."""
+    start = config.Global.pretrained
+    found = find_weights(start.path)
+    weights.load(
+        net, found.path, source=start.source, key=start.key, new_head=start.new_head, pos_embed=start.pos_embed
+    )
+    return found
+
+
+def plan(config: Config, images: int, saved: dict[str, Any] | None = None) -> Plan:
+    """How long a run is, in steps.
+
+    Args:
+        config: of the run.
+        images: in the training set.
+        saved: a resolved configuration whose `Global` says the length instead.
+
+    Raises:
+        ConfigError: no step at all.
+    """
+    batch_size = section(config, "Train").batch_size
+    length = (GlobalSection.model_validate(saved["Global"]) if saved else config.Global).length()
+    steps_per_epoch = max(images // batch_size, 1)
+    steps = length.in_steps(Plan(steps_per_epoch, batch_size))
+    if steps < 1:
+        raise ConfigError("Global.duration is shorter than one step")
+    return Plan(steps_per_epoch, batch_size, steps)
+
+
+def schedule(config: Config, plan: Plan) -> Schedule:
+    """The learning rate by step.
+
+    Raises:
+        ConfigError: a rate is negative, or not a number.
+    """
+    node = components.build(config.Optimizer.lr)
+    rates = node.bind(plan)
+    wrong = next((step for step in range(plan.total_steps) if not 0 <= rates(step) < math.inf), None)
+    if wrong is not None:
+        raise ConfigError(f"Optimizer.lr: the rate of step {wrong} is {rates(wrong):.4g}: it must not be negative")
+    warmup = getattr(node, "warmup", None)
+    if warmup is not None and (steps := warmup.in_steps(plan)) >= plan.total_steps > 1:
+        log.warning(
+            "Optimizer.lr: the warm-up of %d steps is as long as the run of %d: the full rate is never reached",
+            steps, plan.total_steps,
+        )  # fmt: skip
+    return rates
 
 
 def number_of_classes(config: Config) -> int | None:
@@ -45,11 +96,24 @@ def number_of_classes(config: Config) -> int | None:
     return config.Arch.get("num_classes", parameters["num_classes"].default)
 
 
-def dataset(part: LoaderSection, num_classes: int | None) -> Any:
-    """The dataset of a split, its labels checked against the model's classes."""
-    images = components.build(part.dataset)
+def dataset(part: LoaderSection, num_classes: int | None, names: list[str] | None = None, where: str = "") -> Any:
+    """The dataset of a split, its labels checked against the model's classes.
+
+    Args:
+        part: the split's section.
+        num_classes: outputs of the model; None for a model without classes.
+        names: the classes the model was trained on, if known; the dataset's own are matched to them by name.
+        where: what to call the split in messages.
+    """
+    images = match_classes(components.build(part.dataset), names, where)
     if num_classes:
         check_labels(images, num_classes)
+        known = images.num_classes if names is None else len(names)
+        if known and known < num_classes:
+            log.warning(
+                "%s: the model has %d outputs and the data %d classes: right for a part of a larger data set whose "
+                "labels it keeps, else set Arch.num_classes=%d", where, num_classes, known, known,
+            )  # fmt: skip
     return images
 
 

@@ -54,7 +54,7 @@ def evaluations(paper: PaperTables, runs: Sequence[QuickRun]) -> list[dict[str, 
                 if key not in found:
                     log.info("%s with %s", run.folder.name, " ".join(row.eval_options))
                     settings = config.load(run.folder / "config.yaml", row.eval_options)
-                    found[key] = evaluate.run(settings, str(run.folder))
+                    found[key] = evaluate.run(settings, str(run.folder / "checkpoints" / "latest"))
                 result = found[key]
                 if claim.metric not in result:
                     raise ConfigError(f"claims: '{claim.id}': evaluating {run.config} gives no '{claim.metric}'")

@@ -8,6 +8,7 @@ import paddle
 import paddle.distributed as dist
 import paddle.nn as nn
 
+from ppcore import interrupts
 from ppcore.errors import ConfigError
 
 
@@ -55,6 +56,7 @@ def start(device: str) -> World:
     Raises:
         ConfigError: `gpu` is asked for and this Paddle or this machine has none.
     """
+    interrupts.raise_again()
     usable = paddle.device.is_compiled_with_cuda() and paddle.device.cuda.device_count() > 0
     if device == "gpu" and not usable:
         reason = "no GPU is visible" if paddle.device.is_compiled_with_cuda() else "this Paddle is a CPU build"

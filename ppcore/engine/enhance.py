@@ -59,7 +59,7 @@ def run(
     if getattr(model, "task", None) != "restoration":
         raise ConfigError(f"Arch: {config.Arch['name']} makes no images; there is nothing to enhance with it")
     model.eval()
-    compute = network(model, used, wanted, world.device, spare=Path(config.Global.output_dir))
+    compute = network(model, str(used), wanted, world.device, spare=Path(config.Global.output_dir))
     return enhance_files(compute, jobs, output, wanted, str(used))
 
 

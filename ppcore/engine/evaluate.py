@@ -1,6 +1,8 @@
 """Evaluation: every image once, the same number whatever the batch size or process count."""
 
-import time
+import math
+from collections.abc import Callable
+from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
 
@@ -9,19 +11,27 @@ import paddle
 import paddle.nn as nn
 
 from ppcore import components, units, weights
-from ppcore.checkpoint import Checkpoints, weight_file
+from ppcore.checkpoint import NAMES, Checkpoints, find_weights, read_state
 from ppcore.config import AMPSection, Config
 from ppcore.ema import EMA
 from ppcore.engine import build, distributed
-from ppcore.engine.events import log, setup_logging
+from ppcore.engine.events import clock, log, setup_logging
+from ppcore.engine.pace import Pace
 from ppcore.engine.precision import Precision
 from ppcore.engine.runs import node_text, protocol
 from ppcore.errors import ConfigError
+from ppcore.units import Unit
 
 
 @paddle.no_grad()
 def evaluate(
-    model: nn.Layer, loader: Any, metric: Any, world: distributed.World, precision: Precision, progress: str = ""
+    model: nn.Layer,
+    loader: Any,
+    metric: Any,
+    world: distributed.World,
+    precision: Precision,
+    progress: str = "evaluate",
+    stop: Callable[[], bool] = lambda: False,
 ) -> dict[str, Any]:
     """Runs a model over a loader.
 
@@ -31,67 +41,106 @@ def evaluate(
         metric: a fresh metric; its `sums` are added over processes.
         world: the processes.
         precision: AMP.
-        progress: what to call this in the log every 20 s; empty for silence.
+        progress: what to call this in the log, after 2 s and then every 5 s.
+        stop: asked after every batch; once it says so, evaluation ends.
 
     Returns:
         The metric's numbers, `skipped` images and `seconds`.
+
+    Raises:
+        Interrupted: `stop` said so.
     """
     was_training = model.training
     model.eval()
-    begin = told = time.monotonic()
+    pace = Pace(0, len(loader))
     try:
-        for i, batch in enumerate(loader):
+        for batch in loader:
             metric.update(precision.forward(model, paddle.to_tensor(batch["image"])), batch)
-            now = time.monotonic()
-            if progress and world.is_main and now - told > 20:
-                rate = (i + 1) / (now - begin)
-                log.info("%s: batch %d/%d eta %.0f s", progress, i + 1, len(loader), (len(loader) - i - 1) / rate)
-                told = now
+            pace.add(len(batch["image"]) * world.size)
+            if pace.left is not None and pace.due() and world.is_main:
+                log.info(
+                    "%s: batch %d/%d %.1f images/s eta %s",
+                    progress,
+                    pace.step,
+                    pace.total,
+                    pace.rate,
+                    clock(math.ceil(pace.left)),
+                )
+            if stop():
+                raise Interrupted
     finally:
         if was_training:
             model.train()
     metric.sums = world.sum(metric.sums)
     skipped = int(world.sum(np.array([float(loader.skipped)]))[0])
-    return {**metric.compute(), "skipped": skipped, "seconds": time.monotonic() - begin}
+    return {**metric.compute(), "skipped": skipped, "seconds": pace.seconds}
+
+
+class Interrupted(Exception):
+    """An evaluation was stopped; it has no result."""
 
 
 def evaluate_weights(
-    config: Config, model: nn.Layer, ema: EMA | None, images: Any, world: distributed.World, precision: Precision
+    config: Config,
+    model: nn.Layer,
+    ema: EMA | None,
+    images: Any,
+    world: distributed.World,
+    precision: Precision,
+    stop: Callable[[], bool] = lambda: False,
 ) -> dict[str, dict[str, Any]]:
     """Evaluates a model during training, and its moving average where there is one: `model`, `ema`."""
 
-    def measure() -> dict[str, Any]:
+    def measure(name: str) -> dict[str, Any]:
         loader = build.eval_loader(config.DataLoader.Eval, images, world)
-        return evaluate(model, loader, components.build(config.Metric), world, precision)
+        metric = components.build(config.Metric)
+        return evaluate(model, loader, metric, world, precision, f"evaluate ({NAMES[name]})", stop)
 
-    found = {"model": measure()}
+    found = {"model": measure("model")}
     if ema is not None:
         with ema.applied():
-            found["ema"] = measure()
+            found["ema"] = measure("ema")
     return found
 
 
-def run(config: Config, weights_path: str | None = None) -> dict[str, Any]:
+def headline_weights(config: Config, judged_by: Unit, numbers: dict[str, dict[str, Any]]) -> str:
+    """Which of the evaluated weights (`model`, `ema`) are the run's result: see `EMASection`."""
+    if "ema" not in numbers:
+        return "model"
+    if config.EMA.headline != "auto":
+        return config.EMA.headline
+    return "ema" if beats(judged_by, numbers["ema"][judged_by.key], numbers["model"][judged_by.key]) else "model"
+
+
+def beats(unit: Unit, score: float, other: float | None) -> bool:
+    """Whether a score is better than another; a number is better than none and than NaN, which is better than nothing."""
+    if math.isnan(score):
+        return False
+    return other is None or math.isnan(other) or unit.better(score, other)
+
+
+def run(config: Config, weights_path: str | None = None, source: str | None = None) -> dict[str, Any]:
     """What `tools/eval.py` does: build, load, evaluate `DataLoader.Eval`, name the protocol.
 
     Args:
         config: the configuration.
-        weights_path: a run's checkpoint or weight file; by default `Global.pretrained`, else the
-            best checkpoint of `Global.output_dir`.
+        weights_path: as for `load_model`.
+        source: as for `load_model`.
 
     Returns:
-        The numbers of `evaluate` with `weights` (the file) and `protocol` (how it was measured), and
+        The numbers of `evaluate` with `weights` (the file), `weights_from` (why that one) and `protocol` (how it was
+        measured), and
         under `beside` those of the models of `Beside`, each with its `method`, when there are some.
     """
     world = distributed.start(config.Global.device)
     setup_logging()
     part = build.section(config, "Eval")
-    model, used = load_model(config, weights_path)
-    images = build.dataset(part, getattr(model, "num_classes", None))
+    model, used = load_model(config, weights_path, source)
+    images = build.dataset(part, getattr(model, "num_classes", None), used.classes, "DataLoader.Eval")
     loader = build.eval_loader(part, images, world)
     precision = Precision(config.AMP if config.AMP.level == "O1" else AMPSection(), world.device)
     result = evaluate(model, loader, components.build(config.Metric), world, precision, progress="evaluate")
-    result = {**result, "weights": used, "protocol": protocol(config)}
+    result = {**result, "weights": str(used), "weights_from": used.why, "protocol": protocol(config)}
     if not config.Beside:
         return result
     name = type(model).__name__ if has_weights(model) else method(config.Arch)
@@ -147,34 +196,63 @@ def has_weights(model: nn.Layer) -> bool:
     return getattr(model, "needs_weights", True)
 
 
-def load_model(config: Config, weights_path: str | None) -> tuple[nn.Layer, str]:
-    """The model with its trained weights, and where they came from.
+@dataclass(frozen=True)
+class Used:
+    """The weights in use; as text, their file (`none` for a model without weights).
+
+    Attributes:
+        file: the weight file.
+        why: why it is the one, in words.
+        classes: names of the classes it was trained on, if its run recorded them.
+    """
+
+    file: Path | None
+    why: str
+    classes: list[str] | None = None
+
+    def __str__(self) -> str:
+        return "none" if self.file is None else str(self.file)
+
+
+def load_model(config: Config, weights_path: str | None, source: str | None = None) -> tuple[nn.Layer, Used]:
+    """The model with its trained weights, and where they came from, which the log says.
 
     Args:
         config: the configuration.
-        weights_path: a weight file, a `step_N` folder or a run's folder. By default
-            `Global.pretrained`, else the best checkpoint of `Global.output_dir`, else its latest.
-            A model without weights takes none and gives `none`.
+        weights_path: a weight file, a `step_N` folder or a run's folder (see `find_weights`). By default the
+            best checkpoint of `Global.output_dir`, else its latest, else `Global.pretrained`.
+            A model without weights takes none.
+        source: layout of the file named by `weights_path`, such as timm; None for one of our own.
 
     Raises:
         ConfigError: no weights are named and the run's folder holds none.
     """
-    if weights_path is None and config.Global.pretrained is not None:
-        return build.model(config), config.Global.pretrained.path
+    if source is not None and weights_path is None:
+        raise ConfigError(f"--source {source} is the layout of the file that --weights names: give both")
     model = components.build(config.Arch)
     if not has_weights(model):
         if weights_path is not None:
             raise ConfigError(f"{config.Arch['name']} has no weights: leave out --weights {weights_path}")
-        return model, "none"
-    if weights_path is None:
-        checkpoints = Checkpoints(Path(config.Global.output_dir))
-        found = checkpoints.pointed("best") or checkpoints.pointed("latest")
-        if found is None:
+        return model, Used(None, "it has no weights")
+    run_folder, start = Path(config.Global.output_dir), config.Global.pretrained
+    if weights_path is None and Checkpoints(run_folder).pointed("latest") is None:
+        if start is None:
             raise ConfigError(
-                f"no weights to use: {config.Global.output_dir} has no checkpoint; "
+                f"no weights to use: {run_folder} has no checkpoint; "
                 "train first, pass --weights FILE or set Global.pretrained.path"
             )
-        weights_path = str(found)
-    used = weight_file(weights_path)
-    weights.load(model, used)
-    return model, str(used)
+        file, why = find_weights(start.path)
+        used = Used(file, f"Global.pretrained, as {run_folder} holds no run; {why}", _classes(file))
+        log.info("weights %s (%s)", used, used.why)
+        build.load_pretrained(model, config)
+        return model, used
+    file, why = find_weights(weights_path if weights_path is not None else run_folder)
+    used = Used(file, why, _classes(file))
+    log.info("weights %s (%s)", used, used.why)
+    weights.load(model, file, source=source)
+    return model, used
+
+
+def _classes(file: Path) -> list[str] | None:
+    """The class names that a checkpoint's run recorded."""
+    return read_state(file.parent).get("classes") if (file.parent / "state.json").is_file() else None

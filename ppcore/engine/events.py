@@ -2,6 +2,7 @@
 
 import json
 import logging
+import math
 import os
 import platform
 import shlex
@@ -19,6 +20,7 @@ from rich.progress import BarColumn, MofNCompleteColumn, Progress, TextColumn, T
 
 import ppcore
 from ppcore import runtime
+from ppcore.engine.pace import Pace
 from ppcore.weight_files import write_atomically
 
 log = logging.getLogger("ppcore")
@@ -99,11 +101,7 @@ class Events:
         self.vdl = self._progress = self._metrics = None
         if not active:
             return
-        metrics = folder / "metrics.jsonl"
-        cut = metrics.is_file() and not metrics.read_bytes().endswith(b"\n") and metrics.stat().st_size > 0
-        self._metrics = metrics.open("a", encoding="utf-8")
-        if cut:  # a killed run's last line; the next record must not continue it
-            self._metrics.write("\n")
+        self._metrics = (folder / "metrics.jsonl").open("a", encoding="utf-8")
         if visualdl:
             from visualdl import LogWriter  # takes a second to import
 
@@ -127,23 +125,16 @@ class Events:
                 if isinstance(value, (int, float)) and name != "epoch":
                     self.vdl.add_scalar(f"{scope}/{name}", float(value), step)
 
-    def progress(self, step: int, *, epoch: float, loss: float, lr: float, rate: float) -> None:
+    def progress(self, step: int, *, epoch: float, loss: float, lr: float, pace: Pace) -> None:
         """Shows where training is: a bar on a terminal, a line in the log elsewhere."""
         if not self.active:
             return
-        left = (self.total_steps - step) * self._seconds_per_step(step)
-        text = f"epoch {epoch:.2f} loss {loss:.4f} lr {lr:.2e} {rate:.0f} images/s"
+        text = f"epoch {epoch:.2f} loss {loss:.4f} lr {lr:.2e} {pace.rate:.{0 if pace.rate >= 10 else 1}f} images/s"
         if self._progress is not None:
             self._progress.update(self._task, completed=step, description=text)
         else:
-            log.info("step %d/%d %s eta %s", step, self.total_steps, text, clock(left))
-
-    def _seconds_per_step(self, step: int) -> float:
-        now = time.monotonic()
-        if not hasattr(self, "_first"):
-            self._first = (step, now)
-        done, elapsed = step - self._first[0], now - self._first[1]
-        return elapsed / done if done else 0.0
+            eta = "" if pace.left is None else f" eta {clock(math.ceil(pace.left))}"
+            log.info("step %d/%d %s%s", step, self.total_steps, text, eta)
 
     def images(self, tag: str, batch: np.ndarray, step: int, limit: int = 8) -> None:
         """Puts network inputs [B, C, H, W] into VisualDL, stretched to the displayable range."""
@@ -162,6 +153,30 @@ class Events:
             if file is not None:
                 file.close()
         self.active, self.vdl, self._metrics, self._progress = False, None, None, None
+
+
+def rewind(metrics: Path, step: int, evaluated: bool) -> None:
+    """Takes out of a metrics.jsonl what a run that goes on after `step` will record again, and a line that a kill has cut.
+
+    Those are the records of later steps, of the end and, unless it was `evaluated` to its end, of the evaluation of
+    `step`. The file is replaced as a whole.
+    """
+    if not metrics.is_file():
+        return
+
+    def stays(line: str) -> bool:
+        try:
+            record = json.loads(line)
+            again = record["kind"] == "end" or (record["kind"] == "eval" and record["step"] == step and not evaluated)
+            return record["step"] <= step and not again
+        except (ValueError, TypeError, KeyError):
+            return False
+
+    lines = metrics.read_text(encoding="utf-8", errors="replace").splitlines()
+    kept = [line for line in lines if stays(line)]
+    if len(kept) < len(lines):
+        text = "".join(f"{line}\n" for line in kept)
+        write_atomically(metrics, lambda temp: temp.write_text(text, encoding="utf-8"))
 
 
 def clock(seconds: float) -> str:

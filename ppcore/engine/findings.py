@@ -38,7 +38,7 @@ def load_run(folder: Path) -> tuple[Config, nn.Layer, distributed.World]:
     """The configuration of a run, its model with the final weights in evaluation mode, and the device's world."""
     settings = config.load(folder / "config.yaml")
     world = distributed.start(settings.Global.device)
-    model, _ = evaluate.load_model(settings, str(folder))
+    model, _ = evaluate.load_model(settings, str(folder / "checkpoints" / "latest"))
     model.eval()
     return settings, model, world
 

@@ -103,14 +103,15 @@ def predictions(
             }  # fmt: skip
 
 
-def run(config: Config, weights_path: str | None = None) -> list[dict[str, Any]]:
+def run(config: Config, weights_path: str | None = None, source: str | None = None) -> list[dict[str, Any]]:
     """What `tools/infer.py` does: classify `Infer.input`, print a line an image, write JSON.
 
     A model whose `task` is `restoration` makes images instead: `ppcore.engine.enhance.run`.
 
     Args:
         config: the configuration; preprocessing is `DataLoader.Eval.transforms`.
-        weights_path: as in `ppcore.engine.evaluate.run`.
+        weights_path: as for `ppcore.engine.evaluate.load_model`.
+        source: likewise.
 
     Returns:
         The records written to `predictions.json`, one an image that could be read.
@@ -124,9 +125,9 @@ def run(config: Config, weights_path: str | None = None) -> list[dict[str, Any]]
     setup_logging()
     files = find_images(wanted.input)
     world = distributed.start(config.Global.device)
-    model, used = load_model(config, weights_path)
+    model, used = load_model(config, weights_path, source)
     if getattr(model, "task", None) == "restoration":
-        return enhance.run(config, loaded=(model, used))
+        return enhance.run(config, loaded=(model, str(used)))
     if wanted.rollout and not hasattr(model, "attention_maps"):
         raise ConfigError(f"Infer.rollout: {config.Arch['name']} has no attention maps")
     part = build.section(config, "Eval")
@@ -148,7 +149,7 @@ def run(config: Config, weights_path: str | None = None) -> list[dict[str, Any]]
         records.append(record)
     for message in loader.skipped_messages:
         print(f"skipped: {message}", file=sys.stderr)
-    write_json(folder / "predictions.json", {"weights": used, "skipped": loader.skipped, "images": records})
+    write_json(folder / "predictions.json", {"weights": str(used), "skipped": loader.skipped, "images": records})
     log.info(
         "%s",
         json.dumps({"written": str(folder / "predictions.json"), "images": len(records), "skipped": loader.skipped}),

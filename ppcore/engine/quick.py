@@ -10,7 +10,7 @@ from ppcore.config import Config
 from ppcore.engine.events import log
 from ppcore.engine.jobs import Job, run_all
 from ppcore.engine.launch import thread_variables, train_command
-from ppcore.engine.runs import claim
+from ppcore.engine.runs import check_resumable
 from ppcore.errors import PPError
 from ppcore.report import read_run
 from ppcore.report.published import PaperTables, Quick
@@ -54,7 +54,10 @@ def possible(paper: PaperTables) -> list[Quick]:
 
 def options(item: Quick, seed: int, output: Path, device: str, items: dict[str, Quick]) -> list[str]:
     """`-o` texts of one seed's training."""
-    used = {key: items[name].run_name(items[name].run_seeds[0]) for key, name in item.uses.items()}
+    # The final weights of a run, not those its test images chose.
+    used = {
+        key: f"{items[name].run_name(items[name].run_seeds[0])}/checkpoints/latest" for key, name in item.uses.items()
+    }
     return [
         f"Global.output_dir={output / item.run_name(seed)}",
         f"Global.seed={seed}",
@@ -127,5 +130,5 @@ def is_finished(folder: Path, settings: Config) -> bool:
     except PPError as error:
         log.info("%s: training goes on from its checkpoint (%s)", folder, error)
         return False
-    claim(folder, settings)
-    return ended
+    check_resumable(folder, settings)
+    return ended and config.load(folder / "config.yaml").Global.length() == settings.Global.length()

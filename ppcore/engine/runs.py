@@ -3,6 +3,8 @@
 import errno
 import fcntl
 import os
+from collections.abc import Iterator
+from contextlib import contextmanager
 from pathlib import Path
 from typing import Any
 
@@ -10,16 +12,18 @@ import yaml
 
 from ppcore import components
 from ppcore.config import Config
-from ppcore.errors import CheckpointError, ConfigError
+from ppcore.errors import CheckpointError, ConfigError, reason
+from ppcore.schedules import Schedule
 
 # Keys that may differ between a checkpoint and the run that resumes it: they change what is
-# written, shown or loaded how fast, not what is computed.
+# written, shown or loaded how fast, not what is computed. (A new length is checked by `check_extension`.)
 FREE = {
     "Global": {"output_dir", "device", "save_every", "log_every", "keep_checkpoints", "resume", "visualdl",
-               "visualdl_graph", "eval_every", "best_metric"},
+               "visualdl_graph", "eval_every", "best_metric", "duration", "epochs"},
     "DataLoader.Train": {"num_workers"},
     "DataLoader.Eval": {"num_workers", "batch_size"},
     "Loss.teacher": {"cache"},
+    "EMA": {"headline"},
 }  # fmt: skip
 IGNORED_SECTIONS = {"Infer", "Export", "Beside"}
 
@@ -40,40 +44,33 @@ def essentials(tree: dict[str, Any]) -> dict[str, Any]:
     return flat
 
 
-_locks: dict[Path, int] = {}
-
-
-def lock(folder: Path) -> None:
-    """Keeps other processes from training in `folder` until `unlock`, or until this process ends, however it ends.
+@contextmanager
+def hold(folder: Path) -> Iterator[None]:
+    """Makes a run's folder and keeps other processes from training in it until the block ends, however it ends.
 
     Raises:
-        ConfigError: another process trains there.
+        ConfigError: the folder cannot be made or written, or another process trains there.
     """
-    if folder in _locks:
-        return
-    folder.mkdir(parents=True, exist_ok=True)
-    descriptor = os.open(folder / "lock", os.O_RDWR | os.O_CREAT, 0o644)
+    change = "choose another Global.output_dir"
     try:
-        fcntl.lockf(descriptor, fcntl.LOCK_EX | fcntl.LOCK_NB)
+        folder.mkdir(parents=True, exist_ok=True)
+        descriptor = os.open(folder / "lock", os.O_RDWR | os.O_CREAT, 0o644)
     except OSError as error:
+        raise ConfigError(f"{folder}: this run's folder cannot be written ({reason(error)}): {change}") from error
+    try:
+        try:
+            fcntl.lockf(descriptor, fcntl.LOCK_EX | fcntl.LOCK_NB)
+        except OSError as error:
+            if error.errno not in (errno.EACCES, errno.EAGAIN):  # a file system without locks
+                raise ConfigError(f"{folder}: cannot be locked ({reason(error)}): choose a local one") from error
+            raise ConfigError(f"{folder}: another process is training there: wait for it, or {change}") from error
+        yield
+    finally:
         os.close(descriptor)
-        if error.errno not in (errno.EACCES, errno.EAGAIN):  # a file system without locks
-            raise ConfigError(
-                f"{folder}: cannot be locked ({error.strerror}): choose a local Global.output_dir"
-            ) from error
-        raise ConfigError(
-            f"{folder}: another process is training there: wait for it, or choose another Global.output_dir"
-        ) from error
-    _locks[folder] = descriptor
 
 
-def unlock(folder: Path) -> None:
-    """Lets other processes train in `folder` again."""
-    os.close(_locks.pop(folder))
-
-
-def claim(folder: Path, config: Config) -> None:
-    """Checks that this configuration may run in `folder`.
+def check_resumable(folder: Path, config: Config) -> None:
+    """Checks that this configuration may run in `folder`; its length may differ (see `check_extension`).
 
     A run that ended before its first checkpoint does not hold the folder; its log of metrics is
     set aside as metrics.abandoned.jsonl.
@@ -82,16 +79,14 @@ def claim(folder: Path, config: Config) -> None:
         ConfigError: the folder holds a run and `Global.resume` is `never`.
         CheckpointError: it holds a run of another configuration; the message names what differs.
     """
-    saved, metrics = folder / "config.yaml", folder / "metrics.jsonl"
+    metrics = folder / "metrics.jsonl"
     if not any((folder / "checkpoints").glob("step_*")):
         if metrics.is_file():
             metrics.replace(folder / "metrics.abandoned.jsonl")
         return
-    if not saved.is_file():
-        raise CheckpointError(f"{folder} has checkpoints but no config.yaml: choose another Global.output_dir")
     if config.Global.resume == "never":
         raise ConfigError(f"{folder} already holds a run: choose another Global.output_dir, or Global.resume=auto")
-    old, new = essentials(yaml.safe_load(saved.read_text(encoding="utf-8"))), essentials(config.tree)
+    old, new = essentials(saved_config(folder)), essentials(config.tree)
     different = sorted(key for key in {*old, *new} if old.get(key) != new.get(key))
     if different:
         first = different[0]
@@ -101,6 +96,63 @@ def claim(folder: Path, config: Config) -> None:
             + (f" (and {len(different) - 1} more)" if len(different) > 1 else "")
             + "; choose another Global.output_dir"
         )
+
+
+def saved_config(folder: Path) -> dict[str, Any]:
+    """The resolved configuration that a run's folder holds.
+
+    Raises:
+        CheckpointError: there is none, or it is damaged.
+    """
+    path = folder / "config.yaml"
+    try:
+        tree = yaml.safe_load(path.read_text(encoding="utf-8"))
+    except FileNotFoundError:
+        raise CheckpointError(
+            f"{folder} has checkpoints but no config.yaml: choose another Global.output_dir"
+        ) from None
+    except (OSError, UnicodeDecodeError, yaml.YAMLError) as error:
+        raise CheckpointError(f"{path}: cannot be read ({reason(error)}): {_MEND}") from error
+    if not isinstance(tree, dict) or not isinstance(tree.get("Global"), dict):
+        raise CheckpointError(f"{path}: is no configuration of a run: {_MEND}")
+    return tree
+
+
+_MEND = "restore it, or choose another Global.output_dir"
+
+
+def check_extension(folder: Path, done: int, old: Schedule, new: Schedule) -> None:
+    """Checks that a run planned for another length may go on under the new one: the rates so far must be the same.
+
+    Args:
+        folder: the run's.
+        done: updates it has made.
+        old: learning rate by step under the length it was started with.
+        new: under the length wanted now.
+
+    Raises:
+        CheckpointError: they differ; the message says what works instead.
+    """
+    if _same(done, old, new):
+        return
+    raise CheckpointError(
+        f"{folder}: this run's learning rate was planned for another length, so it cannot go on under the new "
+        f"Global.duration; {how_to_train_longer(folder, done, old, new)}"
+    )
+
+
+def how_to_train_longer(folder: Path, done: int, schedule: Schedule, longer: Schedule) -> str:
+    """What works for a run of this schedule, given what it would be for a longer run."""
+    if _same(done, schedule, longer):
+        return "set a longer Global.duration to train on"
+    return (
+        "to train longer, start a run of its own (-o Global.output_dir=NEW) with that Global.duration, or from the weights "
+        f"of this one (-o Global.pretrained={folder})"
+    )
+
+
+def _same(steps: int, one: Schedule, other: Schedule) -> bool:
+    return all(one(step) == other(step) for step in range(steps))
 
 
 def protocol(config: Config) -> str:

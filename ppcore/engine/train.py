@@ -5,8 +5,7 @@ randomness of a step is a function of (seed, step, rank), so a resumed run repea
 interrupted one bit for bit on a CPU.
 """
 
-import time
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from pathlib import Path
 from typing import Any
 
@@ -15,15 +14,17 @@ import paddle
 
 from ppcore import checkpoint, components, optim, units
 from ppcore.config import Config
-from ppcore.durations import Plan
 from ppcore.ema import EMA
-from ppcore.engine import build, distributed
-from ppcore.engine.evaluate import evaluate_weights
-from ppcore.engine.events import Events, clock, environment, log, setup_logging, write_json
+from ppcore.engine import build, distributed, preflight, runs
+from ppcore.engine.evaluate import Interrupted, beats, evaluate_weights, headline_weights
+from ppcore.engine.events import Events, clock, environment, log, rewind, setup_logging, write_json
 from ppcore.engine.graph import add_graph
+from ppcore.engine.pace import Pace
 from ppcore.engine.precision import Precision
-from ppcore.engine.runs import claim, described, lock, protocol, unlock
-from ppcore.errors import ConfigError, PPError
+from ppcore.engine.stopping import StopRequest
+from ppcore.engine.update import all_finite, backward, step_seed, update
+from ppcore.errors import ConfigError, PPError, Stopped
+from ppcore.weight_files import write_atomically
 
 
 @dataclass
@@ -36,7 +37,7 @@ class Result:
 
 
 class Diverged(PPError):
-    """The loss is no longer a number."""
+    """The loss is no longer a number, or far beyond what it was."""
 
 
 def train(config: Config) -> Result:
@@ -44,36 +45,38 @@ def train(config: Config) -> Result:
 
     Raises:
         PPError: bad configuration, data, weights or checkpoint, or a loss that is not finite.
+        Stopped: by SIGINT or SIGTERM, with a checkpoint saved.
     """
-    # ---- processes, folder, log -------------------------------------------------------------
     if config.Loss is None or config.Optimizer is None:
         raise ConfigError("training needs the sections Loss and Optimizer")
-    settings, recipe = config.Global, config.Optimizer
-    folder = Path(settings.output_dir)
-    world = distributed.start(settings.device)
-    if world.is_main:
-        claim(folder, config)
-        lock(folder)
+    world = distributed.start(config.Global.device)
+    folder = Path(config.Global.output_dir)
+    if not world.is_main:
+        return _train(config, world, folder)
+    with runs.hold(folder):
+        runs.check_resumable(folder, config)
         setup_logging(folder)
+        return _train(config, world, folder)
+
+
+def _train(config: Config, world: distributed.World, folder: Path) -> Result:
+    settings, recipe = config.Global, config.Optimizer
 
     # ---- data -------------------------------------------------------------------------------
     train_part = build.section(config, "Train")
     eval_part = config.DataLoader.Eval
     classes = build.number_of_classes(config)
     judged_by = units.of(build.best_metric(config))
-    train_images = build.dataset(train_part, classes)
-    eval_images = build.dataset(eval_part, classes) if eval_part else None
+    train_images = build.dataset(train_part, classes, where="DataLoader.Train")
+    names = train_images.classes
+    eval_images = build.dataset(eval_part, classes, names, "DataLoader.Eval") if eval_part else None
     batch_size = train_part.batch_size
-    steps_per_epoch = max(len(train_images) // batch_size, 1)
-    plan = Plan(steps_per_epoch, batch_size)
-    plan = Plan(steps_per_epoch, batch_size, settings.length().in_steps(plan))
-    if plan.total_steps < 1:
-        raise ConfigError("Global.duration is shorter than one step")
+    plan = build.plan(config, len(train_images))
 
     # ---- model, criterion, optimiser --------------------------------------------------------
     paddle.seed(settings.seed)
     model = build.model(config)
-    schedule = components.build(recipe.lr).bind(plan)
+    schedule = build.schedule(config, plan)
     node = recipe.component()
     factory = components.resolve(node.pop("name"), "Optimizer")
     optimizer = optim.make(
@@ -91,16 +94,25 @@ def train(config: Config) -> Result:
     # 2. Global.pretrained, loaded by build.model above
     # 3. fresh weights
     checkpoints = checkpoint.Checkpoints(folder, settings.keep_checkpoints)
-    step, best = 0, None
+    step, best, result, evaluated = 0, None, "ema" if config.EMA and config.EMA.headline == "ema" else "model", False
     resumed_from = checkpoints.newest()
     if resumed_from is not None:
+        old = build.plan(config, len(train_images), runs.saved_config(folder))
+        step = checkpoint.step_of(resumed_from)
+        runs.check_extension(folder, min(step, old.total_steps), build.schedule(config, old), schedule)
         state = checkpoint.restore(resumed_from, model=model, optimizer=optimizer, ema=ema)
-        step, best = state["step"], state["best"]
+        best, result, evaluated = state["best"], state["weights"], state["evaluated"]
         precision.restore(state["scaler"])
+    finished = step >= plan.total_steps and (evaluated or eval_images is None)
+    if not finished:
+        preflight.check(config, model, train_images, eval_images, world, precision, folder)
     network = world.wrap(model)
     if world.is_main:
-        (folder / "config.yaml").write_text(config.to_yaml(), encoding="utf-8")
+        write_atomically(folder / "config.yaml", lambda temp: temp.write_text(config.to_yaml(), encoding="utf-8"))
         write_json(folder / "env.json", environment(world.size, world.device))
+        if resumed_from and not finished:
+            rewind(folder / "metrics.jsonl", step, evaluated)
+            checkpoints.point_to_best(best)
     parameters = sum(int(np.prod(p.shape)) for p in model.parameters())
     log.info(
         "%s: %s, %s parameters, %d training images, batch %d, %d steps (%.1f epochs), device %s x %d%s",
@@ -108,8 +120,9 @@ def train(config: Config) -> Result:
         plan.epoch_of(plan.total_steps), world.device, world.size,
         f", resumed from {resumed_from.name}" if resumed_from else "",
     )  # fmt: skip
-    if step >= plan.total_steps:
-        log.info("this run is finished; choose another Global.output_dir or a longer Global.duration to train more")
+    if finished:
+        longer = build.schedule(config, replace(plan, total_steps=2 * plan.total_steps))
+        log.info("this run is finished; %s", runs.how_to_train_longer(folder, step, schedule, longer))
         return Result(folder, step, best)
 
     # ---- the loop ---------------------------------------------------------------------------
@@ -118,125 +131,109 @@ def train(config: Config) -> Result:
     events.record(
         "start", step, params=parameters, train_images=len(train_images), steps=plan.total_steps,
         eval_images=len(eval_images) if eval_images else 0, epochs=plan.epoch_of(plan.total_steps),
-        batch_size=batch_size, classes=train_images.classes, protocol=protocol(config),
-        metric=described(config),
+        batch_size=batch_size, classes=names, protocol=runs.protocol(config), metric=runs.described(config),
     )  # fmt: skip
     every = {name: max(getattr(settings, f"{name}_every").in_steps(plan), 1) for name in ("eval", "save", "log")}
-    micro_batches = recipe.accumulate
+
+    def due(name: str) -> bool:
+        return step == plan.total_steps or step % every[name] == 0
+
+    pace, stop = Pace(step, plan.total_steps), StopRequest()
     batches = iter(loader)
-    began = window_began = time.monotonic()
-    window_images = skipped = 0
-    if not settings.eval_mode_training:
-        network.train()
-    else:
-        network.eval()  # DeiT's fine-tuning keeps dropout and stochastic depth off
+    first_loss = None
+    # A run that was killed while it evaluated its newest checkpoint evaluates it now.
+    saved, pending = step, step > 0 and due("eval") and not evaluated
+    network.train() if not settings.eval_mode_training else network.eval()  # DeiT fine-tunes without dropout, drop path
     try:
-        while step < plan.total_steps:
-            lr = schedule(step)
-            optimizer.set_lr(lr)
-            paddle.seed(step_seed(settings.seed, step, world.rank))
-            losses = []
-            for part in range(micro_batches):
-                batch = next(batches)
-                if step == 0 and part == 0:
-                    events.images("train_batch", batch["image"], step)
-                inputs = build.tensors(batch)
-                # Gradients are averaged over processes once a step, with the last micro-batch.
-                quiet = world.size > 1 and part < micro_batches - 1
-                loss = _backward(network, inputs, criterion, precision, micro_batches, synchronise=not quiet)
-                losses.append(loss)
-                window_images += len(batch["image"]) * world.size
-            skipped = loader.skipped
-            grad_norm = _update(optimizer, precision, trainable, recipe.clip_norm, (step + 1) % every["log"] == 0)
-            if ema is not None:
-                ema.update(getattr(optimizer, "_master_weights", None))
-            step += 1
-            last = step == plan.total_steps
-            due = {name for name, interval in every.items() if last or step % interval == 0}
+        stop.listen()
+        while pending or step < plan.total_steps:
+            if not pending:
+                lr = schedule(step)
+                optimizer.set_lr(lr)
+                paddle.seed(step_seed(settings.seed, step, world.rank))
+                losses, images = [], 0
+                for part in range(recipe.accumulate):
+                    batch = next(batches)
+                    if step == 0 and part == 0:
+                        events.images("train_batch", batch["image"], step)
+                    inputs = build.tensors(batch)
+                    # Gradients are averaged over processes once a step, with the last micro-batch.
+                    quiet = world.size > 1 and part < recipe.accumulate - 1
+                    loss = backward(network, inputs, criterion, precision, recipe.accumulate, synchronise=not quiet)
+                    losses.append(loss)
+                    images += len(batch["image"]) * world.size
+                report = (step + 1) % every["log"] == 0
+                grad_norm = update(optimizer, precision, trainable, recipe.clip_norm, report)
+                if ema is not None:
+                    ema.update(getattr(optimizer, "_master_weights", None))
+                step += 1
+                pace.add(images)
+                stopping = stop.agreed(world, step)
+                pending = eval_images is not None and due("eval") and not stopping
 
-            if due:  # reading the loss waits for the device, so not every step; but before anything is saved
-                mean_loss = world.sum(np.array([float(sum(losses))]))[0] / world.size
-                if not np.isfinite(mean_loss) or not all_finite(trainable):
-                    raise Diverged(
-                        f"training diverged at step {step} (loss {mean_loss}, lr {lr:.3g}): lower Optimizer.lr "
-                        f"or set Optimizer.clip_norm; the last good state is in {checkpoints.folder}"
-                    )
-            if "log" in due:
-                now = time.monotonic()
-                rate = window_images / (now - window_began)
-                epoch = plan.epoch_of(step)
-                events.record(
-                    "train", step, epoch=epoch, loss=float(mean_loss), lr=lr, grad_norm=grad_norm,
-                    images_per_second=rate, skipped=skipped,
-                )  # fmt: skip
-                events.progress(step, epoch=epoch, loss=float(mean_loss), lr=lr, rate=rate)
-                window_began, window_images = now, 0
-
-            improved = False
-            if eval_images is not None and "eval" in due:
-                paused = time.monotonic()
-                for name, found in evaluate_weights(config, model, ema, eval_images, world, precision).items():
-                    events.record("eval", step, epoch=plan.epoch_of(step), weights=name, **found)
-                    if judged_by.key not in found:
-                        raise ConfigError(f"Global.best_metric: the evaluation gives no '{judged_by.key}'")
-                    score = found[judged_by.key]
-                    log.info("step %d evaluation (%s): %s", step, name, _summary(found))
-                    if judged_by.key not in (best or {}) or judged_by.better(score, best[judged_by.key]):
-                        best = {"step": step, judged_by.key: score, "weights": name}
-                        improved = True
-                window_began += time.monotonic() - paused
-            if "save" in due or improved:
-                paused = time.monotonic()
-                if world.is_main:
-                    checkpoints.save(
-                        step, model=model, optimizer=optimizer, ema=ema, best=improved,
-                        state={"best": best, "scaler": precision.state()},
+                if stopping or pending or due("log") or due("save"):
+                    # Reading the loss waits for the device, so not every step; but before anything is saved.
+                    loss = float(world.sum(np.array([float(sum(losses))]))[0] / world.size)
+                    first_loss = loss if first_loss is None else first_loss
+                    if not np.isfinite(loss) or loss > 1e6 * max(first_loss, 1.0) or not all_finite(trainable):
+                        raise Diverged(
+                            f"training diverged at step {step} (loss {loss:.4g}, lr {lr:.3g}): lower Optimizer.lr "
+                            f"or set Optimizer.clip_norm; the last good state is in {checkpoints.folder}"
+                        )
+                if due("log"):
+                    events.record(
+                        "train", step, epoch=plan.epoch_of(step), loss=loss, lr=lr, grad_norm=grad_norm,
+                        images_per_second=pace.window(), skipped=loader.skipped,
                     )  # fmt: skip
-                world.barrier()
-                window_began += time.monotonic() - paused
-        if settings.visualdl_graph:
+                if pace.due() or due("log"):
+                    events.progress(step, epoch=plan.epoch_of(step), loss=float(sum(losses)), lr=lr, pace=pace)
+                if stopping or pending or due("save"):  # saved before it is evaluated
+                    with pace.paused():
+                        state = {"best": best, "weights": result, "scaler": precision.state(), "classes": names}
+                        if world.is_main:
+                            checkpoints.save(step, model=model, optimizer=optimizer, ema=ema, state=state)
+                        world.barrier()
+                    saved = step
+                if stopping:
+                    raise Stopped(
+                        stopping, f"stopped at step {step} of {plan.total_steps}, which is saved; {_again(world)}"
+                    )
+
+            if pending:
+                with pace.paused():
+                    found = evaluate_weights(
+                        config, model, ema, eval_images, world, precision, lambda: world.size == 1 and stop.number > 0
+                    )
+                result = headline_weights(config, judged_by, found)
+                for name, numbers in found.items():
+                    events.record(
+                        "eval", step, epoch=plan.epoch_of(step), weights=name, headline=name == result, **numbers
+                    )
+                    log.info("step %d evaluation (%s): %s", step, checkpoint.NAMES[name], _summary(numbers))
+                score = found[result][judged_by.key]
+                if beats(judged_by, score, (best or {}).get(judged_by.key)):
+                    best = {"step": step, judged_by.key: score, "weights": result}
+                if world.is_main:
+                    checkpoints.record_evaluation(step, result, best)
+                pending = False
+        if settings.visualdl_graph and saved > pace.first:
             add_graph(events, model, inputs["image"])
-        events.record("end", step, seconds=time.monotonic() - began, best=best)
-        log.info("done in %s; best %s", clock(time.monotonic() - began), _summary(best or {}))
+        events.record("end", step, seconds=pace.seconds, best=best)
+        log.info("done in %s; %s", clock(pace.seconds), f"best {_summary(best)}" if best else "nothing was evaluated")
+    except Interrupted:
+        text = f"stopped while step {step} was evaluated, which is saved"
+        raise Stopped(stop.number, f"{text}; {_again(world)}") from None
     finally:
+        stop.close()
         events.close()
         batches.close()  # ends the loader's workers
-        if world.is_main:
-            unlock(folder)
     return Result(folder, step, best)
 
 
-def step_seed(seed: int, step: int, rank: int) -> int:
-    """Seed of Paddle's generator for one update of one process (dropout, stochastic depth)."""
-    return int(np.random.SeedSequence((seed, step, rank)).generate_state(1)[0])
-
-
-def all_finite(parameters: list) -> bool:
-    """Whether every entry of every tensor is a number (a loss says nothing of the update after it)."""
-    return bool(paddle.isfinite(paddle.add_n([p.astype("float32").sum() for p in parameters])))
-
-
-def _backward(network, inputs, criterion, precision, micro_batches: int, *, synchronise: bool) -> paddle.Tensor:
-    """Forward and backward of one micro-batch; returns its share of the step's loss."""
-    if not synchronise:
-        with network.no_sync():
-            return _backward(network, inputs, criterion, precision, micro_batches, synchronise=True)
-    outputs = precision.forward(network, inputs["image"])
-    loss = criterion(outputs, inputs) / micro_batches
-    precision.scaler.scale(loss).backward()
-    return loss.detach()
-
-
-def _update(optimizer, precision, trainable: list, clip_norm: float | None, report: bool) -> float | None:
-    """One optimiser update; returns the gradient norm before clipping when it is to be reported."""
-    norm = None
-    precision.scaler.unscale_(optimizer)
-    if clip_norm is not None or report:
-        norm = optim.clip_grad_norm(trainable, clip_norm)
-    precision.scaler.step(optimizer)
-    precision.scaler.update()
-    optimizer.clear_grad()
-    return float(norm) if report else None
+def _again(world: distributed.World) -> str:
+    """How to resume."""
+    command = environment(world.size, world.device)["command"]
+    return f"go on with: {command}" if world.size == 1 else f"go on with the same launcher and: {command}"
 
 
 def _summary(found: dict[str, Any]) -> str:

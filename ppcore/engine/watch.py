@@ -38,12 +38,12 @@ class Watch:
         return f"step {step:{len(str(total))}}/{total}  loss {self._train['loss']:.4f}  {speed}eta {clock(left)}"
 
     def result(self) -> str:
-        """Returns `, top1 0.9611` of the last evaluation (averaged weights where there are any), or nothing.
+        """Returns `, top1 0.9611` of the last evaluation (of the weights that are the run's result), or nothing.
 
         The metric is the first that a report knows.
         """
         self._update()
-        found = self._evals.get("ema") or self._evals.get("model") or {}
+        found = next((record for record in reversed(self._evals.values()) if record.get("headline", True)), {})
         metrics = units.present([found])
         return f", {metrics[0].key} {found[metrics[0].key]:.4f}" if metrics else ""
 

@@ -47,14 +47,14 @@ class Run:
 
     @property
     def result(self) -> dict | None:
-        """The evaluation the report headlines: the last one, of the averaged weights where there are any.
+        """The evaluation the report headlines: the last one, of the weights that the run says are its result.
 
         The best of all evaluations would be a choice made on the test images, so it is not the headline.
         """
         if not self.evals:
             return None
         last = [record for record in self.evals if record["step"] == self.evals[-1]["step"]]
-        return next((record for record in last if record["weights"] == "ema"), last[-1])
+        return next((record for record in reversed(last) if record.get("headline", True)), last[-1])
 
     @property
     def metrics(self) -> list[units.Unit]:

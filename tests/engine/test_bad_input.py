@@ -149,8 +149,9 @@ def test_two_trainings_in_one_folder(tiny_config, tmp_path, root):
 HOLD = """
 import sys, time
 from pathlib import Path
-from ppcore.engine.runs import lock
-lock(Path(sys.argv[1]))
+from ppcore.engine.runs import hold
+block = hold(Path(sys.argv[1]))
+block.__enter__()
 print("held", flush=True)
 time.sleep(60)
 """

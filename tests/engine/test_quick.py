@@ -100,7 +100,9 @@ class TestPlan:
         jobs, runs = planned(paper(items))
         user = jobs["vit_cifar10 seed 0"]
         assert user.after == ("vit_digits seed 5",)
-        assert f"Global.pretrained.path={tmp_path / 'out' / 'vit_digits_seed5'}" in user.command
+        assert (
+            f"Global.pretrained.path={tmp_path / 'out' / 'vit_digits_seed5' / 'checkpoints' / 'latest'}" in user.command
+        )
         assert [(run.uses, run.used) for run in runs] == [(False, True), (False, True), (True, False)]
 
     def test_what_has_no_data_is_left_out_with_what_uses_it(self, paper, planned, monkeypatch):
@@ -153,7 +155,7 @@ def test_trainings_that_use_each_other_and_are_kept(paper, configs, root, tmp_pa
         assert read_run(run.folder).seed == run.seed
         assert "done in" in (out / "logs" / f"{run.folder.name}.txt").read_text()
     taught = read_run(out / "second_seed7")
-    assert taught.config["Global"]["pretrained"]["path"] == str(out / "first_seed1")
+    assert taught.config["Global"]["pretrained"]["path"] == str(out / "first_seed1" / "checkpoints" / "latest")
     assert taught.start["time"] > read_run(out / "first_seed1").end["time"]
 
     # Again: nothing runs, nothing is rewritten.
@@ -198,7 +200,7 @@ class TestMeasurements:
         return {"id": "c", "title": "C", "published_on": "p", "metric": "top1", "rows": rows, **SOURCE}
 
     def test_weights_are_evaluated_once_more_with_the_options(self, paper, configs, tmp_path):
-        run = run_with(configs, tmp_path, [*DISTILLED, "EMA={decay: 0.5}"])
+        run = run_with(configs, tmp_path, [*DISTILLED, "EMA={decay: 0.5, headline: ema}"])
         made = paper([{"config": configs[0]}], claims=[self.claim(configs, eval_options=["Arch.eval_head=class"])])
         [row] = claims.evaluations(made, [run])
         assert (row["claim"], row["row"], row["config"], row["seed"]) == ("c", "b", configs[0], 0)
@@ -206,7 +208,7 @@ class TestMeasurements:
         assert row["weights"].endswith("step_20/ema.safetensors")  # those that the report headlines
         assert row["n"] == 360
         settings = config.load(run.folder / "config.yaml", ["Arch.eval_head=class"])
-        assert row["top1"] == evaluate.run(settings, str(run.folder))["top1"]
+        assert row["top1"] == evaluate.run(settings, str(run.folder / "checkpoints" / "latest"))["top1"]
         assert row["loss"] != read_run(run.folder).result["loss"]  # not what the mean of both heads gave
         json.dumps(row)
 

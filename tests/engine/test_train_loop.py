@@ -7,8 +7,9 @@ import paddle
 import pytest
 
 from ppcore import config
-from ppcore.engine.events import Events
-from ppcore.engine.train import Diverged, step_seed, train
+from ppcore.engine.events import rewind
+from ppcore.engine.train import Diverged, train
+from ppcore.engine.update import step_seed
 from ppcore.errors import ConfigError
 from ppcore.weight_files import read
 
@@ -42,14 +43,19 @@ def test_a_run_leaves_its_folder(tiny_config, tmp_path):
     assert records(folder, "end")[0]["best"]["top1"] == max(r["top1"] for r in records(folder, "eval"))
 
 
-def test_a_cut_line_of_a_killed_run_is_not_continued(tmp_path):
-    (tmp_path / "metrics.jsonl").write_text('{"kind": "start", "step": 0}\n{"kind": "tra')
-    events = Events(tmp_path, active=True, total_steps=2, visualdl=False)
-    events.record("train", 1, loss=1.0)
-    events.close()
-    lines = (tmp_path / "metrics.jsonl").read_text().splitlines()
-    assert lines[1] == '{"kind": "tra'
-    assert json.loads(lines[2])["step"] == 1
+def test_a_resumed_run_takes_back_what_it_will_record_again(tmp_path):
+    metrics = tmp_path / "metrics.jsonl"
+    before = [
+        {"kind": "start", "step": 0},
+        {"kind": "train", "step": 1},
+        {"kind": "train", "step": 2},
+        {"kind": "eval", "step": 2},
+        {"kind": "train", "step": 3},
+    ]
+    for evaluated, left in ((True, 4), (False, 3)):
+        metrics.write_text("".join(json.dumps(record) + "\n" for record in before) + '{"kind": "tra')
+        rewind(metrics, 2, evaluated)
+        assert [json.loads(line) for line in metrics.read_text().splitlines()] == before[:left]
 
 
 def test_accumulation_equals_one_batch(tiny_config, tmp_path):

@@ -1,5 +1,6 @@
 """Checkpoints: what is restored is what was saved, and a kill leaves the last complete one."""
 
+import errno
 import json
 import os
 import shutil
@@ -9,7 +10,7 @@ import paddle
 import pytest
 
 from ppcore import checkpoint, optim
-from ppcore.checkpoint import Checkpoints, restore, weight_file
+from ppcore.checkpoint import Checkpoints, find_weights, read_state, restore
 from ppcore.ema import EMA
 from ppcore.errors import CheckpointError
 from ppvit import VisionTransformer
@@ -82,7 +83,7 @@ class TestRoundTrip:
         names = [[p.name for p in r.model.parameters()] for r in (one, other)]
         assert set(names[0]).isdisjoint(names[1])
         state = restore(saved, **other.objects())
-        assert state == {"step": 3, "best": {"top1": 0.5}}
+        assert state == {"step": 3, "best": {"top1": 0.5}, "evaluated": False}
         for kind in ("model/", "ema/"):  # Paddle 2.6 shows restored accumulators after the next step only
             of_kind = [{k: a for k, a in r.arrays().items() if k.startswith(kind)} for r in (other, one)]
             assert_same(*of_kind)
@@ -126,7 +127,8 @@ class TestWhichAreKept:
     def test_the_newest_and_the_best(self, tmp_path, run):
         checkpoints = Checkpoints(tmp_path, keep=2)
         for step in (2, 4, 6, 8, 10):
-            checkpoints.save(step, **run.objects(), state={}, best=step == 4)
+            checkpoints.save(step, **run.objects(), state={})
+            checkpoints.record_evaluation(step, "model", {"step": min(step, 4)})
         kept = sorted(p.name for p in (tmp_path / "checkpoints").iterdir())
         assert kept == ["best", "latest", "step_10", "step_4", "step_8"]
         assert checkpoints.pointed("latest").name == "step_10"
@@ -136,16 +138,34 @@ class TestWhichAreKept:
     def test_a_new_best_frees_the_old(self, tmp_path, run):
         checkpoints = Checkpoints(tmp_path, keep=1)
         for step in (1, 2, 3):
-            checkpoints.save(step, **run.objects(), state={}, best=step < 3)
+            checkpoints.save(step, **run.objects(), state={})
+            checkpoints.record_evaluation(step, "model", {"step": min(step, 2)})
         assert sorted(p.name for p in (tmp_path / "checkpoints").glob("step_*")) == ["step_2", "step_3"]
 
-    def test_saving_a_step_again_moves_the_pointer_only(self, tmp_path, run):
+    def test_saving_a_step_again_leaves_it_as_it_is(self, tmp_path, run):
         checkpoints = Checkpoints(tmp_path)
         first = checkpoints.save(5, **run.objects(), state={"n": 1})
         before = (first / "manifest.json").stat().st_mtime_ns
-        checkpoints.save(5, **run.objects(), state={"n": 1}, best=True)
+        checkpoints.save(5, **run.objects(), state={"n": 1})
         assert (first / "manifest.json").stat().st_mtime_ns == before
-        assert checkpoints.pointed("best") == first
+
+    def test_a_damaged_newer_folder_does_not_push_out_the_good_one(self, tmp_path, run):
+        checkpoints = Checkpoints(tmp_path, keep=1)
+        checkpoints.save(1, **run.objects(), state={})
+        damage(checkpoints.save(9, **run.objects(), state={}))
+        again = Checkpoints(tmp_path, keep=1)
+        again.save(2, **run.objects(), state={})
+        assert again.newest().name == "step_2"
+
+    def test_an_evaluation_is_added_to_what_is_saved(self, tmp_path, run):
+        checkpoints = Checkpoints(tmp_path)
+        saved = checkpoints.save(5, **run.objects(), state={"weights": "model", "best": None})
+        assert not read_state(saved)["evaluated"]
+        checkpoints.record_evaluation(5, "ema", {"step": 5, "top1": 0.5})
+        assert checkpoints.is_complete(saved)
+        state = read_state(saved)
+        assert (state["evaluated"], state["weights"], state["best"]["top1"]) == (True, "ema", 0.5)
+        assert checkpoints.pointed("best") == saved
 
     def test_nothing_yet(self, tmp_path):
         checkpoints = Checkpoints(tmp_path)
@@ -239,24 +259,57 @@ def _killed_when(replace, name):
     return dying
 
 
-class TestWeightFile:
+class TestFindWeights:
     def test_a_file_is_itself(self, tmp_path):
-        assert weight_file(tmp_path / "x.safetensors") == tmp_path / "x.safetensors"
+        assert find_weights(tmp_path / "x.safetensors").path == tmp_path / "x.safetensors"
 
-    def test_a_run_a_step_and_the_average(self, tmp_path, run):
+    def test_a_run_that_was_not_evaluated_gives_its_latest(self, tmp_path, run):
         checkpoints = Checkpoints(tmp_path)
-        first = checkpoints.save(1, **run.objects(), state={})
-        second = checkpoints.save(2, model=run.model, optimizer=run.optimizer, ema=None, state={})
-        assert weight_file(first) == first / "ema.safetensors"
-        assert weight_file(tmp_path) == second / "weights.safetensors"
+        checkpoints.save(1, **run.objects(), state={"weights": "ema"})
+        second = checkpoints.save(2, **run.objects(), state={"weights": "model"})
+        found = find_weights(tmp_path)
+        assert found.path == second / "weights.safetensors"
+        assert "latest" in found.why
+
+    @pytest.mark.parametrize(("weights", "file"), [("model", "weights.safetensors"), ("ema", "ema.safetensors")])
+    def test_what_the_evaluation_says_is_taken(self, tmp_path, run, weights, file):
+        checkpoints = Checkpoints(tmp_path)
+        first = checkpoints.save(1, **run.objects(), state={"weights": "model"})
+        checkpoints.record_evaluation(1, weights, {"step": 1, "top1": 0.8, "weights": weights})
+        second = checkpoints.save(2, **run.objects(), state={"weights": weights})
+        checkpoints.record_evaluation(2, weights, {"step": 1, "top1": 0.8, "weights": weights})
+        assert find_weights(tmp_path).path == first / file
+        assert "step 1, top1 0.8000" in find_weights(tmp_path).why
+        assert find_weights(second).path == second / file
+        assert find_weights(tmp_path / "checkpoints" / "latest").path == second / file
+
+    def test_damaged_weights_are_not_used(self, tmp_path, run):
+        saved = Checkpoints(tmp_path).save(1, **run.objects(), state={"weights": "model"})
+        damage(saved)
+        with pytest.raises(CheckpointError, match="damaged"):
+            find_weights(tmp_path)
 
     def test_nothing_there(self, tmp_path):
         (tmp_path / "checkpoints").mkdir()
         with pytest.raises(CheckpointError, match="no checkpoint"):
-            weight_file(tmp_path)
+            find_weights(tmp_path)
 
     def test_a_pointer_to_a_removed_folder(self, tmp_path, run):
         saved = Checkpoints(tmp_path).save(1, **run.objects(), state={})
         shutil.rmtree(saved)
         with pytest.raises(CheckpointError, match="no checkpoint"):
-            weight_file(tmp_path)
+            find_weights(tmp_path)
+
+
+def test_a_full_disk_leaves_what_was_there(tmp_path, run, monkeypatch):
+    checkpoints = Checkpoints(tmp_path)
+    checkpoints.save(1, **run.objects(), state={})
+
+    def full(path, *arguments):
+        raise OSError(errno.ENOSPC, "No space left on device")
+
+    monkeypatch.setattr(checkpoint, "save_arrays", full)
+    with pytest.raises(CheckpointError, match=r"step_2: cannot be written: No space left on device"):
+        checkpoints.save(2, **run.objects(), state={})
+    assert checkpoints.newest().name == "step_1"
+    assert not list((tmp_path / "checkpoints").glob(".step_*"))

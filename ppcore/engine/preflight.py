@@ -1,0 +1,150 @@
+"""What is checked before a training starts, so that nothing is found out at its first evaluation, hours later."""
+
+import os
+import shutil
+import time
+from collections.abc import Callable, Iterator
+from contextlib import contextmanager
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+import paddle
+import paddle.nn as nn
+
+from ppcore import components
+from ppcore.config import Config, LoaderSection
+from ppcore.data import EvalLoader, EvalStream
+from ppcore.engine import build
+from ppcore.engine.distributed import World
+from ppcore.engine.events import log
+from ppcore.engine.precision import Precision
+from ppcore.errors import ConfigError, DataError, PPError
+
+_IMAGES = 2  # of each split that are read
+_PIXELS = 2**20  # evaluation images larger than this are read, but not put through the network
+_SECONDS = 5.0  # for looking whether files are there
+_SHOWN = 3
+
+
+def check(
+    config: Config,
+    model: nn.Layer,
+    train_images: Any,
+    eval_images: Any,
+    world: World,
+    precision: Precision,
+    folder: Path,
+) -> None:
+    """Reads images of both splits, puts evaluation's through the network and the metric, looks for files and room.
+
+    Args:
+        config: of the run.
+        model: as built; its state is not changed.
+        train_images: the training set.
+        eval_images: the evaluation set, or None.
+        world: the processes; files and room are looked at by the main one.
+        precision: AMP.
+        folder: the run's.
+
+    Raises:
+        PPError: all that was found, in one line.
+    """
+    problems: list[str] = []
+
+    @contextmanager
+    def noting(what: str) -> Iterator[None]:
+        try:
+            yield
+        except PPError as error:
+            problems.append(f"{what}: {error}")
+
+    parts = {"Train": (config.DataLoader.Train, train_images), "Eval": (config.DataLoader.Eval, eval_images)}
+    for name, (part, images) in parts.items():
+        if images is None:
+            continue
+        where = f"DataLoader.{name}"
+        with noting(where):
+            for batch in _first_batch(part, images):
+                if name == "Eval":
+                    _evaluate(config, model, batch, precision)
+        if world.is_main:
+            with noting(where):
+                _look_for_files(images, where, part.unreadable == "skip")
+    if world.is_main:
+        with noting("Global.output_dir"):
+            _look_for_room(model, config, folder)
+    if problems:
+        raise ConfigError("; ".join(problems))
+
+
+def _first_batch(part: LoaderSection, images: Any) -> Iterator[dict[str, np.ndarray]]:
+    """A batch of a split, as training or evaluation would be given it but for the batch transforms."""
+    count = min(_IMAGES, len(images))
+    loader = EvalLoader(
+        _First(images, count), build.transforms(part.transforms), EvalStream(count, count), 0, part.unreadable
+    )
+    return iter(loader)
+
+
+class _First:
+    """The first images of a dataset."""
+
+    def __init__(self, images: Any, count: int):
+        self.load: Callable[[int], dict[str, Any]] = images.load
+        self.count = count
+
+    def __len__(self) -> int:
+        return self.count
+
+
+@paddle.no_grad()
+def _evaluate(config: Config, model: nn.Layer, batch: dict[str, np.ndarray], precision: Precision) -> None:
+    """Puts a batch through the network and the metric."""
+    if batch["image"][0, 0].size > _PIXELS:
+        return
+    metric = components.build(config.Metric)
+    was_training = model.training
+    model.eval()
+    try:
+        metric.update(precision.forward(model, paddle.to_tensor(batch["image"])), batch)
+    finally:
+        if was_training:
+            model.train()
+    best = build.best_metric(config)
+    if best not in metric.compute():
+        raise ConfigError(f"Global.best_metric: the evaluation gives no '{best}'")
+
+
+def _look_for_files(images: Any, where: str, skipping: bool) -> None:
+    """Whether the files of a dataset are there: all of them, or as many as a few seconds allow, spread evenly."""
+    paths = getattr(images, "paths", None)
+    if paths is None:
+        return
+    began, absent, looked = time.monotonic(), [], 0
+    step = next(s for s in range(max(len(paths) // 2, 1) | 1, 2 * len(paths) + 2, 2) if np.gcd(s, len(paths)) == 1)
+    for number in range(len(paths)):  # a stride without a common factor: every path once, neighbours far apart
+        path = paths[number * step % len(paths)]
+        looked += 1
+        if not os.path.isfile(path):
+            absent.append(path)
+        if time.monotonic() - began > _SECONDS:
+            log.info("%s: looked for %d of %d files", where, looked, len(paths))
+            break
+    if not absent:
+        return
+    shown = ", ".join(sorted(absent)[:_SHOWN])
+    text = f"{len(absent)} of {looked} files that were looked for are missing: {shown}{', …' * (len(absent) > _SHOWN)}"
+    if not skipping:
+        raise DataError(text)
+    log.warning("%s: %s", where, text)
+
+
+def _look_for_room(model: nn.Layer, config: Config, folder: Path) -> None:
+    """Whether the disk has room for a checkpoint: weights, up to two moments and an average in float32."""
+    needed = 4 * sum(p.size for p in model.parameters()) * (4 if config.EMA else 3)
+    free = shutil.disk_usage(folder).free
+    if free < needed:
+        raise ConfigError(
+            f"{folder} is on a disk with {free / 1e6:,.0f} MB free, and a checkpoint takes up to {needed / 1e6:,.0f} MB"
+        )
