@@ -254,7 +254,9 @@ class TestViT:
             assert loaded.Arch["num_classes"] == DATA[target][1]
         start = loaded.Global.pretrained
         assert start.new_head
-        origin = FOLDER.parent / "configs" / Path(start.path).relative_to("output").with_suffix(".yaml")
+        folder = start.path.removesuffix("/checkpoints/latest")  # final weights, which no evaluation chose
+        assert folder != start.path
+        origin = FOLDER.parent / "configs" / Path(folder).relative_to("output").with_suffix(".yaml")
         assert origin.is_file(), f"starts from {start.path}, which no configuration writes"
         assert origin.stem == f"{source}_pretrain_{path.stem.split('_')[-2]}_224"
 
