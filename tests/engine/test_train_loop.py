@@ -1,12 +1,14 @@
 """The loop itself: what it writes, accumulation, divergence, precision."""
 
 import json
+import math
 
 import numpy as np
 import paddle
 import pytest
 
-from ppcore import config
+from ppcore import config, units
+from ppcore.engine.evaluate import beats
 from ppcore.engine.events import rewind
 from ppcore.engine.train import Diverged, train
 from ppcore.engine.update import step_seed
@@ -115,3 +117,21 @@ def test_step_seeds_differ():
     seeds = {step_seed(s, t, r) for s in range(3) for t in range(50) for r in range(2)}
     assert len(seeds) == 300
     assert step_seed(1, 2, 0) == step_seed(1, 2, 0)
+
+
+def test_a_loss_far_beyond_the_first_is_divergence_though_it_is_a_number(tiny_config):
+    with pytest.raises(Diverged, match="diverged at step"):
+        train(config.load(tiny_config, ["Optimizer.lr.base_lr=1e7", "Optimizer.clip_norm=null", "Arch.init=jax"]))
+
+
+@pytest.mark.parametrize(
+    ("score", "other", "answer"),
+    [(0.5, None, True), (0.5, math.nan, True), (math.nan, 0.5, False), (math.nan, None, False), (0.4, 0.5, False)],
+)
+def test_what_is_no_number_is_never_the_best(score, other, answer):
+    assert beats(units.of("top1"), score, other) is answer
+
+
+def test_without_evaluation_nothing_is_called_best(tiny_config, tmp_path):
+    assert train(config.load(tiny_config, ["DataLoader.Eval=null"])).best is None
+    assert (tmp_path / "run" / "log.txt").read_text().splitlines()[-1].endswith("nothing was evaluated")

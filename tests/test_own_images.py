@@ -1,0 +1,72 @@
+"""docs/own_images.md, followed word for word."""
+
+import json
+import os
+import re
+import subprocess
+import sys
+
+import pytest
+
+import ppdeit
+from ppcore import weights
+
+CLASSES = ["cat", "coffee", "flower", "motorcycle"]
+
+
+def blocks(root, language: str) -> list[str]:
+    text = (root / "docs" / "own_images.md").read_text(encoding="utf-8")
+    return re.findall(rf"^```{language}\n(.*?)^```", text, flags=re.S | re.M)
+
+
+@pytest.fixture(scope="module")
+def folder(tmp_path_factory):
+    """A folder with what a checkout has, and the weights the page asks for (random ones of the same layout)."""
+    from conftest import ROOT
+
+    folder = tmp_path_factory.mktemp("own")
+    for name in ("tools", "configs", "docs"):
+        (folder / name).symlink_to(ROOT / name)
+    (folder / "weights").mkdir()
+    start = ppdeit.deit_tiny_patch16_224()
+    weights.save(start, folder / "weights" / "deit_tiny_patch16_224.safetensors", layout="timm")
+    return folder
+
+
+def run(folder, command: list[str]) -> subprocess.CompletedProcess:
+    from conftest import ROOT
+
+    done = subprocess.run(
+        command, cwd=folder, env={**os.environ, "PYTHONPATH": str(ROOT)}, capture_output=True, text=True, timeout=300
+    )
+    assert done.returncode == 0, f"{command}\n{done.stdout}\n{done.stderr}"
+    return done
+
+
+def test_word_for_word(root, folder):
+    lines = [line for block in blocks(root, "bash") for line in block.splitlines()]
+    assert len(lines) == 7
+    said = {}
+    for line in lines:
+        python = ["env", f"PATH={os.path.dirname(sys.executable)}:{os.environ['PATH']}", "bash", "-c", line]
+        said[line.split()[1]] = run(folder, python)
+
+    records = [json.loads(line) for line in (folder / "output/own_images/metrics.jsonl").read_text().splitlines()]
+    assert records[0]["classes"] == CLASSES
+    best = records[-1]["best"]
+    evaluated = json.loads(said["tools/eval.py"].stdout)
+    assert evaluated["top1"] == best["top1"]
+    assert evaluated["n"] == 4 * 6
+    told = json.loads((folder / "output/own_images/infer/predictions.json").read_text())["images"]
+    assert len(told) == 6
+    assert all(choice["name"] in CLASSES for record in told for choice in record["topk"])
+    assert (folder / "own_images.safetensors").is_file()
+
+    [code] = blocks(root, "python")
+    answer = run(folder, [sys.executable, "-c", code]).stdout.split()[-1]
+    assert CLASSES[int(answer)] == told[0]["topk"][0]["name"]
+
+
+def test_the_template_says_what_to_change(root):
+    text = (root / "configs" / "templates" / "own_images.yaml").read_text(encoding="utf-8")
+    assert sum("<-" in line and not line.startswith("# Copy") for line in text.splitlines()) == 4
