@@ -52,6 +52,7 @@ def train(config: Config) -> Result:
     world = distributed.start(config.Global.device)
     folder = Path(config.Global.output_dir)
     if not world.is_main:
+        log.setLevel("WARNING")  # what the main process says is true for all
         return _train(config, world, folder)
     with runs.hold(folder):
         runs.check_resumable(folder, config)

@@ -74,3 +74,26 @@ def test_while_starting(tiny_config, root, after):
     errors = process.communicate(timeout=60)[1]
     assert "Traceback" not in errors, errors
     assert process.returncode in (130, -signal.SIGINT)
+
+
+def test_processes_stop_at_the_same_step(tiny_config, tmp_path, root):
+    launcher = ["-m", "paddle.distributed.launch", "--nproc_per_node", "2", "--log_dir", str(tmp_path / "log")]
+    options = [
+        "-o",
+        "Global.device=cpu",
+        "-o",
+        "Global.duration={steps: 1000000}",
+        "-o",
+        "Global.save_every={steps: 1000000}",
+    ]
+    command = [sys.executable, *launcher, str(root / "tools" / "train.py"), "-c", str(tiny_config), *options]
+    process = subprocess.Popen(
+        command, env={**os.environ, "PYTHONPATH": str(root)}, stdout=subprocess.DEVNULL, stderr=subprocess.DEVNULL
+    )
+    wait_for(tmp_path / "run" / "metrics.jsonl", '"train"', process)
+    process.send_signal(signal.SIGTERM)
+    process.wait(timeout=90)
+    said = [(tmp_path / "log" / f"workerlog.{rank}").read_text().splitlines()[-1] for rank in range(2)]
+    assert said[0] == said[1]
+    assert "which is saved; go on with the same launcher and" in said[0]
+    assert Checkpoints(tmp_path / "run").newest() is not None
