@@ -65,7 +65,7 @@ def check(
             continue
         where = f"DataLoader.{name}"
         with noting(where):
-            for batch in _first_batch(part, images):
+            for batch in _first_batches(part, images):
                 if name == "Eval":
                     _evaluate(config, model, batch, precision)
         if world.is_main:
@@ -78,11 +78,15 @@ def check(
         raise ConfigError("; ".join(problems))
 
 
-def _first_batch(part: LoaderSection, images: Any) -> Iterator[dict[str, np.ndarray]]:
-    """A batch of a split, as training or evaluation would be given it but for the batch transforms."""
+def _first_batches(part: LoaderSection, images: Any) -> Iterator[dict[str, np.ndarray]]:
+    """The first images of a split in batches of its size, as training or evaluation would be given it but for the batch transforms."""
     count = min(_IMAGES, len(images))
     loader = EvalLoader(
-        _First(images, count), build.transforms(part.transforms), EvalStream(count, count), 0, part.unreadable
+        _First(images, count),
+        build.transforms(part.transforms),
+        EvalStream(count, min(count, part.batch_size)),
+        0,
+        part.unreadable,
     )
     return iter(loader)
 
