@@ -6,12 +6,19 @@ PAPER ?= vit
 comma := ,
 # Optional real data (see README): used when the folder exists.
 DATA ?= $(or $(PP_DATA_DIR),../shared/data)
-VENV ?= .venv$(if $(filter gpu,$(DEVICE)),-gpu)
+# With DEVICE=gpu: the wheel, and its index beside PyPI. tools/gpu_setup.py says which fits the cards: PyPI's
+# Paddle 2.6.2, or a Paddle 3 of PaddlePaddle's own index. Each gets an environment of its own.
+PADDLE ?= paddlepaddle-gpu==2.6.2
+PADDLE_INDEX ?=
+ON_GPU := $(filter gpu,$(DEVICE))
+PADDLE2 := $(findstring ==2.,$(PADDLE))
+WHEEL := $(notdir $(subst =,,$(subst paddlepaddle-gpu,,$(PADDLE))))$(if $(PADDLE_INDEX),-$(notdir $(PADDLE_INDEX:/=)))
+VENV ?= .venv$(if $(ON_GPU),-gpu$(if $(filter-out 2.6.2,$(WHEEL)),-$(WHEEL)))
 VENV26 ?= .venv-paddle26
-# The engines of exported models run on CPUs; beside the GPU wheel they can be installed by hand.
-EXTRAS := $(DEVICE),test$(if $(filter cpu,$(DEVICE)),$(comma)deploy)
-# The GPU wheel on PyPI is Paddle 2.6.2.
-CONSTRAINTS := constraints/$(if $(filter gpu,$(DEVICE)),paddle26,cpu).txt
+# The engines of exported models run on CPUs; beside a GPU wheel they can be installed by hand.
+EXTRAS := $(if $(ON_GPU),$(if $(PADDLE2),gpu$(comma))test,cpu$(comma)test$(comma)deploy)
+CONSTRAINTS := constraints/$(if $(and $(ON_GPU),$(PADDLE2)),paddle26,cpu).txt
+PIP_PADDLE := "$(PADDLE)"$(if $(PADDLE_INDEX), --extra-index-url $(PADDLE_INDEX))
 
 export PP_DATA_DIR := $(abspath $(wildcard $(DATA)))
 export PIP_DISABLE_PIP_VERSION_CHECK := 1
@@ -47,8 +54,14 @@ format: $(VENV)/installed
 	$(VENV)/bin/ruff format .
 
 $(VENV)/installed: setup.py $(CONSTRAINTS)
+ifdef ON_GPU
+	$(PYTHON) tools/gpu_setup.py wheel --paddle "$(PADDLE)" --index "$(PADDLE_INDEX)"
+endif
 	test -d $(VENV) || $(PYTHON) -m venv $(VENV)
-	$(VENV)/bin/pip install --quiet -c $(CONSTRAINTS) -e ".[$(EXTRAS)]"
+	$(VENV)/bin/pip install --quiet -c $(CONSTRAINTS) $(if $(ON_GPU),$(PIP_PADDLE)) -e ".[$(EXTRAS)]"
+ifdef ON_GPU
+	$(VENV)/bin/python tools/gpu_setup.py kernels
+endif
 	touch $@
 
 $(VENV)/installed-reference: $(VENV)/installed
@@ -61,4 +74,4 @@ $(VENV26)/installed: setup.py constraints/paddle26.txt
 	touch $@
 
 clean:
-	rm -rf .venv .venv-gpu $(VENV26) output
+	rm -rf .venv .venv-gpu* $(VENV26) output

@@ -6,6 +6,7 @@ Entry points (tools, tests) call `configure()` first. A variable the user has se
 import os
 import platform
 import sys
+import warnings
 from pathlib import Path
 
 
@@ -41,6 +42,18 @@ def use_fast_mkl() -> None:
         os.environ.setdefault("MKL_DEBUG_CPU_TYPE", "5")
 
 
+def silence_ccache() -> None:
+    """Silences Paddle 3's advice, at import, to install ccache: nothing is compiled here.
+
+    In this process, and through `PYTHONWARNINGS` in those it starts (the launcher imports Paddle before any code of ours).
+    """
+    message = "No ccache found"
+    warnings.filterwarnings("ignore", message=message, category=UserWarning)
+    given = [one for one in os.environ.get("PYTHONWARNINGS", "").split(",") if one]
+    if (own := f"ignore:{message}:UserWarning") not in given:
+        os.environ["PYTHONWARNINGS"] = ",".join([*given, own])
+
+
 def configure(threads: int | None = None) -> None:
     """Sets the thread and kernel variables Paddle reads when it is imported.
 
@@ -50,6 +63,7 @@ def configure(threads: int | None = None) -> None:
     - `FLAGS_use_stride_kernel=0` without a GPU: on CPU a transposed view is copied by a generic
       strided loop that costs more than the product it feeds (attention of PaddleClas's ViT,
       forward and backward, 183 ms with views and 55 ms without).
+    - `PYTHONWARNINGS`: see `silence_ccache`.
 
     Args:
         threads: OpenMP threads of this process; by default its share of the cores.
@@ -64,5 +78,6 @@ def configure(threads: int | None = None) -> None:
     os.environ.setdefault("OMP_NUM_THREADS", str(share))
     os.environ.setdefault("OMP_WAIT_POLICY", "PASSIVE")
     use_fast_mkl()
+    silence_ccache()
     if not has_nvidia_gpu():
         os.environ.setdefault("FLAGS_use_stride_kernel", "0")

@@ -17,6 +17,8 @@ import sys
 from pathlib import Path
 from typing import Any
 
+import environment  # noqa: F401  (says how to set up what is missing)
+
 from ppcore import cli, runtime
 from ppcore.errors import ConfigError
 

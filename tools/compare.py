@@ -1,5 +1,7 @@
 """Puts runs into one report: python tools/compare.py output/a output/b -o report/ --paper papers/vit.yaml"""
 
+import environment  # noqa: F401  (says how to set up what is missing)
+
 from ppcore import cli
 from ppcore.report import load_paper, load_rows, read_run, write_report
 

@@ -5,6 +5,8 @@
         -o num_classes=21843 -o act=gelu_tanh
 """
 
+import environment  # noqa: F401  (says how to set up what is missing)
+
 from ppcore import interrupts, runtime
 
 interrupts.leave_at_once()

@@ -5,6 +5,8 @@ python tools/eval.py -c FILE --weights weights.safetensors --json result.json
 python tools/eval.py -c configs/uhdfour/classical.yaml        (a table: the methods of Beside, which need no weights)
 """
 
+import environment  # noqa: F401  (says how to set up what is missing)
+
 from ppcore import interrupts, runtime
 
 interrupts.leave_at_once()

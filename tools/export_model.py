@@ -7,6 +7,8 @@ Formats: paddle (Paddle Inference) and onnx (needs the extra `deploy`). The defa
 run's. Weights as in tools/eval.py.
 """
 
+import environment  # noqa: F401  (says how to set up what is missing)
+
 from ppcore import interrupts, runtime
 
 interrupts.leave_at_once()

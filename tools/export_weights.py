@@ -6,6 +6,8 @@
 Weights as in tools/eval.py. Layouts: paddle (ours), and those of the model, such as timm and google.
 """
 
+import environment  # noqa: F401  (says how to set up what is missing)
+
 from ppcore import interrupts, runtime
 
 interrupts.leave_at_once()

@@ -10,6 +10,8 @@ needs less memory for the same result, -o Infer.engine and -o Infer.precision ch
 Weights as in tools/eval.py.
 """
 
+import environment  # noqa: F401  (says how to set up what is missing)
+
 from ppcore import interrupts, runtime
 
 interrupts.leave_at_once()

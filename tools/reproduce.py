@@ -4,6 +4,8 @@ python tools/reproduce.py vit                                    quick: minutes,
 python tools/reproduce.py vit --scale full --table table5 --row "B/16 ImageNet-1k ImageNet" --gpus 0,1,2,3
 """
 
+import environment  # noqa: F401  (says how to set up what is missing)
+
 from ppcore import interrupts, runtime
 
 interrupts.leave_at_once()

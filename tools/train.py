@@ -5,6 +5,8 @@ python -m paddle.distributed.launch --gpus 0,1,2,3 tools/train.py -c configs/vit
 python -m paddle.distributed.launch --nproc_per_node 2 tools/train.py -c ... -o Global.device=cpu
 """
 
+import environment  # noqa: F401  (says how to set up what is missing)
+
 from ppcore import interrupts, runtime
 
 interrupts.leave_at_once()

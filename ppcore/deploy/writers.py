@@ -2,7 +2,9 @@
 
 import importlib.util
 import warnings
+from collections.abc import Iterable
 from pathlib import Path
+from typing import Any
 
 import paddle
 from paddle.static import InputSpec
@@ -69,4 +71,19 @@ def write_onnx(stage: Stage, folder: Path) -> None:
     for node in model.graph.node:
         for field in (node.input, node.output):
             field[:] = [names.get(name, name) for name in field]
+    _drop_unread_constants(model.graph)
     onnx.save(model, str(path))
+
+
+def _drop_unread_constants(graph: Any) -> None:
+    """Removes the constants Paddle2ONNX leaves behind: onnxruntime warns of each when it loads the file."""
+
+    def read(nodes: Iterable[Any]) -> set[str]:
+        inner = [attribute.g for node in nodes for attribute in node.attribute if attribute.HasField("g")]
+        names = {name for node in nodes for name in node.input} | {out.name for each in inner for out in each.output}
+        return names.union(*(read(each.node) for each in inner))  # bodies of If and Loop read outer values
+
+    wanted = read(graph.node) | {value.name for value in graph.output}
+    kept = [node for node in graph.node if node.op_type != "Constant" or wanted.intersection(node.output)]
+    del graph.node[:]
+    graph.node.extend(kept)

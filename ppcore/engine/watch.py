@@ -32,10 +32,13 @@ class Watch:
         if self._train is None:
             return f"step {self._start['step']}/{total}"
         step, rate = self._train["step"], self._train.get("images_per_second")
-        done = step - self._start["step"]
-        left = (total - step) * (self._train["time"] - self._start["time"]) / max(done, 1)
-        speed = f"{rate:.{0 if rate >= 10 else 1}f} images/s  " if rate else ""
-        return f"step {step:{len(str(total))}}/{total}  loss {self._train['loss']:.4f}  {speed}eta {clock(left)}"
+        words = [f"step {step:{len(str(total))}}/{total}", f"loss {self._train['loss']:.4f}"]
+        if rate:
+            words.append(f"{rate:.{0 if rate >= 10 else 1}f} images/s")
+        if step < total:
+            seconds = (self._train["time"] - self._start["time"]) / max(step - self._start["step"], 1)
+            words.append(f"eta {clock(max((total - step) * seconds, 1.0))}")
+        return "  ".join(words)
 
     def result(self) -> str:
         """Returns `, top1 0.9611` of the last evaluation (of the weights that are the run's result), or nothing.

@@ -2,9 +2,9 @@
 
 from collections.abc import Mapping, Sequence
 
-from ppcore import units
 from ppcore.report import standing, summary
-from ppcore.report.claims import claims, of_config
+from ppcore.report.claims import claims
+from ppcore.report.expectations import expectations
 from ppcore.report.fidelity import FidelityRow
 from ppcore.report.findings import findings
 from ppcore.report.formats import decimals
@@ -31,7 +31,7 @@ def build(
         "experiments": summary.experiments(runs),
         "runs": [summary.run_facts(run) for run in runs],
         "fidelity": _fidelity(fidelity, paper),
-        "expected": _expected(runs, paper) if paper else [],
+        "expected": expectations(runs, paper) if paper else [],
         "beside": standing.beside(runs, paper) if paper else [],
         "at_a_glance": standing.at_a_glance(runs, paper) if paper else None,
         "published": [_table(table, paper) for table in paper.tables] if paper else [],
@@ -74,27 +74,6 @@ def _fidelity(rows: Sequence[FidelityRow], paper: PaperTables | None) -> dict:
         "not_run": sum(row.passed is None for row in rows),
         "levels": levels if rows else [],
     }
-
-
-def _expected(runs: Sequence[Run], paper: PaperTables) -> list[dict]:
-    """What the quick configs are expected to reach, and what those of these runs that used them did reach."""
-    return [
-        {
-            **quick.model_dump(),
-            "metric": summary.unit_facts(units.of(quick.metric)),
-            "ours": [
-                {
-                    "run": run.name,
-                    "value": units.of(quick.metric).written(run.result[quick.metric]),
-                    "n": run.result["n"],
-                    "seconds": run.seconds,
-                }
-                for run in runs
-                if run.result and of_config(run, quick.config)
-            ],
-        }
-        for quick in paper.quick
-    ]
 
 
 def _table(table: Table, paper: PaperTables) -> dict:

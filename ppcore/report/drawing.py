@@ -50,6 +50,7 @@ def drawing(name: str, xlabel: str, ylabel: str, fill: Callable[[Axes], None]) -
     }
     with matplotlib.rc_context(style):
         figure = Figure(figsize=(5.1, 3.1), layout="constrained")
+        figure.get_layout_engine().set(h_pad=0.06)
         figure.patch.set_alpha(0)
         axes = figure.add_subplot()
         axes.patch.set_alpha(0)
@@ -65,10 +66,22 @@ def drawing(name: str, xlabel: str, ylabel: str, fill: Callable[[Axes], None]) -
         if not axes.get_lines():
             axes.text(0.5, 0.5, "not recorded", color=MUTED, ha="center", va="center", transform=axes.transAxes)
         elif len(axes.get_legend_handles_labels()[1]) > 1:  # a lone line is named by the axis
-            axes.legend(frameon=False, labelcolor=INK, handlelength=2.8, fontsize=8.5).set_in_layout(False)
+            _legend(figure, axes)
         buffer = io.StringIO()
         FigureCanvasSVG(figure).print_svg(buffer, metadata={"Date": None})
     return _themed(buffer.getvalue(), name)
+
+
+def _legend(figure: Figure, axes: Axes) -> None:
+    """A legend below the axes, where no line can run through it, with room of its own in the figure."""
+    handles, labels = axes.get_legend_handles_labels()
+    columns = 1 if max(map(len, labels)) > 30 else 2 if max(map(len, labels)) > 14 else 3
+    rows = -(-len(labels) // columns)
+    figure.set_figheight(figure.get_figheight() + 0.18 * rows + 0.1)
+    figure.legend(
+        handles, labels, loc="outside lower center", ncols=columns, frameon=False, labelcolor=INK, handlelength=2.4,
+        fontsize=8.5, columnspacing=1.4, borderpad=0.2, labelspacing=0.35,
+    )  # fmt: skip
 
 
 def _themed(svg: str, name: str) -> str:

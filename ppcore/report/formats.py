@@ -4,10 +4,17 @@ import math
 import re
 from collections.abc import Iterable, Sequence
 
+from markupsafe import Markup, escape
+
 
 def fixed(value: float | None, digits: int = 2) -> str:
     """Returns a number such as `97.22`; `–` for None."""
     return "–" if value is None else f"{value:.{digits}f}"
+
+
+def with_spread(value: float, spread: float | None, digits: int = 2) -> str:
+    """Returns a mean with its standard deviation, `97.22 ± 0.31`; without one the mean alone."""
+    return fixed(value, digits) if spread is None else f"{fixed(value, digits)} ± {fixed(spread, digits)}"
 
 
 def published(value: float | None, digits: int = 2) -> str:
@@ -71,6 +78,18 @@ def duration(seconds: float | None) -> str:
     return f"{minutes // 60} h {minutes % 60:02d} min"
 
 
+def seed_list(values: Sequence[int | None]) -> str:
+    """Returns `3 seeds (0, 1, 2)`; runs of one seed, and runs whose configuration sets none, are no seeds more."""
+    known = [str(value) for value in values if value is not None]
+    unset = len(values) - len(known)
+    if not unset and len(set(known)) == len(known):
+        return f"{len(known)} seed{'s' if len(known) != 1 else ''} ({', '.join(known)})"
+    if not known:
+        return f"{unset} run{'s' if unset != 1 else ''} without a set seed"
+    rest = f"; {unset} without a set seed" if unset else ""
+    return f"{len(values)} runs (seed{'s' if len(known) > 1 else ''} {', '.join(known)}{rest})"
+
+
 def experiment(run: str) -> str:
     """Returns a run's name without its seed."""
     return re.sub(r"_seed\d+$", "", run)
@@ -83,6 +102,11 @@ def common_prefix(names: Sequence[str]) -> str:
     while len(names) > 1 and all(same < len(w) - 1 and w[same] == words[0][same] for w in words):
         same += 1
     return "".join(f"{word}_" for word in words[0][:same]) if words else ""
+
+
+def breakable(name: object) -> Markup:
+    """Returns a name or path for the page, which may be broken after `_` and `/`."""
+    return Markup(re.sub("([_/])", r"\1<wbr>", str(escape(name))))
 
 
 def cell(value: object) -> "MarkdownSafe":
@@ -120,9 +144,12 @@ def markdown_text(value: object) -> object:
 
 FILTERS = {
     "fixed": fixed,
+    "with_spread": with_spread,
+    "breakable": breakable,
     "published": published,
     "signed": signed,
     "experiment": experiment,
+    "seed_list": seed_list,
     "quantity": quantity,
     "count": count,
     "rate": rate,

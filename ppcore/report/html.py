@@ -103,7 +103,7 @@ def write_report(
         "many": len(runs) > MANY,
     }
     files["report.md"] = _tidy(_environment(markdown=True).get_template("report.md.j2").render(shown)).encode()
-    files["index.html"] = _environment(markdown=False).get_template("report.html.j2").render(shown).encode()
+    files["index.html"] = _together(_environment(markdown=False).get_template("report.html.j2").render(shown)).encode()
     out_dir = Path(out_dir)
     try:
         (out_dir / "pictures").mkdir(parents=True, exist_ok=True)
@@ -130,6 +130,16 @@ def _environment(*, markdown: bool) -> jinja2.Environment:
     environment.filters["svg"] = lambda svg: Markup(svg)
     environment.globals["palette"] = lambda theme: Markup(drawing.css_variables(theme))
     return environment
+
+
+def _together(page: str) -> str:
+    """Keeps a percent sign on the line of its number, but for commands, which are copied as they are."""
+    return re.sub(
+        r"<(pre|code)>.*?</\1>|(?<=\d) (?=%)",
+        lambda found: "\N{NO-BREAK SPACE}" if found.group() == " " else found.group(),
+        page,
+        flags=re.DOTALL,
+    )
 
 
 def _tidy(text: str) -> str:

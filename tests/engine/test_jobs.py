@@ -223,6 +223,15 @@ class TestWatch:
         self.write(path, {"kind": "train", "step": 30, "time": 105.0, "loss": 0.5})
         assert watch.read() == "step 30/50  loss 0.5000  eta 0:00:10"
 
+    def test_no_time_left_is_told_that_is_none(self, tmp_path):
+        path = tmp_path / "metrics.jsonl"
+        watch = Watch(tmp_path)
+        self.write(path, {"kind": "start", "step": 0, "time": 100.0, "steps": 50})
+        self.write(path, {"kind": "train", "step": 49, "time": 105.0, "loss": 0.5})
+        assert watch.read() == "step 49/50  loss 0.5000  eta 0:00:01"
+        self.write(path, {"kind": "train", "step": 50, "time": 105.1, "loss": 0.4, "images_per_second": 20.0})
+        assert watch.read() == "step 50/50  loss 0.4000  20 images/s"
+
     def test_a_line_being_written_waits_and_a_cut_one_is_passed_over(self, tmp_path):
         path = tmp_path / "metrics.jsonl"
         watch = Watch(tmp_path)

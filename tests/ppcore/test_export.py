@@ -47,6 +47,16 @@ class TestExportModel:
         assert [value.name for value in graph.output] == ["y_low"]
         assert {path.suffix for path in folder.iterdir()} == {".onnx", ".json"}
 
+    @needs_onnx
+    def test_onnxruntime_finds_nothing_to_warn_of(self, tmp_path, capfd):
+        onnxruntime = pytest.importorskip("onnxruntime")
+        model = UHDFour(scale=4, extract=4, widths=[4, 8, 12], fusion=4)
+        folder = export.export_model(model, tmp_path / "out", formats=["onnx"])
+        capfd.readouterr()
+        for path in sorted(folder.glob("*.onnx")):
+            onnxruntime.InferenceSession(str(path), providers=["CPUExecutionProvider"])
+        assert capfd.readouterr().err == ""
+
     def test_replaces_an_export_and_nothing_else(self, tmp_path):
         export.export_model(tiny(), tmp_path / "out", formats=["paddle"])
         export.export_model(tiny(), tmp_path / "out", formats=["paddle"])

@@ -85,3 +85,29 @@ def test_too_late_is_an_error(monkeypatch):
 def test_what_it_says_about_the_machine():
     assert runtime.cpu_name()
     assert runtime.available_cores() >= 1
+
+
+def imported(root, code: str, **given: str) -> str:
+    """What importing Paddle says on standard error, in a process that finds no ccache."""
+    kept = {k: v for k, v in os.environ.items() if k != "PYTHONWARNINGS"}
+    done = subprocess.run(
+        [sys.executable, "-c", code], env={**kept, "PYTHONPATH": str(root), "PATH": "", **given},
+        capture_output=True, text=True, timeout=120, check=True,
+    )  # fmt: skip
+    return done.stderr
+
+
+def test_paddle_says_nothing_of_ccache(root):
+    assert "ccache" not in imported(root, "from ppcore import runtime\nruntime.configure()\nimport paddle")
+
+
+def test_nor_does_it_in_processes_that_are_started(root):
+    child = "subprocess.run([sys.executable, '-c', 'import paddle'], check=True)"
+    said = imported(root, f"import subprocess, sys\nfrom ppcore import runtime\nruntime.configure()\n{child}")
+    assert "ccache" not in said
+
+
+def test_the_users_own_warning_filters_stay(root):
+    code = "from ppcore import runtime\nruntime.configure()\nruntime.silence_ccache()\nimport os, sys\n"
+    said = imported(root, f"{code}print(os.environ['PYTHONWARNINGS'], file=sys.stderr)", PYTHONWARNINGS="default")
+    assert said == "default,ignore:No ccache found:UserWarning\n"

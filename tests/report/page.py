@@ -3,7 +3,7 @@
 from dataclasses import dataclass, field
 from html.parser import HTMLParser
 
-VOID = {"meta", "img", "br", "col", "link", "input", "hr", "path", "use", "rect"}
+VOID = {"meta", "img", "br", "col", "link", "input", "hr", "path", "use", "rect", "wbr"}
 
 
 @dataclass
@@ -50,6 +50,7 @@ class Page(HTMLParser):
     def handle_data(self, data):
         if "style" in self.open_tags or "script" in self.open_tags:
             return
+        data = data.replace("\xa0", " ")  # a space that does not break
         self.text += data
         if "td" in self.open_tags or "th" in self.open_tags:
             self.tables[-1][-1][-1].text += data

@@ -68,6 +68,7 @@ def test_every_mistake_has_its_line(tmp_path, monkeypatch, capsys, arguments, wo
     run = fabricate.write_run(tmp_path / "run", fabricate.records())
     bad = yaml.safe_load((ROOT / "papers" / "vit.yaml").read_text()) | {"papr": 1}
     (tmp_path / "bad.yaml").write_text(yaml.safe_dump(bad))
+    monkeypatch.syspath_prepend(ROOT / "tools")  # as Python does for a script
     monkeypatch.setattr(sys, "argv", ["compare.py", *(text.format(run=run, tmp=tmp_path) for text in arguments)])
     with pytest.raises(SystemExit) as stop:
         runpy.run_path(str(ROOT / "tools" / "compare.py"), run_name="__main__")

@@ -1,0 +1,43 @@
+"""Says which command sets the tools' environment up where it is missing, in one line instead of a traceback.
+
+Every tool imports this module first. It needs nothing but Python, and reads on releases too old for the suite.
+"""
+
+import sys
+from importlib.util import find_spec
+from pathlib import Path
+
+PYTHON = (3, 11)
+# What the tools import: the suite itself, Paddle, and the libraries that setup.py declares.
+NEEDED = (
+    "ppcore", "paddle", "numpy", "cv2", "PIL", "omegaconf", "yaml", "pydantic", "safetensors", "visualdl", "rich",
+    "jinja2", "markupsafe", "matplotlib", "sklearn", "skimage", "tifffile", "scipy",
+)  # fmt: skip
+ROOT = Path(__file__).resolve().parents[1]
+
+
+def complaint():
+    """Returns what is missing and the command that sets it up, in one line; None where everything is there."""
+    if sys.version_info < PYTHON:
+        what = "Python {}.{} is too old, the suite needs {}.{}".format(*sys.version_info[:2], *PYTHON)
+    else:
+        missing = [name for name in NEEDED if find_spec(name) is None]
+        if not missing:
+            return None
+        more = f" and {len(missing) - 3} more" if len(missing) > 4 else ""
+        names = ", ".join(missing[:3] if more else missing)
+        are = "are" if len(missing) > 1 else "is"
+        what = f"{names}{more} {are} not installed for {sys.executable}"
+    made = sorted(path.parent for path in ROOT.glob(".venv*/installed"))
+    active = Path(sys.prefix).resolve()
+    if active in [path.resolve() for path in made]:
+        return f"{what}; set it up anew: make -B -C {ROOT} {active.name}/installed"
+    if made:
+        return f"{what}; use the environment that make has made: . {made[0]}/bin/activate"
+    return f"{what}; set it up: make -C {ROOT} .venv/installed && . {ROOT}/.venv/bin/activate"
+
+
+said = complaint()
+if said:
+    sys.stderr.write(f"error: {said}\n")
+    sys.exit(2)
