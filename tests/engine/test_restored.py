@@ -110,7 +110,7 @@ def test_mistakes_are_one_line(written, option, words):
 def test_lower_is_better_where_it_is(written, tmp_path, monkeypatch):
     class Lpips:
         headline = "lpips"
-        values = iter((0.5, 0.2, 0.9))
+        values = iter((0.7, 0.5, 0.2, 0.9))  # the first is of the look before training
         sums = np.zeros(1)
 
         def update(self, outputs, batch):
