@@ -11,7 +11,7 @@ from ppcore.errors import WeightsError
 
 # The most that our formats need: bfloat16 is read (1), widened (2), cut into tensors (2) and named (2).
 _TIMES = 8
-_BESIDES = 32 * 2**20
+_BESIDES = 64 * 2**20
 
 
 class Allowance:
@@ -34,8 +34,8 @@ class Allowance:
         self.left -= size
         if self.left < 0:
             raise WeightsError(
-                f"{self.path}: refused: reading it takes more than {self.total // 2**20} MiB of memory, "
-                f"{_TIMES} times its size; a file of weights takes less: ask for it as .safetensors"
+                f"{self.path}: refused: reading it takes more than {self.total // 2**20} MiB of memory "
+                f"({_TIMES} times its size and {_BESIDES // 2**20} MiB), which weights do not: ask for it as .safetensors"
             )
 
 

@@ -30,7 +30,7 @@ from ppcore.inert import (
 )
 
 # Bytes that the interpreter and its objects take at most.
-_PER_OPCODE, _PER_CONTAINER, _PER_CALL = 64, 128, 256
+_PER_OPCODE, _PER_CONTAINER, _PER_CALL = 32, 128, 256
 
 _VALUES = {
     "INT", "BININT", "BININT1", "BININT2", "LONG", "LONG1", "LONG4", "FLOAT", "BINFLOAT",
@@ -102,6 +102,7 @@ class _Interpreter:
         return values
 
     def op_mark(self, _: None) -> None:
+        self._allowance.spend(_PER_OPCODE)
         self._marks.append(len(self._stack))
 
     def op_pop_mark(self, _: None) -> None:
