@@ -9,6 +9,7 @@ import contextlib
 import io
 import math
 import os
+import zipfile
 from collections.abc import Callable, Mapping
 from pathlib import Path
 from typing import Any
@@ -17,7 +18,7 @@ import numpy as np
 import safetensors
 import safetensors.numpy
 
-from ppcore.errors import OutputError, WeightsError, nearest
+from ppcore.errors import OutputError, WeightsError, nearest, reason
 from ppcore.file_limits import Allowance, Archive
 from ppcore.inert import widen_bfloat16
 from ppcore.safe_unpickle import load_paddle
@@ -59,8 +60,8 @@ def read(path: str | os.PathLike, key: str | None = None) -> dict[str, np.ndarra
         raise
     # Parsers meet damaged bytes with every kind of exception; for the user they mean one thing.
     except Exception as error:
-        reason = " ".join(f"{type(error).__name__}: {error}".split())
-        raise WeightsError(f"{path}: not a readable {path.suffix} file ({reason})") from error
+        said = " ".join(f"{type(error).__name__}: {error}".split())
+        raise WeightsError(f"{path}: not a readable {path.suffix} file ({said})") from error
     arrays = _flat(content, key, path)
     # One array may go by many names, each of which is widened, converted and loaded on its own.
     allowance.spend(sum(array.nbytes * (2 if array.dtype == np.float16 else 1) for array in arrays.values()))
@@ -95,8 +96,11 @@ def save_arrays(
     elif path.suffix == ".npz":
 
         def write(temp: Path) -> None:
-            with temp.open("wb") as file:  # a name without .npz would get one appended
-                np.savez(file, **arrays)
+            # numpy's own writer (1.26) leaves its archive open when the disk is full, to fail again later.
+            with zipfile.ZipFile(temp, "w") as archive:
+                for name, array in arrays.items():
+                    with archive.open(f"{name}.npy", "w", force_zip64=True) as file:
+                        np.lib.format.write_array(file, np.asanyarray(array), allow_pickle=False)
 
         write_atomically(path, write)
     else:
@@ -143,7 +147,7 @@ def write_atomically(path: str | os.PathLike, write: Callable[[Path], Any]) -> N
         finally:
             os.close(folder)
     except OSError as error:
-        raise OutputError(f"cannot write {path}: {error.strerror or error}") from error
+        raise OutputError(f"cannot write {path}: {reason(error)}") from error
 
 
 def _read_safetensors(allowance: Allowance) -> dict[str, np.ndarray]:
