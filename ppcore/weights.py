@@ -21,9 +21,9 @@ import numpy as np
 import paddle
 from paddle import nn
 
-from ppcore.errors import ConfigError, OutputError, WeightsError, nearest, reason
+from ppcore.errors import OutputError, WeightsError, nearest, reason
 from ppcore.layers.mlp import Mlp
-from ppcore.layers.pos_embed import MATRICES, Mode, interpolate
+from ppcore.layers.pos_embed import Mode, check_mode, interpolate
 from ppcore.weight_files import (
     TORCH_SUFFIXES,
     check_folder,
@@ -91,7 +91,8 @@ def load(
         ConfigError: unknown `pos_embed`.
     """
     path = Path(path)
-    _check_mode(pos_embed)
+    if pos_embed is not None:
+        check_mode(pos_embed)
     arrays = read(path, key)
     _check_source(model, path, source)
     try:
@@ -162,7 +163,8 @@ def convert(
     With `new_head` a classifier that does not fit is replaced by the model's own values.
     Arguments and errors as for `load`.
     """
-    _check_mode(pos_embed)
+    if pos_embed is not None:
+        check_mode(pos_embed)
     weight_map = _map(model, source)
     wanted = model.state_dict()
     state = weight_map.to_paddle(dict(arrays), model)
@@ -209,13 +211,6 @@ def _map(model: nn.Layer, source: str) -> WeightMap:
             f"choose from {', '.join(maps)}"
         )
     return maps[source]
-
-
-def _check_mode(mode: str | None) -> None:
-    if mode is not None and mode not in MATRICES:
-        raise ConfigError(
-            f"pos_embed is {mode!r}{nearest(str(mode), MATRICES)}, but must be one of {', '.join(MATRICES)}"
-        )
 
 
 def _check_source(model: nn.Layer, path: Path, source: str | None) -> None:
