@@ -23,7 +23,9 @@ def widen_bfloat16(bits: np.ndarray) -> np.ndarray:
 
 
 def shown(value: Any) -> str:
-    """A value of the pickle for a message. Only a text is shown: a list of lists of lists … has an endless repr."""
+    """A text or number of the pickle for a message; of others the type: a list of lists … has an endless repr."""
+    if type(value) is int and abs(value) < 2**63:
+        return str(value)
     return repr(value[:100]) if isinstance(value, str) else f"a {type(value).__name__}"
 
 
@@ -107,12 +109,13 @@ def inert_globals(allowance: Allowance) -> dict[tuple[str, str], Any]:
         return text.encode("latin1")
 
     def as_tuple(values: Any = ()) -> tuple:
-        allowance.spend(8 * len(values))
-        return tuple(values)
+        items = _items(values)
+        allowance.spend(8 * len(items))
+        return tuple(items)
 
     def ordered(pairs: Any = ()) -> dict:
-        allowance.spend(PER_ENTRY * len(pairs))
-        return {dictionary_key(key): value for key, value in pairs}
+        allowance.spend(PER_ENTRY * len(_items(pairs)))
+        return {dictionary_key(key): value for key, value in map(_items, pairs)}
 
     def scalar(dtype: Any, data: Any) -> float | int | bool:
         return _array(allowance, data, dtype, (), "C").item()
@@ -127,13 +130,20 @@ def inert_globals(allowance: Allowance) -> dict[tuple[str, str], Any]:
         ("collections", "OrderedDict"): Function(ordered),
         ("_codecs", "encode"): Function(latin1),
         # Training scripts keep their options beside the weights; what they are is not read.
-        ("argparse", "Namespace"): Function(dict),
+        ("argparse", "Namespace"): Function(lambda *ignored: {}),
     }
     for core in ("numpy.core", "numpy._core"):  # numpy 1 and numpy 2 spell it differently
         table[f"{core}.multiarray", "_reconstruct"] = Function(lambda *ignored: InertArray(allowance))
         table[f"{core}.multiarray", "scalar"] = Function(scalar)
         table[f"{core}.numeric", "_frombuffer"] = Function(from_buffer)
     return table
+
+
+def _items(values: Any) -> list | tuple:
+    """A list or tuple; what iterates over a text makes an object of every letter."""
+    if not isinstance(values, (list, tuple)):
+        raise Refused(f"the items of {shown(values)}")
+    return values
 
 
 def dictionary_key(key: Any) -> Any:

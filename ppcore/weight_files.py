@@ -51,9 +51,9 @@ def read(path: str | os.PathLike, key: str | None = None) -> dict[str, np.ndarra
     path = Path(path)
     if path.suffix not in SUFFIXES:
         raise WeightsError(f"{path}: unknown weight format; use one of {' '.join(SUFFIXES)}")
-    if not path.is_file():
-        raise WeightsError(f"{path}: no such weight file")
     try:
+        if not path.is_file():
+            raise WeightsError(f"{path}: no such weight file")
         allowance = Allowance(path)
         content = _READERS[path.suffix](allowance)
     except WeightsError:

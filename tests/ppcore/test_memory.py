@@ -150,6 +150,8 @@ PICKLES = {
     "function-of-itself": b"c_codecs\nencode\n" + put(0) + b"(" + get(0) + b")}Ntb" + b")R",
     "endless-codec": call("_codecs encode", text("x"), doubled(60)),
     "endless-dtype": call("numpy dtype", doubled(60)),
+    "endless-argument": b"](" + doubled(60) + b"N\x86e" + put(1) + b"0" + call("argparse Namespace", get(1)),
+    "letters": repeated(text("\u4e00" * 100_000) + put(0) + b"0", b"cbuiltins\ntuple\n" + get(0) + b"\x85R", 1_000),
     "endless-shape": dictionary({"w": array(FLOAT16, 1, binary(b"12")).replace(integers([1]), doubled(60))}),
 }
 

@@ -81,6 +81,8 @@ def test_unreadable_files_are_one_line(tmp_path, name, content, word):
 def test_missing_file_and_folder(tmp_path):
     with pytest.raises(WeightsError, match="no such weight file"):
         read(tmp_path / "x.npz")
+    with pytest.raises(WeightsError, match="File name too long"):
+        read(tmp_path / ("x" * 300 + ".npz"))
     with pytest.raises(OutputError, match="does not exist"):
         save_arrays(tmp_path / "no" / "x.npz", ARRAYS)
     with pytest.raises(WeightsError, match=r"\.safetensors or \.npz"):
