@@ -24,6 +24,10 @@ class WeightsError(PPError):
     """A weight file cannot be read safely or does not fit the model."""
 
 
+class OutputError(PPError):
+    """A file or a folder cannot be written."""
+
+
 class CheckpointError(PPError):
     """A run's checkpoint is missing, damaged or belongs to another configuration."""
 

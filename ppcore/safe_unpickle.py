@@ -1,171 +1,264 @@
 """Reads numpy arrays out of Paddle and PyTorch pickles without running what they ask to run.
 
-A pickle is a program: it may name any importable callable and call it. Here every name it
-gives is looked up in a short table of inert stand-ins; anything else is refused by name.
+A pickle is a program: it may name any importable callable and call it, and a few bytes of it may
+ask for any amount of memory. So it is not given to Python's unpickler. `pickletools` takes it apart
+into opcodes and the interpreter below follows those that build plain containers; every name is looked
+up in a short table of inert stand-ins (`ppcore.inert`), and what is allocated is counted (`ppcore.file_limits`).
 `ppcore.torch_file` adds the names of PyTorch.
 """
 
 import io
-import pickle
-import re
-from collections import OrderedDict
+import pickletools
+import sys
 from collections.abc import Callable
-from functools import partial
-from pathlib import Path
 from typing import Any
 
 import numpy as np
 
 from ppcore.errors import WeightsError
+from ppcore.file_limits import Allowance
+from ppcore.inert import (
+    PER_ENTRY,
+    Function,
+    InertArray,
+    InertDtype,
+    Refused,
+    dictionary_key,
+    inert_globals,
+    shown,
+    widen_bfloat16,
+)
+
+# Bytes that the interpreter and its objects take at most.
+_PER_OPCODE, _PER_CONTAINER, _PER_CALL = 32, 128, 256
+
+_VALUES = {
+    "INT", "BININT", "BININT1", "BININT2", "LONG", "LONG1", "LONG4", "FLOAT", "BINFLOAT",
+    "STRING", "BINSTRING", "SHORT_BINSTRING", "BINBYTES", "SHORT_BINBYTES", "BINBYTES8", "BYTEARRAY8",
+    "UNICODE", "SHORT_BINUNICODE", "BINUNICODE", "BINUNICODE8",
+}  # fmt: skip
+_CONSTANTS = {"NONE": None, "NEWTRUE": True, "NEWFALSE": False, "EMPTY_TUPLE": ()}
+_EMPTY = {"EMPTY_LIST": list, "EMPTY_DICT": dict, "EMPTY_SET": list}  # no set of weights: a list will do
+_TUPLES = {"TUPLE1": 1, "TUPLE2": 2, "TUPLE3": 3}
+_PUT, _GET = {"PUT", "BINPUT", "LONG_BINPUT", "MEMOIZE"}, {"GET", "BINGET", "LONG_BINGET"}
 
 
-class Refused(Exception):
-    """The pickle names something outside the table."""
-
-
-def widen_bfloat16(bits: np.ndarray) -> np.ndarray:
-    """Returns the float32 array whose upper 16 bits are `bits` (uint16): exact, any shape."""
-    return (bits.astype(np.uint32) << 16).view(np.float32)
-
-
-def _latin1(text: str, encoding: str = "latin1") -> bytes:
-    # Protocol-2 pickles write bytes as _codecs.encode(text, "latin1"); no other codec is needed.
-    if encoding != "latin1":
-        raise Refused(f"_codecs.encode with {encoding!r}")
-    return text.encode("latin1")
-
-
-# A pickle may call `__setstate__` on any object it holds, and numpy's own trusts what it gets: a
-# flipped bit in an array's state crashes the process. So no numpy object is ever within a pickle's
-# reach: these stand-ins are, and they check.
-
-
-class InertDtype:
-    """Stands for numpy.dtype: a plain number, with its byte order set by the pickle."""
-
-    def __init__(self, code: str, *ignored: Any):
-        if not re.fullmatch(r"[<>|=]?([fiu][1248]|b1)", code):
-            raise Refused(f"an array of dtype {code!r}")
-        self.dtype = np.dtype(code)
-
-    def __setstate__(self, state: tuple) -> None:
-        _, order, subarray, names, fields, *_ = state
-        if order not in ("<", ">", "|", "=") or (subarray, names, fields) != (None, None, None):
-            raise Refused("an array of a structured dtype")
-        self.dtype = self.dtype.newbyteorder(order)
-
-
-class InertArray:
-    """Stands for numpy.ndarray; `value` is the array once the pickle has given it a state."""
-
-    __slots__ = ("value",)
-
-    def __init__(self, value: np.ndarray | None = None):
-        self.value = value
-
-    def __setstate__(self, state: tuple) -> None:
-        _, shape, dtype, fortran, data = state
-        self.value = _array(data, dtype, shape, "F" if fortran else "C")
-
-
-def _array(data: bytes | str, dtype: InertDtype, shape: tuple[int, ...], order: str) -> np.ndarray:
-    data = data.encode("latin1") if isinstance(data, str) else bytes(data)
-    flat = np.frombuffer(data, dtype.dtype).astype(dtype.dtype.newbyteorder("="))
-    return flat.reshape(tuple(int(n) for n in shape), order=order)  # checks the count
-
-
-def _from_buffer(data: bytes, dtype: InertDtype, shape: tuple, order: str) -> InertArray:
-    return InertArray(_array(data, dtype, shape, order))
-
-
-def _scalar(dtype: InertDtype, data: bytes | str) -> float | int | bool:
-    return _array(data, dtype, (), "C").item()
-
-
-def _reconstruct(*ignored: Any) -> InertArray:
-    return InertArray()
-
-
-def inert_globals() -> dict[tuple[str, str], Any]:
-    """Names any of these files may use.
-
-    A pickle may set attributes on what it is given, so functions of ours are wrapped and the one
-    class is made afresh for each file; Python's own refuse it.
-    """
-
-    class Namespace:
-        """Stands for argparse.Namespace: training scripts keep their options beside the weights."""
-
-    table: dict[tuple[str, str], Any] = {
-        ("numpy", "ndarray"): None,  # an argument of _reconstruct, which needs none
-        ("numpy", "dtype"): partial(InertDtype),
-        ("builtins", "tuple"): tuple,
-        ("collections", "OrderedDict"): OrderedDict,
-        ("_codecs", "encode"): partial(_latin1),
-        ("argparse", "Namespace"): Namespace,
-    }
-    for core in ("numpy.core", "numpy._core"):  # numpy 1 and numpy 2 spell it differently
-        table[f"{core}.multiarray", "_reconstruct"] = partial(_reconstruct)
-        table[f"{core}.multiarray", "scalar"] = partial(_scalar)
-        table[f"{core}.numeric", "_frombuffer"] = partial(_from_buffer)
-    return table
-
-
-def _plain(content: Any, depth: int = 4) -> Any:
-    """Replaces stand-ins by arrays, down to `depth` containers (a pickle may hold itself)."""
-    if isinstance(content, InertArray):
-        return content.value
-    if depth and isinstance(content, dict):
-        return {key: _plain(value, depth - 1) for key, value in content.items()}
-    if depth and type(content) in (list, tuple):
-        return type(content)(_plain(value, depth - 1) for value in content)
-    return content
-
-
-class _Unpickler(pickle.Unpickler):
-    def __init__(self, stream: io.BytesIO, table: dict, load_storage: Callable | None = None):
-        super().__init__(stream)
-        self._table = table
-        self._load_storage = load_storage
-
-    def find_class(self, module: str, name: str) -> Any:
-        try:
-            return self._table[module, name]
-        except KeyError:
-            raise Refused(f"{module}.{name}") from None
-
-    def persistent_load(self, pid: Any) -> Any:
-        if self._load_storage is None:
-            raise Refused(f"a persistent object {pid!r}")
-        return self._load_storage(pid)
-
-
-def unpickle(stream: io.BytesIO, path: Path, table: dict | None = None, load_storage: Callable | None = None) -> Any:
-    """Returns what a pickle holds, arrays as numpy.
+class _Interpreter:
+    """Follows the opcodes of one pickle.
 
     Args:
-        stream: the pickle.
-        path: the file, for messages.
+        allowance: what its objects may take.
+        table: (module, name) -> stand-in.
+        load_storage: resolves persistent ids, refused when None.
+    """
+
+    def __init__(self, allowance: Allowance, table: dict, load_storage: Callable | None):
+        self._allowance, self._table, self._load_storage = allowance, table, load_storage
+        self._stack: list[Any] = []
+        self._marks: list[int] = []  # lengths of the stack
+        self._memo: dict[int, Any] = {}
+
+    def run(self, stream: io.BytesIO) -> Any:
+        """The object that the pickle makes."""
+        stack, spend = self._stack, self._allowance.spend
+        for opcode, argument, _ in pickletools.genops(stream):
+            name = opcode.name
+            spend(_PER_OPCODE)
+            if name in _VALUES:
+                spend(sys.getsizeof(argument))
+                stack.append(argument)
+            elif name in _GET:
+                stack.append(self._memo[argument])
+            elif name in _PUT:
+                spend(PER_ENTRY)
+                self._memo[len(self._memo) if name == "MEMOIZE" else argument] = stack[-1]
+            elif name in _CONSTANTS:
+                stack.append(_CONSTANTS[name])
+            elif name in _EMPTY:
+                spend(_PER_CONTAINER)
+                stack.append(_EMPTY[name]())
+            elif name in _TUPLES:
+                spend(_PER_CONTAINER)
+                stack.append(tuple(self._take(_TUPLES[name])))
+            elif name == "STOP":
+                return stack.pop()
+            elif name not in ("PROTO", "FRAME"):
+                action = getattr(self, f"op_{name.lower()}", None)
+                if action is None:
+                    raise Refused(f"the opcode {name}")
+                action(argument)
+        raise Refused("a pickle without an end")
+
+    def _take(self, count: int) -> list[Any]:
+        if len(self._stack) < count:
+            raise Refused("from an empty stack")
+        values = self._stack[len(self._stack) - count :]
+        del self._stack[len(self._stack) - count :]
+        return values
+
+    def _marked(self) -> list[Any]:
+        values = self._take(len(self._stack) - self._marks.pop())
+        self._allowance.spend(_PER_CONTAINER + 16 * len(values))
+        return values
+
+    def op_mark(self, _: None) -> None:
+        self._allowance.spend(_PER_OPCODE)
+        self._marks.append(len(self._stack))
+
+    def op_pop_mark(self, _: None) -> None:
+        self._marked()
+
+    def op_pop(self, _: None) -> None:
+        if self._marks and self._marks[-1] == len(self._stack):
+            self._marks.pop()
+        else:
+            self._take(1)
+
+    def op_dup(self, _: None) -> None:
+        self._stack.append(self._stack[-1])
+
+    def op_tuple(self, _: None) -> None:
+        self._stack.append(tuple(self._marked()))
+
+    def op_frozenset(self, _: None) -> None:
+        self.op_tuple(None)
+
+    def op_list(self, _: None) -> None:
+        self._stack.append(self._marked())
+
+    def op_append(self, _: None) -> None:
+        self._extend(self._take(1))
+
+    def op_appends(self, _: None) -> None:
+        self._extend(self._marked())
+
+    def op_additems(self, _: None) -> None:
+        self._extend(self._marked())
+
+    def _extend(self, values: list[Any]) -> None:
+        if type(self._stack[-1]) is not list:
+            raise Refused(f"to append to {shown(self._stack[-1])}")
+        self._stack[-1].extend(values)
+
+    def op_dict(self, _: None) -> None:
+        entries = self._marked()
+        self._stack.append({})
+        self._update(entries)
+
+    def op_setitem(self, _: None) -> None:
+        self._update(self._take(2))
+
+    def op_setitems(self, _: None) -> None:
+        self._update(self._marked())
+
+    def _update(self, entries: list[Any]) -> None:
+        if type(self._stack[-1]) is not dict:
+            raise Refused(f"to set an item of {shown(self._stack[-1])}")
+        self._allowance.spend(PER_ENTRY * (len(entries) // 2))
+        for key, value in zip(entries[::2], entries[1::2], strict=True):
+            self._stack[-1][dictionary_key(key)] = value
+
+    def op_global(self, names: str) -> None:
+        self._name(*names.split(" ", 1))
+
+    def op_stack_global(self, _: None) -> None:
+        self._name(*self._take(2))
+
+    def _name(self, module: Any, name: Any) -> None:
+        if not isinstance(module, str) or not isinstance(name, str):
+            raise Refused("a name that is not text")
+        if (module, name) not in self._table:
+            raise Refused(f"{module[:100]}.{name[:100]}")
+        self._stack.append(self._table[module, name])
+
+    def op_reduce(self, _: None) -> None:
+        function, arguments = self._take(2)
+        if not isinstance(function, Function) or not isinstance(arguments, tuple):
+            raise Refused(f"a call of {shown(function)}")
+        self._allowance.spend(_PER_CALL)
+        self._stack.append(function.call(*arguments))
+
+    def op_newobj(self, _: None) -> None:
+        self.op_reduce(None)
+
+    def op_build(self, _: None) -> None:
+        (state,) = self._take(1)
+        target = self._stack[-1]
+        if isinstance(target, (InertDtype, InertArray)):
+            target.set_state(state)
+        elif type(target) is not dict:  # the attributes of an OrderedDict or a Namespace hold no weights
+            raise Refused(f"the state of {shown(target)}")
+
+    def op_persid(self, pid: str) -> None:
+        self._persistent(pid)
+
+    def op_binpersid(self, _: None) -> None:
+        self._persistent(*self._take(1))
+
+    def _persistent(self, pid: Any) -> None:
+        if self._load_storage is None:
+            raise Refused("a persistent object")
+        self._allowance.spend(_PER_CALL)
+        self._stack.append(self._load_storage(pid))
+
+
+def _plain(content: Any, leaf: Callable, depth: int, done: dict[tuple[int, int], dict]) -> Any:
+    """Replaces stand-ins in a dictionary and, to `depth`, in those it holds; each is copied once."""
+    if type(content) is not dict or not depth:
+        return leaf(content)
+    key = (id(content), depth)
+    if key not in done:
+        done[key] = {name: _plain(value, leaf, depth - 1, done) for name, value in content.items()}
+    return done[key]
+
+
+def unpickle(
+    data: bytes,
+    allowance: Allowance,
+    *,
+    table: dict | None = None,
+    load_storage: Callable | None = None,
+    leaf: Callable = lambda value: value.value if isinstance(value, InertArray) else value,
+) -> Any:
+    """Returns what a pickle holds, arrays as numpy (in its dictionary and in those that one holds).
+
+    Args:
+        data: the pickle.
+        allowance: what its objects may take.
         table: (module, name) -> stand-in, `inert_globals()` by default.
         load_storage: resolves persistent ids, refused when None.
+        leaf: stand-in, or anything else that is no dictionary -> what is returned in its place.
 
     Raises:
-        WeightsError: the pickle names something outside `table`.
+        WeightsError: the pickle asks for something outside `table` or for too much memory.
         Exception: any other, since a damaged pickle fails in any way its opcodes allow.
     """
-    table = inert_globals() if table is None else table
+    table = inert_globals(allowance) if table is None else table
     try:
-        return _plain(_Unpickler(stream, table, load_storage).load())
+        return _plain(_Interpreter(allowance, table, load_storage).run(io.BytesIO(data)), leaf, 2, {})
     except Refused as refusal:
         raise WeightsError(
-            f"{path}: refused to unpickle {' '.join(str(refusal).split())}: only arrays and plain containers are read, "
-            "never code; ask for the file as .safetensors"
+            f"{allowance.path}: refused to unpickle {' '.join(str(refusal).split())}: only arrays and plain "
+            "containers are read, never code; ask for the file as .safetensors"
         ) from None
 
 
-def load_paddle(path: Path) -> Any:
+def load_paddle(allowance: Allowance) -> Any:
     """Returns the object `paddle.save` wrote (protocols 2 to 5, Paddle 2.x and 3.x), as numpy.
 
-    Paddle stores bfloat16 as uint16; the caller widens it. Raises as `unpickle`.
+    Paddle stores a tensor as an array or as a pair (name, array), and bfloat16 as uint16, which is
+    widened here. Raises as `unpickle`.
     """
-    return unpickle(io.BytesIO(path.read_bytes()), path)
+
+    def leaf(value: Any) -> Any:
+        if type(value) is tuple and len(value) == 2 and isinstance(value[1], InertArray):
+            value = value[1]
+        if not isinstance(value, InertArray):
+            return value
+        if value.value is not None and value.value.dtype == np.uint16:
+            allowance.spend(2 * value.value.nbytes)
+            return widen_bfloat16(value.value)
+        return value.value
+
+    allowance.spend(allowance.path.stat().st_size)
+    return unpickle(allowance.path.read_bytes(), allowance, leaf=leaf)

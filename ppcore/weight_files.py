@@ -1,11 +1,15 @@
 """Reading and writing files of named arrays: .safetensors, .pdparams, .npz, .pt/.pth/.bin.
 
-`read` runs no code of the file (see `ppcore.safe_unpickle`) and widens half precision to
-float32, which is exact. Writing goes to a temporary file beside the target, is flushed to the
+`read` runs no code of the file (see `ppcore.safe_unpickle`), takes memory of a small multiple of its
+size (`ppcore.file_limits`) and widens half precision to float32, which is exact. Writing goes to a temporary file beside the target, is flushed to the
 disk and renamed, so a kill leaves either the old file or the new one.
 """
 
+import contextlib
+import io
+import math
 import os
+import zipfile
 from collections.abc import Callable, Mapping
 from pathlib import Path
 from typing import Any
@@ -14,8 +18,10 @@ import numpy as np
 import safetensors
 import safetensors.numpy
 
-from ppcore.errors import WeightsError, nearest
-from ppcore.safe_unpickle import load_paddle, widen_bfloat16
+from ppcore.errors import OutputError, WeightsError, nearest, reason
+from ppcore.file_limits import Allowance, Archive
+from ppcore.inert import widen_bfloat16
+from ppcore.safe_unpickle import load_paddle
 from ppcore.torch_file import load_torch
 
 TORCH_SUFFIXES = (".pt", ".pth", ".bin")
@@ -23,8 +29,7 @@ SUFFIXES = (".safetensors", ".pdparams", ".npz", *TORCH_SUFFIXES)
 
 # Keys under which training scripts nest the weights, in the order tried.
 _NESTED = ("model", "state_dict", "model_state_dict", "net", "params")
-# paddle.save adds this table of structured name -> parameter name to a state dict.
-_PADDLE_NAMES = "StructuredToParameterName@@"
+_DESCRIBED = 25  # bytes of memory a byte of a .safetensors header, measured
 _SAFETENSORS_DTYPES = {
     "F64": "<f8", "F32": "<f4", "F16": "<f2", "BF16": "bf16", "I64": "<i8", "I32": "<i4",
     "I16": "<i2", "I8": "i1", "U8": "u1", "BOOL": "?",
@@ -40,22 +45,26 @@ def read(path: str | os.PathLike, key: str | None = None) -> dict[str, np.ndarra
             the file itself if it is a flat dictionary, else its `model` or `state_dict`.
 
     Raises:
-        WeightsError: unknown suffix, unreadable or unsafe file, no arrays, no such `key`.
+        WeightsError: unknown suffix, unreadable or unsafe file, more memory than a file of weights of this
+            size takes, no arrays, no such `key`.
     """
     path = Path(path)
     if path.suffix not in SUFFIXES:
         raise WeightsError(f"{path}: unknown weight format; use one of {' '.join(SUFFIXES)}")
-    if not path.is_file():
-        raise WeightsError(f"{path}: no such weight file")
     try:
-        content = _READERS[path.suffix](path)
+        if not path.is_file():
+            raise WeightsError(f"{path}: no such weight file")
+        allowance = Allowance(path)
+        content = _READERS[path.suffix](allowance)
     except WeightsError:
         raise
     # Parsers meet damaged bytes with every kind of exception; for the user they mean one thing.
     except Exception as error:
-        reason = " ".join(f"{type(error).__name__}: {error}".split())
-        raise WeightsError(f"{path}: not a readable {path.suffix} file ({reason})") from error
+        said = " ".join(f"{type(error).__name__}: {error}".split())
+        raise WeightsError(f"{path}: not a readable {path.suffix} file ({said})") from error
     arrays = _flat(content, key, path)
+    # One array may go by many names, each of which is widened, converted and loaded on its own.
+    allowance.spend(sum(array.nbytes * (2 if array.dtype == np.float16 else 1) for array in arrays.values()))
     return {name: _widen(array, name, path) for name, array in arrays.items()}
 
 
@@ -75,7 +84,8 @@ def save_arrays(
     """Writes named arrays as .safetensors (with `metadata`) or .npz, atomically.
 
     Raises:
-        WeightsError: another suffix, or a folder that is missing.
+        WeightsError: another suffix.
+        OutputError: the file cannot be written.
     """
     path = Path(path)
     if path.suffix == ".safetensors":
@@ -86,80 +96,106 @@ def save_arrays(
     elif path.suffix == ".npz":
 
         def write(temp: Path) -> None:
-            with temp.open("wb") as file:  # a name without .npz would get one appended
-                np.savez(file, **arrays)
+            # numpy's own writer (1.26) leaves its archive open when the disk is full, to fail again later.
+            with zipfile.ZipFile(temp, "w") as archive:
+                for name, array in arrays.items():
+                    with archive.open(f"{name}.npy", "w", force_zip64=True) as file:
+                        np.lib.format.write_array(file, np.asanyarray(array), allow_pickle=False)
 
         write_atomically(path, write)
     else:
         raise WeightsError(f"{path}: arrays are written as .safetensors or .npz")
 
 
+def check_folder(path: Path) -> None:
+    """Whether `path` could be a file: its folder is there, and its name is not too long.
+
+    Raises:
+        OutputError: it could not.
+        OSError: it could not, for the reason it gives.
+    """
+    if not path.parent.is_dir():
+        lacking = "is not a folder" if path.parent.exists() else "does not exist"
+        raise OutputError(f"cannot write {path}: the folder {path.parent} {lacking}")
+    if path.is_dir():
+        raise OutputError(f"cannot write {path}: it is a folder")
+    with contextlib.suppress(FileNotFoundError):
+        path.lstat()
+
+
 def write_atomically(path: str | os.PathLike, write: Callable[[Path], Any]) -> None:
     """Calls `write(temp)` with a path beside `path`, syncs it to disk and renames it to `path`.
 
     Raises:
-        WeightsError: the folder is missing.
+        OutputError: the folder is missing, it may not be written, the disk is full, …: the path and the
+            reason. Nothing is left beside `path`, and what was there is as it was.
     """
     path = Path(path)
-    if not path.parent.is_dir():
-        raise WeightsError(f"{path}: the folder {path.parent} does not exist")
-    temp = path.with_name(f".{path.name}.{os.getpid()}.tmp")
+    temp = path.with_name(f".{path.name[:40]}.{os.getpid()}.tmp")
     try:
-        write(temp)
-        with temp.open("rb") as file:
-            os.fsync(file.fileno())
-        os.replace(temp, path)
-    finally:
-        temp.unlink(missing_ok=True)
-    folder = os.open(path.parent, os.O_RDONLY)  # the rename itself lives in the folder
-    try:
-        os.fsync(folder)
-    finally:
-        os.close(folder)
+        check_folder(path)
+        try:
+            write(temp)
+            with temp.open("rb") as file:
+                os.fsync(file.fileno())
+            os.replace(temp, path)
+        finally:
+            temp.unlink(missing_ok=True)
+        folder = os.open(path.parent, os.O_RDONLY)  # the rename itself lives in the folder
+        try:
+            os.fsync(folder)
+        finally:
+            os.close(folder)
+    except OSError as error:
+        raise OutputError(f"cannot write {path}: {reason(error)}") from error
 
 
-def _read_safetensors(path: Path) -> dict[str, np.ndarray]:
+def _read_safetensors(allowance: Allowance) -> dict[str, np.ndarray]:
     # safetensors.numpy knows no bfloat16, so the raw bytes are taken and typed here.
     arrays = {}
-    for name, entry in safetensors.deserialize(path.read_bytes()):
+    # The library sees to it that tensors share no bytes; what becomes of their descriptions is counted here.
+    with allowance.path.open("rb") as file:
+        allowance.spend(_DESCRIBED * min(int.from_bytes(file.read(8), "little"), allowance.path.stat().st_size))
+    for name, entry in safetensors.deserialize(allowance.path.read_bytes()):
         kind = _SAFETENSORS_DTYPES.get(entry["dtype"])
         if kind is None:
-            raise WeightsError(f"{path}: {name} has dtype {entry['dtype']}, which is not read")
+            raise WeightsError(f"{allowance.path}: {name} has dtype {entry['dtype']}, which is not read")
         raw = np.frombuffer(entry["data"], "<u2" if kind == "bf16" else kind)
         values = widen_bfloat16(raw) if kind == "bf16" else raw.copy()
         arrays[name] = values.reshape(entry["shape"])
     return arrays
 
 
-def _read_npz(path: Path) -> dict[str, np.ndarray]:
-    # Opened here: numpy forgets to close a path whose content it rejects.
-    with path.open("rb") as file, np.load(file, allow_pickle=False) as archive:
-        arrays = {name: archive[name] for name in archive.files}
+def _read_npz(allowance: Allowance) -> dict[str, np.ndarray]:
+    with Archive(allowance.path, allowance) as archive:
+        return {name.removesuffix(".npy"): _npy(archive.read(name), name, allowance) for name in archive.names}
+
+
+def _npy(data: bytes, name: str, allowance: Allowance) -> np.ndarray:
+    """The array of a .npy file. (numpy's own reader allocates what the header claims before it looks.)"""
+    stream = io.BytesIO(data)
+    version = np.lib.format.read_magic(stream)
+    if version not in _NPY_HEADERS:
+        raise WeightsError(f"{allowance.path}: {name} is .npy version {version}, for which there are no plain numbers")
+    shape, fortran, dtype = _NPY_HEADERS[version](stream)
+    if dtype.hasobject or dtype.itemsize == 0:
+        raise WeightsError(f"{allowance.path}: {name} holds {dtype}, not numbers")
+    count = math.prod(shape)
+    if min(shape, default=0) < 0 or count * dtype.itemsize > len(data) - stream.tell():
+        raise WeightsError(f"{allowance.path}: {name} claims the shape {shape}, but its data end before")
     # numpy has no bfloat16: JAX's arrays come back as 2-byte void.
-    return {
-        name: widen_bfloat16(array.view(np.uint16)) if array.dtype == "V2" else array for name, array in arrays.items()
-    }
+    half = dtype == "V2"
+    allowance.spend(count * dtype.itemsize * (2 if half else 1))
+    flat = np.frombuffer(data, np.uint16 if half else dtype, count, stream.tell())
+    flat = widen_bfloat16(flat) if half else flat.astype(dtype.newbyteorder("="))
+    return flat.reshape(shape, order="F" if fortran else "C")
 
 
-def _read_paddle(path: Path) -> Any:
-    return _paddle_arrays(load_paddle(path))
-
-
-def _paddle_arrays(content: Any) -> Any:
-    """Unwraps what paddle.save makes of tensors: arrays, or (name, array) pairs; bf16 as uint16."""
-    if isinstance(content, dict):
-        return {k: _paddle_arrays(v) for k, v in content.items() if k != _PADDLE_NAMES}
-    if isinstance(content, tuple) and len(content) == 2 and isinstance(content[1], np.ndarray):
-        content = content[1]
-    if isinstance(content, np.ndarray) and content.dtype == np.uint16:
-        return widen_bfloat16(content)
-    return content
-
-
+_NPY_HEADERS = {(1, 0): np.lib.format.read_array_header_1_0, (2, 0): np.lib.format.read_array_header_2_0}
 _READERS = {
     ".safetensors": _read_safetensors,
     ".npz": _read_npz,
-    ".pdparams": _read_paddle,
+    ".pdparams": load_paddle,
     **dict.fromkeys(TORCH_SUFFIXES, load_torch),
 }
 
@@ -172,7 +208,7 @@ def _flat(content: Any, key: str | None, path: Path) -> dict[str, np.ndarray]:
     if key is not None:
         if key not in nested:
             raise WeightsError(
-                f"{path}: no weights under {key!r}{nearest(key, map(str, nested))}; "
+                f"{path}: no weights under {key!r}{nearest(key, filter(str.isprintable, map(str, nested)))}; "
                 f"it has {', '.join(map(repr, nested)) or 'none nested'}"
             )
         content = content[key]
@@ -195,7 +231,7 @@ def _holds_arrays(value: Any) -> bool:
 
 def _widen(array: np.ndarray, name: str, path: Path) -> np.ndarray:
     if not name.isprintable():  # it would be printed
-        raise WeightsError(f"{path}: the name of an array is not text: {name!r}")
+        raise WeightsError(f"{path}: the name of an array is not text: {name[:100]!r}")
     if array.dtype == np.float16:
         return array.astype(np.float32)
     if array.dtype.kind not in "fiub":

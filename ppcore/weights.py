@@ -21,22 +21,24 @@ import numpy as np
 import paddle
 from paddle import nn
 
-from ppcore.errors import WeightsError, nearest
+from ppcore.errors import OutputError, WeightsError, nearest, reason
 from ppcore.layers.mlp import Mlp
-from ppcore.layers.pos_embed import Mode, interpolate
+from ppcore.layers.pos_embed import Mode, check_mode, interpolate
 from ppcore.weight_files import (
     TORCH_SUFFIXES,
+    check_folder,
     metadata,
     read,
     save_arrays,
     write_atomically,
 )
 
-__all__ = ["WeightMap", "convert", "export", "load", "read", "save", "save_arrays"]
+__all__ = ["WeightMap", "check_output", "convert", "export", "load", "read", "save", "save_arrays"]
 
 log = logging.getLogger(__name__)
 
 Arrays = dict[str, np.ndarray]
+_WRITTEN = (".safetensors", ".pdparams", ".npz")
 
 
 @dataclass(frozen=True)
@@ -86,8 +88,11 @@ def load(
     Raises:
         WeightsError: unreadable file, unknown or missing `source`, or tensors that are missing,
             unexpected or misshapen (all of them in one message).
+        ConfigError: unknown `pos_embed`.
     """
     path = Path(path)
+    if pos_embed is not None:
+        check_mode(pos_embed)
     arrays = read(path, key)
     _check_source(model, path, source)
     try:
@@ -98,25 +103,51 @@ def load(
     model.set_state_dict({n: paddle.to_tensor(a).astype(own[n].dtype) for n, a in state.items()})
 
 
+def check_output(path: str | os.PathLike, *inputs: str | os.PathLike | None) -> None:
+    """Says what would make `save` fail or destroy something, before the work is done.
+
+    Args:
+        path: what `save` is to write.
+        inputs: files that are read; None is left out.
+
+    Raises:
+        WeightsError: unknown suffix.
+        OutputError: there is no such folder, or the file is one of `inputs` (under whatever name) or part of
+            a checkpoint.
+    """
+    path = Path(path)
+    if path.suffix not in _WRITTEN:
+        raise WeightsError(f"{path}: weights are written as {', '.join(_WRITTEN[:-1])} or {_WRITTEN[-1]}")
+    try:
+        check_folder(path)
+        for file in (Path(file) for file in inputs if file is not None):
+            if path.exists() and file.exists() and path.samefile(file):
+                raise OutputError(f"{path} is the file that is read ({file}), and would be lost: choose another output")
+        if path.exists() and path.resolve().with_name("state.json").is_file():
+            raise OutputError(f"{path} is part of a checkpoint, and would be lost: choose another output")
+    except OSError as error:
+        raise OutputError(f"cannot write {path}: {reason(error)}") from error
+
+
 def save(model: nn.Layer, path: str | os.PathLike, layout: str = "paddle") -> None:
     """Writes the model's weights (float32) in `layout`, atomically, in the format of the suffix.
 
     .safetensors and .pdparams take any layout; .npz takes those of `export`, too.
 
     Raises:
-        WeightsError: unknown suffix or layout, a missing folder, a parameter without a place.
+        WeightsError: unknown suffix or layout, a parameter without a place.
+        OutputError: the file cannot be written.
     """
     path = Path(path)
+    check_output(path)
     arrays = export(model, layout=layout)
     if path.suffix == ".pdparams":
         tensors = {name: paddle.to_tensor(array) for name, array in arrays.items()}
         write_atomically(path, lambda temp: paddle.save(tensors, str(temp)))
-    elif path.suffix in (".safetensors", ".npz"):
+    else:
         # timm and transformers refuse a .safetensors file that does not say format "pt".
         framework = _map(model, layout).framework
         save_arrays(path, arrays, {"format": framework, "layout": layout, "producer": "ppcore"})
-    else:
-        raise WeightsError(f"{path}: weights are written as .safetensors, .pdparams or .npz")
 
 
 def convert(
@@ -132,6 +163,8 @@ def convert(
     With `new_head` a classifier that does not fit is replaced by the model's own values.
     Arguments and errors as for `load`.
     """
+    if pos_embed is not None:
+        check_mode(pos_embed)
     weight_map = _map(model, source)
     wanted = model.state_dict()
     state = weight_map.to_paddle(dict(arrays), model)

@@ -9,7 +9,8 @@ from typing import Literal
 import paddle
 import paddle.nn as nn
 
-from ppcore.layers import Linear, init
+from ppcore.errors import ConfigError
+from ppcore.layers import Linear, checks, init
 from ppdeit.weights import distilled_maps
 from ppvit.vit import BASE, SMALL, TINY, VisionTransformer
 
@@ -47,16 +48,15 @@ class DistilledVisionTransformer(DeiT):
         [B, in_chans, H, W] -> ([B, num_classes], [B, num_classes]) in training mode, [B, num_classes] in evaluation.
 
     Raises:
-        ValueError: an argument outside its choices.
+        ConfigError: an argument out of its range.
     """
 
     num_prefix_tokens = 2
 
     def __init__(self, *, eval_head: Literal["mean", "class", "distillation"] = "mean", **kwargs):
-        if eval_head not in ("mean", "class", "distillation"):
-            raise ValueError(f"eval_head must be 'mean', 'class' or 'distillation', not {eval_head!r}")
+        checks.choice(self, ("mean", "class", "distillation"), eval_head=eval_head)
         if kwargs.get("pool", "token") != "token" or kwargs.get("representation_size"):
-            raise ValueError("a distilled model reads its two tokens: leave pool and representation_size out")
+            raise ConfigError("a distilled model reads its two tokens: leave pool and representation_size out")
         super().__init__(**kwargs)
         self.eval_head = eval_head
 

@@ -27,7 +27,7 @@ def soft_distillation(
             ImageNet: with its alpha and tau the soft term all but vanishes.
     """
     if kl not in ("batchmean", "numel"):
-        raise ValueError(f"kl must be 'batchmean' or 'numel', not {kl!r}")
+        raise ConfigError(f"kl must be 'batchmean' or 'numel', not {kl!r}")
     target = log_softmax(teacher.detach() / tau)
     divergence = (target.exp() * (target - log_softmax(student / tau))).sum()
     return divergence * (tau * tau / (student.size if kl == "numel" else student.shape[0]))
@@ -59,8 +59,8 @@ class Distillation:
             rows of Table 3 without a distillation token).
 
     Raises:
-        ValueError: a number outside its range.
-        ConfigError: the model's outputs are not what `through` says, or the teacher has other classes.
+        ConfigError: an argument out of its range; in a call, outputs other than `through` says, or a teacher
+            of other classes.
     """
 
     def __init__(
@@ -76,15 +76,15 @@ class Distillation:
         through: Literal["token", "class"] = "token",
     ):
         if not 0.0 <= alpha <= 1.0 or not tau > 0.0 or not 0.0 <= teacher_smoothing < 1.0:
-            raise ValueError(
+            raise ConfigError(
                 f"alpha {alpha} must be in [0, 1], tau {tau} above 0, teacher_smoothing {teacher_smoothing} in [0, 1)"
             )
         if mode not in ("soft", "hard") or kl not in ("batchmean", "numel") or through not in ("token", "class"):
-            raise ValueError(
+            raise ConfigError(
                 f"mode {mode!r} (soft, hard), kl {kl!r} (batchmean, numel) or through {through!r} (token, class)"
             )
         if mode == "soft" and teacher_smoothing:
-            raise ValueError("teacher_smoothing is for mode=hard: soft distillation has no labels to smooth")
+            raise ConfigError("teacher_smoothing is for mode=hard: soft distillation has no labels to smooth")
         self.base, self.teacher, self.mode, self.alpha, self.tau = base, teacher, mode, alpha, tau
         self.kl, self.teacher_smoothing, self.through = kl, teacher_smoothing, through
 

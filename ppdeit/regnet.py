@@ -12,7 +12,7 @@ import paddle.nn as nn
 import paddle.nn.functional as F
 
 from ppcore.errors import ConfigError
-from ppcore.layers import DropPath, drop_path_rates, init
+from ppcore.layers import DropPath, checks, drop_path_rates, init
 from ppcore.weight_tables import CONV, TRANSPOSED, VECTOR, Arrays, Table, load, store
 from ppcore.weights import WeightMap
 
@@ -152,7 +152,7 @@ class RegNet(nn.Layer):
         [B, in_chans, H, W] float -> [B, num_classes].
 
     Raises:
-        ConfigError: lists of unequal length, or a width that is not whole groups.
+        ConfigError: an argument out of its range, lists of unequal length, or a width that is not whole groups.
     """
 
     def __init__(
@@ -171,16 +171,22 @@ class RegNet(nn.Layer):
         zero_init_last: bool = True,
     ):
         super().__init__()
+        checks.wholes(self, 1, widths=widths, depths=depths, strides=() if strides is None else strides)
+        checks.whole(
+            self, 1, group_width=group_width, stem_width=stem_width, stem_stride=stem_stride, in_chans=in_chans
+        )
+        checks.whole(self, 0, num_classes=num_classes)
+        checks.rate(self, drop_path_rate=drop_path_rate)
+        checks.number(self, se_ratio=se_ratio)
+        checks.flag(self, zero_init_last=zero_init_last)
         strides = [2] * len(widths) if strides is None else list(strides)
         if not len(widths) == len(depths) == len(strides) > 0:
             raise ConfigError(
                 f"RegNet: widths, depths and strides give one value a stage, "
                 f"not {len(widths)}, {len(depths)} and {len(strides)}"
             )
-        if group_width < 1 or any(width < 1 or width % group_width for width in widths):
+        if any(width % group_width for width in widths):
             raise ConfigError(f"RegNet: every width of {list(widths)} must be a multiple of group_width {group_width}")
-        if min(*depths, *strides, stem_width, stem_stride) < 1:
-            raise ConfigError("RegNet: depths, strides and the stem's width and stride must be at least 1")
         if se_ratio and min(stem_width, *widths) * se_ratio <= 0.5:
             raise ConfigError(
                 f"RegNet: se_ratio {se_ratio} of {min(stem_width, *widths)} channels is none: raise it or set it to 0"
@@ -232,6 +238,7 @@ class RegNet(nn.Layer):
 
     def reset_classifier(self, num_classes: int) -> None:
         """Replaces the head by a fresh one of `num_classes` classes (0: none)."""
+        checks.whole(self, 0, num_classes=num_classes)
         self.num_classes = num_classes
         self.head = Head(self.num_features, num_classes)
 

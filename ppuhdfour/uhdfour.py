@@ -12,7 +12,7 @@ import paddle.nn as nn
 import paddle.nn.functional as F
 
 from ppcore.errors import ConfigError
-from ppcore.layers import reflect_to
+from ppcore.layers import checks, reflect_to
 from ppcore.layers.bilinear import reduce, resize_as
 from ppcore.layers.fourier import Backend, amplitude_phase, rfft2
 from ppcore.weights import WeightMap
@@ -172,7 +172,7 @@ class UHDFour(nn.Layer):
         raw: without the canonical form of `ppcore.layers.fourier`, as the released code.
 
     Raises:
-        ConfigError: sizes that do not fit together.
+        ConfigError: an argument out of its range, or arguments that do not fit together.
     """
 
     task = "restoration"
@@ -200,17 +200,27 @@ class UHDFour(nn.Layer):
         raw: bool = False,
     ):
         super().__init__()
-        channels = 3 * scale**2
-        if scale < 2 or scale % 2:
+        checks.whole(self, 2, scale=scale)
+        checks.whole(self, 1, extract=extract, tail=tail)
+        checks.whole(self, 0, refine=refine)
+        checks.whole(self, 3, fusion=fusion)  # a channel a colour
+        checks.wholes(self, 4, widths=widths)
+        checks.flag(
+            self, paper=paper, spatial=spatial, fourier=fourier, adjust_spatial=adjust_spatial, raw=raw,
+            modulate_amplitude=modulate_amplitude, guide_phase=guide_phase, concat_low=concat_low,
+        )  # fmt: skip
+        checks.choice(self, ("fouspa", "residual"), block=block, adjust=adjust)
+        checks.choice(self, ("torch", "identity"), init=init)
+        checks.choice(self, ("fft", "matmul"), backend=backend)
+        if scale % 2:
             raise ConfigError(f"UHDFour: scale is {scale}, but must be an even number from 2 on")
-        if fusion < 3:
-            raise ConfigError(f"UHDFour: fusion is {fusion}, but must be at least 3, a channel a colour")
-        if len(widths) != 3 or any(width < 4 or width % 4 for width in widths):
+        if len(widths) != 3 or any(width % 4 for width in widths):
             raise ConfigError(f"UHDFour: widths are {list(widths)}, but must be three multiples of 4")
-        if not (spatial or fourier) or tail < 1 or refine < 0:
-            raise ConfigError("UHDFour: a FouSpa block needs a branch, tail at least 1, refine at least 0")
+        if not (spatial or fourier):
+            raise ConfigError("UHDFour: spatial and fourier are false, but a FouSpa block needs a branch")
         if backend == "matmul" and raw:
             raise ConfigError("UHDFour: raw is a property of the fft backend; backend is matmul")
+        channels = 3 * scale**2
         kind: Spatial = "hin" if paper else "coupling"
 
         def fouspa(width: int) -> nn.Layer:

@@ -10,8 +10,8 @@ import paddle.nn as nn
 import paddle.nn.functional as F
 
 from ppcore.errors import ConfigError
-from ppcore.layers import check_input, init, pair
-from ppcore.layers.std_conv import ConvNorm, StdConv2D, group_norm, same_size
+from ppcore.layers import check_input, checks, init
+from ppcore.layers.std_conv import GROUP_NORM_EPS, ConvNorm, StdConv2D, group_norm, same_size
 from ppvit.vit import BASE, LARGE, SMALL, TINY, VisionTransformer, build
 
 STEM_WIDTH = 64
@@ -127,7 +127,7 @@ class HybridEmbed(nn.Layer):
         grid: patches (down, across).
 
     Raises:
-        ConfigError: the feature map is not a whole number of patches.
+        ConfigError: an argument out of its range, or a feature map that is not a whole number of patches.
     """
 
     def __init__(
@@ -141,7 +141,12 @@ class HybridEmbed(nn.Layer):
         conv_norm: ConvNorm = "timm",
     ):
         super().__init__()
-        self.img_size = pair(img_size)
+        self.img_size = checks.size(self, img_size=img_size)
+        checks.whole(self, 1, in_chans=in_chans, embed_dim=embed_dim, patch_size=patch_size)
+        checks.wholes(self, 1, units=units)
+        checks.choice(self, tuple(GROUP_NORM_EPS), conv_norm=conv_norm)
+        if len(units) > len(STAGE_WIDTHS):
+            checks.fail(self, "units", units, f"of at most {len(STAGE_WIDTHS)} stages")
         # timm's stem-only backbone has no `stem.` in its names: it is the stem.
         if units:
             self.backbone = ResNet(units, in_chans, conv_norm)

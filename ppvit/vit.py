@@ -10,7 +10,7 @@ from typing import Literal
 import paddle
 import paddle.nn as nn
 
-from ppcore.layers import Activation, Block, Linear, PatchEmbed, drop_path_rates, init
+from ppcore.layers import ACTIVATIONS, Activation, Block, Linear, PatchEmbed, checks, drop_path_rates, init
 from ppvit import jax_init
 
 
@@ -59,8 +59,8 @@ class VisionTransformer(nn.Layer):
         [B, in_chans, H, W] float -> [B, num_classes].
 
     Raises:
-        ConfigError: the image is not a whole number of patches.
-        ValueError: an argument outside its choices, or an input of another size in `forward`.
+        ConfigError: an argument out of its range, an image that is not a whole number of patches, or an input
+            of another size in `forward`.
     """
 
     num_prefix_tokens = 1
@@ -93,10 +93,26 @@ class VisionTransformer(nn.Layer):
         head_bias_init: float = 0.0,
     ):
         super().__init__()
-        if pool not in ("token", "gap"):
-            raise ValueError(f"pool must be 'token' or 'gap', not {pool!r}")
-        if init not in ("timm", "jax"):
-            raise ValueError(f"init must be 'timm' or 'jax', not {init!r}")
+        checks.whole(self, 0, num_classes=num_classes)
+        checks.whole(self, 1, in_chans=in_chans, embed_dim=embed_dim, depth=depth, num_heads=num_heads)
+        checks.whole(
+            self, 1, optional=True, head_dim=head_dim, mlp_dim=mlp_dim, representation_size=representation_size
+        )
+        checks.heads(self, embed_dim=embed_dim, num_heads=num_heads, head_dim=head_dim)
+        checks.positive(self, mlp_ratio=mlp_ratio)
+        checks.epsilon(self, norm_eps=norm_eps)
+        checks.rate(self, drop_rate=drop_rate, attn_drop_rate=attn_drop_rate, drop_path_rate=drop_path_rate)
+        checks.number(self, head_bias_init=head_bias_init)
+        checks.number(self, optional=True, layer_scale_init=layer_scale_init)
+        checks.flag(self, qkv_bias=qkv_bias)
+        checks.choice(self, ("linear", "constant"), drop_path_mode=drop_path_mode)
+        checks.choice(self, ("token", "gap"), pool=pool)
+        checks.choice(self, ("timm", "jax"), init=init)
+        checks.choice(self, tuple(ACTIVATIONS), act=act)
+        if mlp_dim is None and int(embed_dim * mlp_ratio) < 1:
+            checks.fail(self, "mlp_ratio", mlp_ratio, f"at least 1 / embed_dim, {1 / embed_dim:.3g}")
+        if embed_layer is not None and not callable(embed_layer):
+            checks.fail(self, "embed_layer", embed_layer, "a callable or None")
         self.embed_dim, self.num_classes, self.pool, self.act = embed_dim, num_classes, pool, act
         self.init, self.head_bias_init = init, head_bias_init
         if embed_layer is None:
@@ -194,6 +210,7 @@ class VisionTransformer(nn.Layer):
 
     def reset_classifier(self, num_classes: int) -> None:
         """Replaces the head by a fresh one of `num_classes` classes (0: none), as for fine-tuning."""
+        checks.whole(self, 0, num_classes=num_classes)
         self.num_classes = num_classes
         self._build_heads()
         if self.init == "jax":

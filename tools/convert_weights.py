@@ -22,7 +22,7 @@ def main() -> None:
     parser.add_argument(
         "--input", required=True, metavar="FILE", help=".safetensors, .pdparams, .npz, .pt, .pth or .bin"
     )
-    parser.add_argument("--output", required=True, metavar="FILE", help=".safetensors or .pdparams")
+    parser.add_argument("--output", required=True, metavar="FILE", help=".safetensors, .pdparams or .npz")
     parser.add_argument("--layout", default="paddle", help="layout to write (default: ours)")
     parser.add_argument("--key", help="entry of a training checkpoint to take, such as model_ema")
     parser.add_argument("--new-head", action="store_true", help="leave out a classifier that does not fit")
@@ -33,6 +33,7 @@ def main() -> None:
     components.check(node, "--arch")
     from ppcore import weights
 
+    weights.check_output(arguments.output, arguments.input)
     model = components.build(node)
     weights.load(
         model, arguments.input, source=arguments.source, key=arguments.key,

@@ -26,7 +26,9 @@ def main() -> None:
     from ppcore import weights
     from ppcore.engine.evaluate import load_model
 
+    weights.check_output(arguments.output)
     model, used = load_model(settings, arguments.weights, arguments.source)
+    weights.check_output(arguments.output, used.file)
     weights.save(model, arguments.output, layout=arguments.layout)
     print(f"{used} -> {arguments.output} ({arguments.layout})")
 

@@ -11,7 +11,7 @@ from PIL import Image
 from ppcore.data.photo_io import Photograph
 from ppcore.data.photo_metadata import into_jpeg, into_png
 from ppcore.data.photo_tiff import encode_tiff, stored
-from ppcore.errors import DataError
+from ppcore.errors import DataError, OutputError
 from ppcore.weight_files import write_atomically
 
 
@@ -68,5 +68,7 @@ def write_file(path: str | os.PathLike, data: bytes) -> None:
     try:
         path.parent.mkdir(parents=True, exist_ok=True)
         write_atomically(path, lambda temp: temp.write_bytes(data))
+    except OutputError as error:
+        raise DataError(str(error)) from None
     except OSError as error:
         raise DataError(f"cannot write {path}: {error.strerror or error}") from None

@@ -4,6 +4,7 @@ import paddle
 import paddle.nn as nn
 import paddle.nn.functional as F
 
+from ppcore.layers import checks
 from ppcore.layers.linear import Linear
 
 
@@ -32,7 +33,7 @@ class Attention(nn.Layer):
         proj_drop: dropout rate after the output projection.
 
     Raises:
-        ValueError: `dim` is not divisible by `num_heads` and no `head_dim` is given.
+        ConfigError: an argument out of its range; `dim` is not divisible by `num_heads` and no `head_dim` is given.
     """
 
     def __init__(
@@ -46,8 +47,11 @@ class Attention(nn.Layer):
         proj_drop: float = 0.0,
     ):
         super().__init__()
-        if head_dim is None and dim % num_heads:
-            raise ValueError(f"embed_dim {dim} is not divisible by num_heads {num_heads}: give head_dim")
+        checks.whole(self, 1, dim=dim, num_heads=num_heads)
+        checks.whole(self, 1, optional=True, head_dim=head_dim)
+        checks.heads(self, embed_dim=dim, num_heads=num_heads, head_dim=head_dim)
+        checks.rate(self, attn_drop=attn_drop, proj_drop=proj_drop)
+        checks.flag(self, qkv_bias=qkv_bias)
         self.num_heads = num_heads
         self.head_dim = head_dim or dim // num_heads
         self.scale = self.head_dim**-0.5

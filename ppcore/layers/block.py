@@ -2,6 +2,7 @@
 
 import paddle.nn as nn
 
+from ppcore.layers import checks
 from ppcore.layers.attention import Attention
 from ppcore.layers.drop_path import DropPath
 from ppcore.layers.layer_scale import LayerScale
@@ -23,6 +24,9 @@ class Block(nn.Layer):
         attn_drop: dropout on the attention map.
         drop_path: stochastic-depth rate of both branches.
         layer_scale_init: initial LayerScale value; None builds no LayerScale.
+
+    Raises:
+        ConfigError: an argument out of its range.
     """
 
     def __init__(
@@ -41,6 +45,8 @@ class Block(nn.Layer):
         layer_scale_init: float | None = None,
     ):
         super().__init__()
+        checks.whole(self, 1, dim=dim, num_heads=num_heads, mlp_dim=mlp_dim)
+        checks.epsilon(self, norm_eps=norm_eps)
 
         def scale() -> nn.Layer:
             return nn.Identity() if layer_scale_init is None else LayerScale(dim, layer_scale_init)

@@ -5,6 +5,9 @@ from typing import Literal
 import paddle
 import paddle.nn as nn
 
+from ppcore.errors import ConfigError
+from ppcore.layers import checks
+
 
 class DropPath(nn.Layer):
     """Drops a residual branch for whole samples (Huang et al. 2016, arXiv 1603.09382).
@@ -14,12 +17,14 @@ class DropPath(nn.Layer):
 
     Args:
         rate: probability of dropping, in [0, 1).
+
+    Raises:
+        ConfigError: another rate.
     """
 
     def __init__(self, rate: float = 0.0):
         super().__init__()
-        if not 0.0 <= rate < 1.0:
-            raise ValueError(f"drop-path rate must be in [0, 1), not {rate}")
+        checks.rate(self, rate=rate)
         self.rate = rate
 
     def forward(self, x):
@@ -39,4 +44,4 @@ def drop_path_rates(rate: float, depth: int, mode: Literal["linear", "constant"]
         return [rate] * depth
     if mode == "linear":
         return [rate * i / max(depth - 1, 1) for i in range(depth)]
-    raise ValueError(f"drop-path mode must be 'linear' or 'constant', not {mode!r}")
+    raise ConfigError(f"drop-path mode must be 'linear' or 'constant', not {mode!r}")

@@ -5,7 +5,7 @@ import paddle.nn as nn
 import paddle.nn.functional as F
 
 from ppcore.errors import ConfigError
-from ppcore.layers import init
+from ppcore.layers import checks, init
 
 
 class HalfInstanceNorm(nn.Layer):
@@ -15,14 +15,15 @@ class HalfInstanceNorm(nn.Layer):
     no running statistics.
 
     Args:
-        channels: of the input, even.
+        channels: of the input, even, from 2 on.
 
     Raises:
-        ConfigError: `channels` is odd.
+        ConfigError: `channels` is something else.
     """
 
     def __init__(self, channels: int):
         super().__init__()
+        checks.whole(self, 2, channels=channels)
         if channels % 2:
             raise ConfigError(f"half instance normalisation needs an even number of channels, got {channels}")
         self.half = channels // 2

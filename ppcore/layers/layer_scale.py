@@ -3,7 +3,7 @@
 import paddle.nn as nn
 from paddle.nn.initializer import Constant
 
-from ppcore.layers import init
+from ppcore.layers import checks, init
 
 
 class LayerScale(nn.Layer):
@@ -12,10 +12,15 @@ class LayerScale(nn.Layer):
     Args:
         dim: channels.
         value: initial value of every entry (1e-4 in DeiT III's code, 1e-6 in timm's port).
+
+    Raises:
+        ConfigError: an argument out of its range.
     """
 
     def __init__(self, dim: int, value: float):
         super().__init__()
+        checks.whole(self, 1, dim=dim)
+        checks.number(self, value=value)
         self.gamma = self.create_parameter([dim], attr=init.attr(Constant(value)))
 
     def forward(self, x):

@@ -5,6 +5,7 @@ from typing import Literal
 import paddle.nn as nn
 import paddle.nn.functional as F
 
+from ppcore.layers import checks
 from ppcore.layers.linear import Linear
 
 Activation = Literal["gelu", "gelu_tanh", "relu"]
@@ -24,12 +25,16 @@ class Mlp(nn.Layer):
         hidden_dim: channels between.
         act: `gelu` (erf), `gelu_tanh` or `relu`.
         drop: dropout rate after both linear layers.
+
+    Raises:
+        ConfigError: an argument out of its range.
     """
 
     def __init__(self, dim: int, hidden_dim: int, *, act: Activation = "gelu", drop: float = 0.0):
         super().__init__()
-        if act not in ACTIVATIONS:
-            raise ValueError(f"act must be one of {sorted(ACTIVATIONS)}, not {act!r}")
+        checks.whole(self, 1, dim=dim, hidden_dim=hidden_dim)
+        checks.choice(self, tuple(ACTIVATIONS), act=act)
+        checks.rate(self, drop=drop)
         self.act = act
         self.fc1 = Linear(dim, hidden_dim)
         self.drop1 = nn.Dropout(drop)

@@ -6,7 +6,7 @@ import paddle
 import paddle.nn as nn
 
 from ppcore.errors import ConfigError
-from ppcore.layers import init
+from ppcore.layers import checks, init
 
 
 def pair(value: int | Sequence[int]) -> tuple[int, int]:
@@ -33,7 +33,7 @@ class PatchEmbed(nn.Layer):
         grid: patches (down, across).
 
     Raises:
-        ConfigError: the image is not a whole number of patches.
+        ConfigError: an argument out of its range, or an image that is not a whole number of patches.
     """
 
     def __init__(
@@ -46,9 +46,12 @@ class PatchEmbed(nn.Layer):
         bias: bool = True,
     ):
         super().__init__()
-        self.img_size, self.patch_size = pair(img_size), pair(patch_size)
+        self.img_size = checks.size(self, img_size=img_size)
+        self.patch_size = checks.size(self, patch_size=patch_size)
+        checks.whole(self, 1, in_chans=in_chans, embed_dim=embed_dim)
+        checks.flag(self, bias=bias)
         (height, width), (ph, pw) = self.img_size, self.patch_size
-        if height % ph or width % pw or min(height, width) < 1:
+        if height % ph or width % pw:
             raise ConfigError(
                 f"img_size {height}x{width} is not a whole number of {ph}x{pw} patches: "
                 f"use a multiple, such as {max(height // ph, 1) * ph}x{max(width // pw, 1) * pw}"
@@ -70,10 +73,10 @@ class PatchEmbed(nn.Layer):
 
 
 def check_input(x: paddle.Tensor, img_size: tuple[int, int]) -> None:
-    """Raises ValueError when the known height or width of `x` [B, C, H, W] is not `img_size`."""
+    """Raises ConfigError when the known height or width of `x` [B, C, H, W] is not `img_size`."""
     height, width = x.shape[2], x.shape[3]  # -1 where a static graph leaves an axis open
     if height not in (img_size[0], -1) or width not in (img_size[1], -1):
-        raise ValueError(
+        raise ConfigError(
             f"the model was built for {img_size[0]}x{img_size[1]} images and got {height}x{width}: "
             f"resize the input or build with img_size=({height}, {width})"
         )

@@ -10,6 +10,8 @@ from typing import Literal
 
 import numpy as np
 
+from ppcore.errors import ConfigError, nearest
+
 Mode = Literal[
     "deit_bicubic",
     "timm_bicubic_antialias",
@@ -74,6 +76,14 @@ MATRICES: dict[str, Callable[[int, int], np.ndarray]] = {
 MATRICES["timm_npz_loader"] = MATRICES["bilinear_half_pixel"]
 
 
+def check_mode(mode: str) -> None:
+    """Raises ConfigError, with the names there are, unless `mode` is one of `MATRICES`."""
+    if mode not in MATRICES:
+        raise ConfigError(
+            f"pos_embed is {mode!r}{nearest(str(mode), MATRICES)}, but must be one of {', '.join(MATRICES)}"
+        )
+
+
 def interpolate(
     pos_embed: np.ndarray,
     old_grid: tuple[int, int],
@@ -95,10 +105,10 @@ def interpolate(
         [1, prefix + h'·w', D] in the dtype of `pos_embed`.
 
     Raises:
-        ValueError: unknown mode, or the shape does not fit `old_grid` and `num_prefix_tokens`.
+        ConfigError: unknown mode.
+        ValueError: the shape does not fit `old_grid` and `num_prefix_tokens`.
     """
-    if mode not in MATRICES:
-        raise ValueError(f"interpolation mode must be one of {sorted(MATRICES)}, not {mode!r}")
+    check_mode(mode)
     expected = num_prefix_tokens + old_grid[0] * old_grid[1]
     if pos_embed.ndim != 3 or pos_embed.shape[0] != 1 or pos_embed.shape[1] != expected:
         raise ValueError(f"pos_embed has shape {pos_embed.shape}, expected (1, {expected}, D) for grid {old_grid}")

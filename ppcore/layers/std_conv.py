@@ -6,7 +6,7 @@ from typing import Literal
 import paddle.nn as nn
 import paddle.nn.functional as F
 
-from ppcore.layers import init
+from ppcore.layers import checks, init
 
 ConvNorm = Literal["timm", "jax"]
 
@@ -31,6 +31,9 @@ class StdConv2D(nn.Conv2D):
         kernel_size: side of the square kernel.
         stride: stride of both axes.
         conv_norm: which epsilon convention.
+
+    Raises:
+        ConfigError: an argument out of its range.
     """
 
     def __init__(
@@ -42,8 +45,10 @@ class StdConv2D(nn.Conv2D):
         stride: int = 1,
         conv_norm: ConvNorm = "timm",
     ):
-        if conv_norm not in GROUP_NORM_EPS:
-            raise ValueError(f"conv_norm must be 'timm' or 'jax', not {conv_norm!r}")
+        checks.whole(
+            self, 1, in_channels=in_channels, out_channels=out_channels, kernel_size=kernel_size, stride=stride
+        )
+        checks.choice(self, tuple(GROUP_NORM_EPS), conv_norm=conv_norm)
         fan_out = out_channels * kernel_size**2
         super().__init__(
             in_channels,

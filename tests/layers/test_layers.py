@@ -107,7 +107,7 @@ class TestAttention:
         assert "proj.bias" in dict(Attention(8, 2, qkv_bias=False).named_parameters())
 
     def test_dim_not_divisible_by_heads(self):
-        with pytest.raises(ValueError, match="embed_dim 10 is not divisible by num_heads 3"):
+        with pytest.raises(ConfigError, match="num_heads is 3, but must be a divisor of the 10 channels"):
             Attention(10, 3)
         assert Attention(10, 3, head_dim=4).inner_dim == 12
 
@@ -156,7 +156,7 @@ class TestMlp:
         assert 1e-5 < np.abs(erf(x).numpy() - tanh(x).numpy()).max() < 1e-2
 
     def test_unknown_activation(self):
-        with pytest.raises(ValueError, match="act must be one of"):
+        with pytest.raises(ConfigError, match="act is 'swish', but must be 'gelu', 'gelu_tanh' or 'relu'"):
             Mlp(4, 4, act="swish")
 
     def test_dropout_follows_both_layers(self):
@@ -196,14 +196,14 @@ class TestDropPath:
 
     @pytest.mark.parametrize("rate", [-0.1, 1.0, 1.5])
     def test_rate_out_of_range(self, rate):
-        with pytest.raises(ValueError, match="drop-path rate"):
+        with pytest.raises(ConfigError, match=f"rate is {rate}, but must be"):
             DropPath(rate)
 
     def test_rates(self):
         np.testing.assert_allclose(drop_path_rates(0.3, 4), [0, 0.1, 0.2, 0.3], atol=1e-12)
         assert drop_path_rates(0.3, 3, "constant") == [0.3] * 3
         assert drop_path_rates(0.3, 1) == [0.0]
-        with pytest.raises(ValueError, match="drop-path mode"):
+        with pytest.raises(ConfigError, match="drop-path mode"):
             drop_path_rates(0.1, 3, "quadratic")
 
 
@@ -430,5 +430,5 @@ class TestPosEmbed:
             interpolate_pos_embed(np.zeros(shape, "float32"), grid, (6, 6), num_prefix_tokens=prefix)
 
     def test_unknown_mode(self):
-        with pytest.raises(ValueError, match="interpolation mode"):
+        with pytest.raises(ConfigError, match="pos_embed is 'nearest', but must be one of deit_bicubic"):
             interpolate_pos_embed(self.embed(2, 2), (2, 2), (3, 3), mode="nearest")

@@ -141,7 +141,7 @@ class TestDistilled:
         "options", [dict(eval_head="both"), dict(pool="gap"), dict(representation_size=8)], ids=lambda o: next(iter(o))
     )
     def test_what_it_cannot_be(self, options):
-        with pytest.raises(ValueError, match=r"eval_head must be|leave pool"):
+        with pytest.raises(ConfigError, match=r"eval_head is 'both', but must be|leave pool"):
             distilled(**options)
 
     def test_new_classifier_replaces_both_heads(self):

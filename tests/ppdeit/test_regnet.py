@@ -101,13 +101,15 @@ def test_the_configuration_is_checked_before_it_is_built():
     [
         (dict(depths=(1,)), "one value a stage, not 2, 1 and 2"),
         (dict(widths=(16, 20)), "multiple of group_width 8"),
-        (dict(depths=(0, 1)), "at least 1"),
+        (dict(depths=(0, 1)), r"depths is \(0, 1\), but must be a list of whole numbers from 1 on"),
         (dict(se_ratio=0.01), "of 8 channels is none"),
-        (dict(drop_path_rate=1.0), "drop-path rate"),
+        (dict(drop_path_rate=1.0), r"drop_path_rate is 1.0, but must be a number in \[0, 1\)"),
+        (dict(num_classes=-1), "num_classes is -1"),
+        (dict(stem_stride=0), "stem_stride is 0"),
     ],
 )
 def test_impossible_sizes(overrides, word):
-    with pytest.raises(ValueError, match=word):
+    with pytest.raises(ConfigError, match=word):
         RegNet(**(SMALL | overrides))
 
 

@@ -173,7 +173,7 @@ class TestOptions:
     @pytest.mark.parametrize(
         ("options", "word"),
         [
-            (dict(fusion=2), "colour"),
+            (dict(fusion=2), "fusion is 2, but must be a whole number from 3 on"),
             (dict(scale=3), "even"),
             (dict(widths=[4, 8]), "three"),
             (dict(widths=[6, 8, 8]), "multiples of 4"),

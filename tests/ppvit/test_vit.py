@@ -202,20 +202,41 @@ class TestForward:
 
 class TestArguments:
     @pytest.mark.parametrize(
-        ("options", "error", "text"),
+        ("options", "text"),
         [
-            (dict(pool="max"), ValueError, "pool"),
-            (dict(init="keras"), ValueError, "init"),
-            (dict(act="swish"), ValueError, "act"),
-            (dict(drop_path_mode="x"), ValueError, "drop-path mode"),
-            (dict(drop_path_rate=1.0, depth=2), ValueError, "drop-path rate"),
-            (dict(img_size=9), ConfigError, "whole number"),
-            (dict(num_heads=3), ValueError, "divisible"),
+            (dict(pool="max"), "pool is 'max', but must be 'token' or 'gap'"),
+            (dict(init="keras"), "init is 'keras'"),
+            (dict(act="swish"), "act is 'swish'"),
+            (dict(drop_path_mode="x"), "drop_path_mode is 'x'"),
+            (dict(drop_path_rate=1.0, depth=2), r"drop_path_rate is 1.0, but must be a number in \[0, 1\)"),
+            (dict(drop_rate=2), "VisionTransformer: drop_rate is 2,"),
+            (dict(attn_drop_rate=-0.1), "attn_drop_rate is -0.1"),
+            (dict(depth=-1), "depth is -1, but must be a whole number from 1 on"),
+            (dict(num_classes=-1), "num_classes is -1, but must be a whole number from 0 on"),
+            (dict(mlp_ratio=0), "mlp_ratio is 0, but must be a number above 0"),
+            (dict(mlp_ratio=0.01), "mlp_ratio is 0.01, but must be at least"),
+            (dict(mlp_dim=0), "mlp_dim is 0, but must be a whole number from 1 on or None"),
+            (dict(layer_scale_init=float("inf")), "layer_scale_init is inf"),
+            (dict(norm_eps=-1e-6), "norm_eps is -1e-06"),
+            (dict(img_size=9), "whole number"),
+            (dict(img_size=0), "img_size is 0"),
+            (dict(img_size=[8, 8, 8]), r"img_size is \[8, 8, 8\]"),
+            (dict(patch_size=0), "patch_size is 0"),
+            (dict(patch_size=32), "32x32 patches"),
+            (dict(num_heads=3), "num_heads is 3, but must be a divisor of the 16 channels"),
+            (dict(num_heads=0), "num_heads is 0"),
+            (dict(embed_layer=3), "embed_layer is 3"),
         ],
+        ids=str,
     )
-    def test_out_of_their_choices(self, options, error, text):
-        with pytest.raises(error, match=text):
+    def test_out_of_their_ranges(self, options, text):
+        with pytest.raises(ConfigError, match=text) as caught:
             tiny(**options)
+        assert "\n" not in str(caught.value)
+
+    def test_a_classifier_of_less_than_nothing(self):
+        with pytest.raises(ConfigError, match="num_classes is -1"):
+            tiny().reset_classifier(-1)
 
     def test_mlp_width(self):
         assert tiny(mlp_ratio=3.5).blocks[0].mlp.fc1.weight.shape == [16, 56]
@@ -227,10 +248,10 @@ class TestArguments:
         assert model.blocks[0].attn.qkv.weight.shape == [16, 18]
 
     def test_epsilon_reaches_every_norm(self):
-        model = tiny(norm_eps=0.25)
+        model = tiny(norm_eps=2e-4)
         norms = [layer for layer in model.sublayers() if isinstance(layer, paddle.nn.LayerNorm)]
         assert len(norms) == 5
-        assert {layer._epsilon for layer in norms} == {0.25}
+        assert {layer._epsilon for layer in norms} == {2e-4}
 
 
 @pytest.mark.parametrize(
