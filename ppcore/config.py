@@ -4,7 +4,7 @@ The sections carry PaddleClas's names; every key of every section is declared he
 argument of the component the section names.
 """
 
-from collections.abc import Sequence
+from collections.abc import Iterator, Mapping, Sequence
 from copy import deepcopy
 from pathlib import Path
 from typing import Any, Literal
@@ -14,9 +14,10 @@ from omegaconf import OmegaConf
 from omegaconf.errors import OmegaConfBaseException
 from pydantic import BaseModel, ConfigDict, Field, PrivateAttr, ValidationError, field_validator, model_validator
 
-from ppcore import components
+from ppcore import components, roles
 from ppcore.durations import Duration
-from ppcore.errors import ConfigError, nearest
+from ppcore.errors import ConfigError, nearest, raise_all
+from ppcore.paddleclas_keys import answer
 from ppcore.read_only import read_only
 
 Component = dict[str, Any]
@@ -156,6 +157,12 @@ class OptimizerSection(Section):
     clip_norm: float | None = Field(None, gt=0)
     accumulate: int = Field(1, ge=1)
 
+    @model_validator(mode="after")
+    def _weights_decay_by_rule(self) -> "OptimizerSection":
+        if self.no_weight_decay and not self.weight_decay:
+            raise ValueError("no_weight_decay names rules but weight_decay is 0")
+        return self
+
     def component(self) -> Component:
         """The optimiser's own arguments."""
         return {"name": self.name, **(self.model_extra or {})}
@@ -182,15 +189,36 @@ class Config(Section):
         """The resolved mapping this configuration was read from."""
         return self._tree
 
-    @model_validator(mode="after")
-    def _weights_decay_by_rule(self) -> "Config":
-        if self.Optimizer and self.Optimizer.no_weight_decay and not self.Optimizer.weight_decay:
-            raise ValueError("Optimizer.no_weight_decay names rules but Optimizer.weight_decay is 0")
-        return self
+    def to_yaml(self, *, defaults: bool = False) -> str:
+        """The resolved configuration, as saved in a run's folder; with `defaults` every key that was left out, too."""
+        tree = _with_defaults(self) if defaults else deepcopy(self.tree)
+        return yaml.safe_dump(tree, sort_keys=False, allow_unicode=True)
 
-    def to_yaml(self) -> str:
-        """The resolved configuration, as saved in a run's folder."""
-        return yaml.safe_dump(deepcopy(self.tree), sort_keys=False, allow_unicode=True)
+
+def _with_defaults(value: Any) -> Any:
+    """Sections, durations and components as plain mappings with every key that has a default."""
+    if isinstance(value, Duration):
+        return value.model_dump(exclude_none=True)
+    if isinstance(value, OptimizerSection):
+        beside = {key: _with_defaults(getattr(value, key)) for key in OptimizerSection.model_fields if key != "name"}
+        return {**_with_defaults(value.component()), **beside}
+    if isinstance(value, BaseModel):
+        return {key: _with_defaults(getattr(value, key)) for key in type(value).model_fields}
+    if isinstance(value, Mapping):
+        node = components.with_defaults(value) if components.is_component(value) else value
+        return {key: _plain(item) for key, item in node.items()}
+    if isinstance(value, (list, tuple)):
+        return [_with_defaults(item) for item in value]
+    return value
+
+
+def _plain(value: Any) -> Any:
+    """An argument as YAML holds it: durations as mappings, tuples as lists."""
+    if isinstance(value, Duration):
+        return value.model_dump(exclude_none=True)
+    if isinstance(value, Mapping):
+        return {key: _plain(item) for key, item in value.items()}
+    return [_plain(item) for item in value] if isinstance(value, (list, tuple)) else value
 
 
 def load(path: str | Path, overrides: Sequence[str] = ()) -> Config:
@@ -201,16 +229,26 @@ def load(path: str | Path, overrides: Sequence[str] = ()) -> Config:
         overrides: `Section.key=value` texts; the first `=` splits, the value is YAML.
 
     Raises:
-        ConfigError: one line with the file, the key path and, for a misspelling, the nearest key.
+        ConfigError: one line for each mistake with the file, the key path and, for a misspelling, the nearest key.
     """
-    tree = merge(Path(path), seen=())
+    tree = _over(OmegaConf.create(_default_components()), merge(Path(path), seen=()))
+    wrong = []
     for text in overrides:
-        _override(tree, text)
+        try:
+            _override(tree, text)
+        except ConfigError as error:
+            wrong.append(str(error))
     try:
         plain = OmegaConf.to_container(tree, resolve=True, throw_on_missing=True)
     except OmegaConfBaseException as error:
-        raise ConfigError(f"{path}: {_first_line(error)}") from error
-    return check(plain, str(path))
+        raise_all([*wrong, f"{path}: {_first_line(error)}"])
+    return check(plain, str(path), wrong)
+
+
+def _default_components() -> dict[str, Component]:
+    """The components a configuration has without naming them, so that one argument of them can be changed."""
+    fields = Config.model_fields.items()
+    return {key: field.default for key, field in fields if components.is_component(field.default)}
 
 
 def parse_overrides(texts: Sequence[str]) -> dict[str, Any]:
@@ -277,49 +315,95 @@ def _first_line(error: Exception) -> str:
     return (str(error).strip() or type(error).__name__).splitlines()[0]
 
 
-def check(tree: dict[str, Any], where: str = "configuration") -> Config:
-    """Checks a resolved mapping: sections, keys, types, and every component's arguments."""
+def check(tree: dict[str, Any], where: str = "configuration", wrong: Sequence[str] = ()) -> Config:
+    """Checks a resolved mapping: sections, keys, types, and every component's arguments.
+
+    Args:
+        tree: the mapping.
+        where: what to call it in messages.
+        wrong: mistakes found before, reported with the others.
+
+    Raises:
+        ConfigError: one line for each mistake.
+    """
+    found = list(wrong)
     try:
         config = Config.model_validate(tree)
     except ValidationError as error:
-        raise ConfigError(f"{where}: {_explain(error)}") from error
+        found += [f"{where}: {line}" for line in _explain(error, tree)]
+    for path, node, role, options in _components_in(tree):
+        found += components.mistakes(node, f"{where}: {path}", role, **options)
+    raise_all(found)
     config._tree = read_only(tree)
-    components.check(config.Arch, f"{where}: Arch")
-    for i, node in enumerate(config.Beside):
-        components.check(node, f"{where}: Beside.{i}")
-    if config.Loss:
-        components.check(config.Loss, f"{where}: Loss")
-    components.check(config.Metric, f"{where}: Metric")
-    if config.Optimizer:
-        components.check(
-            config.Optimizer.component(),
-            f"{where}: Optimizer",
-            provided=("parameters", "weight_decay", "decayed"),
-            beside=OptimizerSection.model_fields,
-        )
-        components.check(config.Optimizer.lr, f"{where}: Optimizer.lr")
-    for split in ("Train", "Eval"):
-        section = getattr(config.DataLoader, split)
-        if section is None:
-            continue
-        components.check(section.dataset, f"{where}: DataLoader.{split}.dataset")
-        for kind in ("transforms", "batch_transforms"):
-            for i, node in enumerate(getattr(section, kind)):
-                components.check(node, f"{where}: DataLoader.{split}.{kind}.{i}", provided=("num_classes",))
     return config
 
 
-def _explain(error: ValidationError) -> str:
-    """The first complaint with its key path, and the nearest key for a misspelling."""
-    first = error.errors()[0]
-    path = ".".join(str(part) for part in first["loc"])
-    if first["type"] == "extra_forbidden":
-        return f"{path}: unknown key{nearest(str(first['loc'][-1]), _keys_beside(first['loc']))}"
-    if first["type"] == "missing":
-        return f"{path}: this key is required"
-    message = first["msg"].removeprefix("Value error, ")
-    given = "" if first["type"] == "value_error" else f", got {first['input']!r}"
-    return f"{path}: {message[0].lower()}{message[1:]}{given}" if path else message
+def _components_in(tree: Any) -> Iterator[tuple[str, Any, roles.Role, dict[str, Any]]]:
+    """(key path, mapping, role, options of `components.mistakes`) of each component; what is no mapping is left out."""
+
+    def mappings(node: Any, path: str, role: roles.Role, **options: Any) -> Iterator[tuple]:
+        if isinstance(node, Mapping):
+            yield path, node, role, options
+        elif isinstance(node, list):
+            for i, item in enumerate(node):
+                if isinstance(item, Mapping):
+                    yield f"{path}.{i}", item, role, options
+
+    def inside(node: Any, key: str) -> Any:
+        return node.get(key) if isinstance(node, Mapping) else None
+
+    yield from mappings(inside(tree, "Arch"), "Arch", roles.NETWORK)
+    yield from mappings(inside(tree, "Beside"), "Beside", roles.NETWORK)
+    yield from mappings(inside(tree, "Loss"), "Loss", roles.CRITERION)
+    yield from mappings(inside(tree, "Metric"), "Metric", roles.METRIC)
+    optimizer = inside(tree, "Optimizer")
+    if isinstance(optimizer, Mapping) and "name" in optimizer:
+        fields = OptimizerSection.model_fields
+        own = {key: value for key, value in optimizer.items() if key == "name" or key not in fields}
+        provided = ("parameters", "weight_decay", "decayed")
+        yield "Optimizer", own, roles.OPTIMIZER, {"provided": provided, "beside": fields}
+    yield from mappings(inside(optimizer, "lr"), "Optimizer.lr", roles.SCHEDULE)
+    for split in DataSection.model_fields:
+        section, path = inside(inside(tree, "DataLoader"), split), f"DataLoader.{split}"
+        yield from mappings(inside(section, "dataset"), f"{path}.dataset", roles.DATASET)
+        yield from mappings(inside(section, "transforms"), f"{path}.transforms", roles.TRANSFORM)
+        steps = inside(section, "batch_transforms")
+        yield from mappings(steps, f"{path}.batch_transforms", roles.BATCH_TRANSFORM, provided=("num_classes",))
+
+
+def _explain(error: ValidationError, tree: Any) -> list[str]:
+    """Each complaint with its key path, and the nearest key for a misspelling."""
+    complaints = error.errors()
+    unknown = [item["loc"] for item in complaints if item["type"] == "extra_forbidden"]
+    found: dict[str, str] = {}
+    for item in complaints:
+        *above, last = item["loc"] or ("",)
+        path = ".".join(str(part) for part in _keys(item, tree))
+        if item["type"] == "extra_forbidden":
+            line = f"{path}: unknown key{answer(path) or nearest(str(last), _keys_beside(item['loc']))}"
+        elif item["type"] == "missing":
+            if any(list(loc[:-1]) == above and nearest(str(loc[-1]), [last]) for loc in unknown):
+                continue  # it is there, misspelt
+            line = f"{path}: this key is required"
+        else:
+            message = item["msg"].removeprefix("Value error, ")
+            given = "" if item["type"] == "value_error" else f", got {item['input']!r}"
+            line = f"{path}: {message[0].lower()}{message[1:]}{given}" if path else message
+        found.setdefault(path, line)
+    return list(found.values())
+
+
+def _keys(complaint: Any, tree: Any) -> list[Any]:
+    """The location of a complaint without the names that pydantic gives to the alternatives of a union."""
+    found, node = [], tree
+    for part in complaint["loc"]:
+        try:
+            node = node[part]
+        except (TypeError, KeyError, IndexError):
+            if complaint["type"] != "missing" or part != complaint["loc"][-1]:
+                continue
+        found.append(part)
+    return found
 
 
 def _keys_beside(location: tuple) -> list[str]:
