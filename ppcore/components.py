@@ -137,40 +137,34 @@ def open_ended(target: Callable) -> bool:
     return passes_on and not inspect.isclass(target) and made_by(target) is None
 
 
-def check(
-    node: Any, where: str, role: Role | None = None, *, provided: tuple[str, ...] = (), beside: Iterable[str] = ()
-) -> None:
+def check(node: Any, where: str, role: Role | None = None, *, beside: Iterable[str] = ()) -> None:
     """Checks a component's name, argument names and argument types without building it.
 
     Args:
         node: the mapping from the configuration.
         where: `file: key path`, for messages.
         role: what it must be; None: any that a configuration may name.
-        provided: arguments the caller of `build` will give; the configuration leaves them out.
         beside: keys that stand beside the component's own, for the nearest match.
 
     Raises:
         ConfigError: one line for each mistake, with the key path and the nearest match.
     """
-    raise_all(mistakes(node, where, role, provided=provided, beside=beside))
+    raise_all(mistakes(node, where, role, beside=beside))
 
 
-def mistakes(
-    node: Any, where: str, role: Role | None = None, *, provided: tuple[str, ...] = (), beside: Iterable[str] = ()
-) -> list[str]:
+def mistakes(node: Any, where: str, role: Role | None = None, *, beside: Iterable[str] = ()) -> list[str]:
     """What `check` complains of, one line each."""
-    return _mistakes(node, where, (role,) if role else roles.COMPONENTS, provided, beside)
+    return _mistakes(node, where, (role,) if role else roles.COMPONENTS, beside)
 
 
-def _mistakes(
-    node: Any, where: str, wanted: Sequence[Role], provided: tuple[str, ...] = (), beside: Iterable[str] = ()
-) -> list[str]:
+def _mistakes(node: Any, where: str, wanted: Sequence[Role], beside: Iterable[str] = ()) -> list[str]:
     if not isinstance(node, Mapping) or "name" not in node:
         return [f"{where}: expected a mapping with a 'name', got {node!r}", *_paddleclas_keys(node, where)]
     try:
         target = _resolve(node["name"], where, wanted)
     except ConfigError as error:
         return [str(error), *_paddleclas_keys(node, where)]
+    provided = {key for one in wanted if one.plays(target) for key in one.provided}
     known, found = parameters(target), []
     for key, value in node.items():
         at = f"{where}.{key}"

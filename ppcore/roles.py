@@ -47,6 +47,7 @@ class Role:
         plays: whether a class or function is one.
         example: a name.
         protocol: the annotation of an argument that takes one, as a dotted path.
+        provided: arguments that the program gives when it builds one; a configuration leaves them out.
     """
 
     what: str
@@ -55,6 +56,7 @@ class Role:
     plays: Callable[[Any], bool]
     example: str
     protocol: str | None = None
+    provided: tuple[str, ...] = ()
 
 
 def made_by(target: Any) -> type | None:
@@ -171,11 +173,14 @@ CRITERION = Role(
     "ppcore.roles.Criterion",
 )
 OPTIMIZER = Role(
-    "an optimizer", "the arguments parameters, decayed and weight_decay", ("ppcore.optim",), _is_optimizer, "ppcore.optim.AdamW"
-)  # fmt: skip
-SCHEDULE = Role(
-    "a schedule", "bind(plan)", ("ppcore.schedules",), _is_schedule, "ppcore.schedules.TimmCosine"
-)  # fmt: skip
+    "an optimizer",
+    "the arguments parameters, decayed and weight_decay",
+    ("ppcore.optim",),
+    _is_optimizer,
+    "ppcore.optim.AdamW",
+    provided=("parameters", "weight_decay", "decayed"),
+)
+SCHEDULE = Role("a schedule", "bind(plan)", ("ppcore.schedules",), _is_schedule, "ppcore.schedules.TimmCosine")
 DATASET = Role(
     "a dataset",
     "__len__() and load(index)",
@@ -186,7 +191,12 @@ DATASET = Role(
 )
 TRANSFORM = Role("a transform", "__call__(image, rng)", ("ppcore.data",), _is_transform, "ppcore.data.Normalize")
 BATCH_TRANSFORM = Role(
-    "a batch transform", "__call__(batch, rng)", ("ppcore.data",), _is_batch_transform, "ppcore.data.Mixup"
+    "a batch transform",
+    "__call__(batch, rng)",
+    ("ppcore.data",),
+    _is_batch_transform,
+    "ppcore.data.Mixup",
+    provided=("num_classes",),
 )
 METRIC = Role(
     "a metric",

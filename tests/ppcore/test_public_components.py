@@ -59,7 +59,11 @@ def complaint(place: str, node: dict) -> str:
 
 
 ACTING = {  # what a file could be made to do, were it a component
-    "ppcore.engine.processes.start": {"command": ["/bin/sh", "-c", "true"], "environment": {}, "log_file": "x"},
+    "ppcore.engine.processes.start": {
+        "command": ["/bin/sh", "-c", "true"],
+        "environment": {},
+        "log_file": {"name": "ppcore.checkpoint.weight_file", "path": "x"},
+    },
     "ppcore.engine.processes.subprocess.Popen": {"args": ["true"]},
     "ppcore.engine.reproduce.subprocess.run": {"args": ["true"]},
     "ppcore.engine.train.train": {},
@@ -203,6 +207,7 @@ class TestTheWay:
         tree = yaml.safe_load(tiny_config.read_text())
         tree["Arch"] = {"name": "ppcore.engine.processes.start", **ACTING["ppcore.engine.processes.start"]}
         tree["Arch"]["command"] = ["/bin/sh", "-c", f"touch {ran}"]
+        tree["Arch"]["log_file"] = {"name": "ppcore.checkpoint.weight_file", "path": str(tmp_path / "log")}
         tree["Optimizer"]["lr"]["base_lr"] = 0.001
         tiny_config.write_text(yaml.safe_dump(tree))
         done = tool("train", "-c", tiny_config)
