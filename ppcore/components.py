@@ -39,7 +39,8 @@ def resolve(name: Any, where: str, role: Role | None = None) -> Callable:
 def _resolve(name: Any, where: str, wanted: Sequence[Role]) -> Callable:
     """The component of that name, if it plays one of these roles."""
     target = _find(name, where, wanted)
-    if not any(_is_from(name, target, one) and one.plays(target) for one in wanted):
+    is_protocol = getattr(target, "_is_protocol", False)
+    if is_protocol or not any(_is_from(name, target, one) and one.plays(target) for one in wanted):
         raise ConfigError(f"{where}: '{name}' {_misfit(wanted)}")
     return target
 
@@ -47,7 +48,7 @@ def _resolve(name: Any, where: str, wanted: Sequence[Role]) -> Callable:
 def _misfit(wanted: Sequence[Role]) -> str:
     if wanted is roles.COMPONENTS:
         return "is nothing that a configuration may name"
-    return " or ".join(f"is not {one.what}, which needs {one.needs}" for one in wanted)
+    return " or ".join(f"is not {one.what}: it needs {one.needs}" for one in wanted)
 
 
 def _find(name: Any, where: str, wanted: Sequence[Role]) -> Callable:
@@ -102,14 +103,18 @@ def parameters(target: Callable) -> dict[str, inspect.Parameter]:
     `vit_base_patch16_224(**kwargs) -> VisionTransformer` accepts what the class accepts; a class that
     passes them on is followed to its base.
     """
-    found = {name: p for name, p in _signature(target).parameters.items() if p.kind is not p.VAR_POSITIONAL}
-    passed_on = [name for name, p in found.items() if p.kind is inspect.Parameter.VAR_KEYWORD]
-    for name in passed_on:
-        del found[name]
+    found = own_parameters(target)
+    if any(p.kind is p.VAR_KEYWORD for p in _signature(target).parameters.values()):
         result = target.__mro__[1] if inspect.isclass(target) else made_by(target)
         if inspect.isclass(result):
             found = {**parameters(result), **found}
     return found
+
+
+def own_parameters(target: Callable) -> dict[str, inspect.Parameter]:
+    """Keyword parameters that a component declares itself, not those it hands on."""
+    everything = _signature(target).parameters.items()
+    return {name: p for name, p in everything if p.kind not in (p.VAR_POSITIONAL, p.VAR_KEYWORD)}
 
 
 def _signature(target: Callable) -> inspect.Signature:
@@ -235,7 +240,7 @@ def _inside(value: Any, annotation: Any) -> list[tuple[Any, Any, Any]] | None:
     """(key, item, annotation of the item) of a list or mapping whose annotation has components inside; else None."""
     for member in _members(annotation):
         arguments = [a for a in get_args(member) if a is not Ellipsis]
-        if not arguments or not _takes_components(arguments[-1]):
+        if not arguments or not takes_components(arguments[-1]):
             continue
         if isinstance(value, Mapping) and len(arguments) == 2:
             return [(key, item, arguments[-1]) for key, item in value.items()]
@@ -244,9 +249,10 @@ def _inside(value: Any, annotation: Any) -> list[tuple[Any, Any, Any]] | None:
     return None
 
 
-def _takes_components(annotation: Any) -> bool:
+def takes_components(annotation: Any) -> bool:
+    """Whether an argument of this annotation takes components, alone or in a list or mapping."""
     inner = (a for member in _members(annotation) for a in get_args(member) if a is not Ellipsis)
-    return bool(_roles_in(annotation)) or any(map(_takes_components, inner))
+    return bool(_roles_in(annotation)) or any(map(takes_components, inner))
 
 
 def _has_component(value: Any) -> bool:
@@ -269,7 +275,7 @@ def _with_defaults(node: Mapping, wanted: Sequence[Role]) -> dict[str, Any]:
     for key in node:
         if key in known:
             found[key] = _value_with_defaults(node[key], known[key].annotation)
-    for key in _signature(target).parameters.keys() & known.keys() - node.keys():
+    for key in own_parameters(target).keys() - node.keys():
         default, annotation = known[key].default, known[key].annotation
         if default is not inspect.Parameter.empty and not _value_mistakes(default, annotation, key):
             found[key] = default
@@ -291,14 +297,19 @@ def is_component(value: Any) -> bool:
     return isinstance(value, Mapping) and isinstance(value.get("name"), str) and "." in value["name"]
 
 
+def adapter(annotation: Any) -> TypeAdapter:
+    """What checks values against an annotation, strictly."""
+    try:
+        return TypeAdapter(
+            annotation, config=ConfigDict(arbitrary_types_allowed=True, strict=True, allow_inf_nan=False)
+        )
+    except PydanticUserError:  # it refuses a config beside annotations that carry their own (models)
+        return TypeAdapter(annotation)
+
+
 def convert(value: Any, annotation: Any) -> Any:
     """Checks `value` against `annotation`, strictly, and builds its models (such as Duration)."""
-    try:
-        strictly = ConfigDict(arbitrary_types_allowed=True, strict=True, allow_inf_nan=False)
-        adapter = TypeAdapter(annotation, config=strictly)
-    except PydanticUserError:  # it refuses a config beside annotations that carry their own (models)
-        adapter = TypeAdapter(annotation)
-    return adapter.validate_python(value, strict=True)
+    return adapter(annotation).validate_python(value, strict=True)
 
 
 def describe(error: ValidationError, annotation: Any) -> str:

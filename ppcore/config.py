@@ -45,7 +45,7 @@ class Pretrained(Section):
     path: str
     """File, step folder or run's folder."""
     source: str | None = None
-    """Layout of somebody else's file (`timm`, `deit`, `google`, …): see `tools/list.py layouts`. None: ours, or what the file says."""
+    """Layout of somebody else's file (`timm`, `deit`, `google`, …): see `tools/list.py layouts`. `null`: ours, or what the file says."""
     key: str | None = None
     """Entry of a training checkpoint to take, such as `model_ema`."""
     new_head: bool = False
@@ -82,7 +82,7 @@ class GlobalSection(Section):
     eval_mode_training: bool = False
     """Train with dropout and stochastic depth off (DeiT's fine-tuning)."""
     best_metric: str | None = None
-    """The number that chooses the best checkpoint; None: the metric's own headline."""
+    """The number that chooses the best checkpoint; `null`: the metric's own headline."""
     visualdl: bool = True
     """Also log to VisualDL (`vdl/` in the run's folder)."""
     visualdl_graph: bool = True
@@ -160,7 +160,7 @@ class InferSection(Section):
     input: str | list[str] | None = None
     """Files, folders or globs."""
     output: str | None = None
-    """Folder to write to; None: classifiers print only."""
+    """Folder to write to; `null`: classifiers print only."""
     batch_size: int = Field(8, ge=1)
     """Images at a time (classifiers)."""
     topk: int = Field(5, ge=1)
@@ -185,7 +185,7 @@ class ExportSection(Section):
     """What `tools/export_model.py` writes."""
 
     output: str | None = None
-    """Folder to write; None: `export` in the run's."""
+    """Folder to write; `null`: `export` in the run's."""
     formats: list[Literal["paddle", "onnx"]] = Field(["paddle", "onnx"], min_length=1)
     """`paddle` (Paddle Inference) and `onnx` (needs the extra `deploy`)."""
 
@@ -203,7 +203,7 @@ class OptimizerSection(Section):
     no_weight_decay: list[str] = []
     """What decay leaves alone: `1d` (vectors and scalars), or a part between dots of a parameter's name, such as `bias`."""
     clip_norm: float | None = Field(None, gt=0)
-    """Largest global L2 norm of the gradients; None: no clipping."""
+    """Largest global L2 norm of the gradients; `null`: no clipping."""
     accumulate: int = Field(1, ge=1)
     """Micro-batches an update is computed in (less memory, the same update)."""
 
@@ -238,7 +238,7 @@ class Config(Section):
     Beside: Annotated[list[Component], roles.NETWORK] = []
     """Networks without weights that `tools/eval.py` evaluates beside `Arch`."""
     EMA: EMASection | None = None
-    """Moving average of the weights; None: there is none."""
+    """Moving average of the weights; `null`: there is none."""
     Infer: InferSection = InferSection()
     """What `tools/infer.py` reads and writes."""
     Export: ExportSection = ExportSection()

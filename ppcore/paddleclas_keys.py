@@ -42,8 +42,8 @@ KEYS = {
     "Optimizer.lr.values": "Optimizer.lr.gamma of ppcore.schedules.StepDecay",
     "DataLoader.*.sampler": "batch_size beside dataset (over all cards); training shuffles, evaluation does not",
     "DataLoader.*.loader": "num_workers beside dataset",
-    "DataLoader.*.dataset.image_root": "root of ppcore.data.ImageFolder or ppcore.data.FileList",
-    "DataLoader.*.dataset.cls_label_path": "ppcore.data.FileList with its list",
+    "DataLoader.*.dataset.image_root": "root, or ppcore.data.FileList, which takes it",
+    "DataLoader.*.dataset.cls_label_path": "ppcore.data.FileList, which takes it",
     "DataLoader.*.dataset.transform_ops": "transforms beside dataset, a list of components",
     "DataLoader.*.dataset.batch_transform_ops": "batch_transforms beside dataset, a list of components",
     "Infer.infer_imgs": "Infer.input",
@@ -64,7 +64,7 @@ NAMES = {
     "Piecewise": "ppcore.schedules.StepDecay",
     "Step": "ppcore.schedules.StepDecay",
     "MultiStepDecay": "ppcore.schedules.StepDecay",
-    "ImageNetDataset": "ppcore.data.ImageFolder",
+    "ImageNetDataset": "ppcore.data.FileList",
     "TopkAcc": "ppcore.metrics.TopK",
 }
 

@@ -42,7 +42,7 @@ class Role:
 
     Attributes:
         what: with its article, for messages.
-        needs: what makes a class (or the class a function says it returns) one.
+        needs: what makes a class or function one.
         modules: public modules of the suite and of Paddle that it may be named from.
         plays: whether a class or function is one.
         example: a name.
@@ -93,9 +93,9 @@ def foreign_argument(key: Any, value: Any) -> str | None:
 
 
 def _takes(target: Any, *methods: str) -> list[str] | None:
-    """Names of the positional parameters of the first of these methods, or None without any."""
+    """Names of the positional parameters of the first of these methods of a class, or None without any."""
     for method in methods:
-        function = getattr(made_by(target), method, None)
+        function = getattr(target, method, None) if inspect.isclass(target) else None
         if inspect.isfunction(function):
             parameters = inspect.signature(function).parameters.values()
             return [p.name for p in parameters if p.kind in (p.POSITIONAL_ONLY, p.POSITIONAL_OR_KEYWORD)][1:]
@@ -137,7 +137,7 @@ def _is_dataset(target: Any) -> bool:
 
 def _is_metric(target: Any) -> bool:
     updates = [*(_takes(target, "update") or ()), "", ""]
-    return updates[1] == "batch" and _takes(target, "compute") is not None and hasattr(made_by(target), "headline")
+    return updates[1] == "batch" and _takes(target, "compute") is not None and hasattr(target, "headline")
 
 
 def _is_schedule(target: Any) -> bool:
@@ -166,7 +166,7 @@ NETWORK = Role(
 )
 CRITERION = Role(
     "a criterion",
-    "__call__(outputs, batch)",
+    "to be a class with __call__(outputs, batch)",
     ("ppcore.losses",),
     _is_criterion,
     "ppcore.losses.CrossEntropy",
@@ -174,25 +174,29 @@ CRITERION = Role(
 )
 OPTIMIZER = Role(
     "an optimizer",
-    "the arguments parameters, decayed and weight_decay",
+    "to take parameters, decayed and weight_decay",
     ("ppcore.optim",),
     _is_optimizer,
     "ppcore.optim.AdamW",
     provided=("parameters", "weight_decay", "decayed"),
 )
-SCHEDULE = Role("a schedule", "bind(plan)", ("ppcore.schedules",), _is_schedule, "ppcore.schedules.TimmCosine")
+SCHEDULE = Role(
+    "a schedule", "to be a class with bind(plan)", ("ppcore.schedules",), _is_schedule, "ppcore.schedules.TimmCosine"
+)
 DATASET = Role(
     "a dataset",
-    "__len__() and load(index)",
+    "to be a class with __len__() and load(index)",
     ("ppcore.data",),
     _is_dataset,
     "ppcore.data.ImageFolder",
     "ppcore.data.dataset.Dataset",
 )
-TRANSFORM = Role("a transform", "__call__(image, rng)", ("ppcore.data",), _is_transform, "ppcore.data.Normalize")
+TRANSFORM = Role(
+    "a transform", "to be a class with __call__(image, rng)", ("ppcore.data",), _is_transform, "ppcore.data.Normalize"
+)
 BATCH_TRANSFORM = Role(
     "a batch transform",
-    "__call__(batch, rng)",
+    "to be a class with __call__(batch, rng)",
     ("ppcore.data",),
     _is_batch_transform,
     "ppcore.data.Mixup",
@@ -200,7 +204,7 @@ BATCH_TRANSFORM = Role(
 )
 METRIC = Role(
     "a metric",
-    "update(outputs, batch), compute() and headline",
+    "to be a class with update(outputs, batch), compute() and headline",
     ("ppcore.metrics",),
     _is_metric,
     "ppcore.metrics.TopK",
@@ -233,7 +237,7 @@ def of_annotation(annotation: Any) -> Role | None:
         return None
     everywhere = tuple(dict.fromkeys(module for role in COMPONENTS for module in role.modules))
     return Role(
-        f"a {annotation.__name__}",
+        f"{'an' if annotation.__name__[0] in 'AEIOU' else 'a'} {annotation.__name__}",
         f"to be {home.partition('.')[0]}'s {annotation.__name__}, or a function annotated to return one",
         NETWORK.modules if network else everywhere,
         lambda target: _gives(target, annotation),
