@@ -29,6 +29,15 @@ the annotation of the argument it fills. `ppcore/roles.py` says what a class mus
 `(image, rng)`, a batch transform with `(batch, rng)`; a dataset has `__len__()` and `load(index)`, a schedule `bind(plan)`, a
 metric `update(outputs, batch)`, `compute()` and `headline`; an optimizer takes `parameters`, `decayed` and `weight_decay`.
 
+A package of your own needs no registration: with `mynets/__init__.py` in a folder `work`, in which `Net` is a network,
+
+```
+PYTHONPATH=work python tools/train.py -c FILE --allow mynets -o Arch.name=mynets.Net
+```
+
+Only the command line can allow a package, so every tool that reads the run's configuration needs `--allow`, too. An
+installed package needs none where its `setup.py` has `entry_points={"ppcore.papers": ["mynets = mynets"]}`.
+
 A **duration** is one of `{epochs: 1.5}`, `{steps: 100}`, `{examples: 51200}`.
 """
 
