@@ -17,6 +17,8 @@ setup(
     license="Apache-2.0",
     python_requires=">=3.11",
     packages=find_packages(include=["ppcore*", "ppvit*", "ppdeit*", "ppuhdfour*"]),
+    # Packages whose public components a configuration may name; see ppcore/roles.py.
+    entry_points={"ppcore.papers": ["ppvit = ppvit", "ppdeit = ppdeit", "ppuhdfour = ppuhdfour"]},
     package_data={"ppcore.report": ["templates/*"]},
     install_requires=[
         "numpy>=1.24",

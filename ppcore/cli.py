@@ -5,9 +5,13 @@ import errno
 import os
 import sys
 from collections.abc import Callable
-from typing import NoReturn
+from typing import Any, NoReturn
 
-from ppcore.errors import ConfigError, PPError, Stopped, reason
+from ppcore import config, roles
+from ppcore.config import Config
+from ppcore.errors import ConfigError, ConfigErrors, PPError, Stopped, reason
+
+_REFERENCE = "Every section and key of a configuration: docs/configuration.md. Components: tools/list.py."
 
 # What a disk or its owner says no with.
 _OUTSIDE = {
@@ -18,6 +22,16 @@ _OUTSIDE = {
 
 class Parser(argparse.ArgumentParser):
     """An `argparse` parser whose complaints are one line, like all other complaints of the tools."""
+
+    def __init__(self, **kwargs: Any):
+        super().__init__(**{"epilog": _REFERENCE, **kwargs})
+
+    def parse_args(self, *args: Any, **kwargs: Any) -> argparse.Namespace:
+        """The arguments; what `--allow` says is in force from here on."""
+        arguments = super().parse_args(*args, **kwargs)
+        for package in getattr(arguments, "allow", ()):
+            roles.allow(package)
+        return arguments
 
     def error(self, message: str) -> NoReturn:
         raise ConfigError(f"{message} (see {self.prog} --help)")
@@ -33,7 +47,8 @@ def run(main: Callable[[], int | None]) -> NoReturn:
         status = main() or 0
         sys.stdout.flush()  # a closed pipe shows here rather than at interpreter exit, where it cannot be caught
     except PPError as error:
-        print(f"error: {error}", file=sys.stderr)
+        for line in error.messages if isinstance(error, ConfigErrors) else [error]:
+            print(f"error: {line}", file=sys.stderr)
         status = 2
     except Stopped as stopped:
         print(stopped, file=sys.stderr)
@@ -55,13 +70,14 @@ def run(main: Callable[[], int | None]) -> NoReturn:
 
 
 def config_parser(doc: str) -> Parser:
-    """A parser with the options every configured tool has: `-c FILE` and repeatable `-o Section.key=value`."""
+    """A parser with the options every configured tool has; `configured` reads them."""
     parser = Parser(description=doc, formatter_class=argparse.RawDescriptionHelpFormatter)
     parser.add_argument("-c", "--config", required=True, metavar="FILE", help="YAML configuration")
+    add_overrides(parser, "Section.key=value", "change keys of the configuration")
+    add_allow(parser)
     parser.add_argument(
-        "-o", "--override", action="append", default=[], metavar="Section.key=value",
-        help="change one key of the configuration; may be repeated",
-    )  # fmt: skip
+        "--print-config", action="store_true", help="print the resolved configuration with its defaults, and end"
+    )
     return parser
 
 
@@ -72,3 +88,28 @@ def add_weights_options(parser: Parser) -> None:
         help="weight file, step or run folder (default: the run's best checkpoint, else its latest, else Global.pretrained)",
     )  # fmt: skip
     parser.add_argument("--source", help="layout of the file of --weights, such as timm (default: ours)")
+
+
+def configured(parser: Parser) -> tuple[argparse.Namespace, Config]:
+    """The arguments of a tool and the configuration they name; ends the process where it is only to be printed."""
+    arguments = parser.parse_args()
+    settings = config.load(arguments.config, arguments.override)
+    if arguments.print_config:
+        print(settings.to_yaml(defaults=True), end="")
+        sys.exit(0)
+    return arguments, settings
+
+
+def add_overrides(parser: Parser, metavar: str, what: str) -> None:
+    """Adds `-o`, which takes one text or several and may be repeated."""
+    parser.add_argument(
+        "-o", "--override", action="extend", nargs="+", default=[], metavar=metavar, help=f"{what}; may be repeated"
+    )  # fmt: skip
+
+
+def add_allow(parser: Parser) -> None:
+    """Adds `--allow`."""
+    parser.add_argument(
+        "--allow", action="append", default=[], metavar="PACKAGE",
+        help="a package on Python's path whose components the configuration may name; may be repeated",
+    )  # fmt: skip

@@ -1,50 +1,93 @@
 """Components of a configuration: `{name: dotted.path, **arguments}`, checked early, built late.
 
-A name is a dotted path into a short list of packages: no registry, no folder scan, nothing
-evaluated. Arguments are checked against the annotated signature when the configuration is
-loaded, so a misspelt key cannot train the wrong run.
+A name is a dotted path to a public component of the role its place wants (`ppcore.roles`): no registry,
+no folder scan, nothing evaluated. Arguments are checked against the annotated signature when the
+configuration is loaded, so a misspelt key cannot train the wrong run.
 """
 
 import importlib
 import inspect
-from collections.abc import Callable, Iterable, Mapping
-from functools import cache
-from typing import Any, get_args
+from collections.abc import Callable, Iterable, Mapping, Sequence
+from functools import cache, reduce
+from operator import or_
+from types import UnionType
+from typing import Any, Union, get_args, get_origin
 
 from pydantic import BaseModel, ConfigDict, TypeAdapter, ValidationError
 from pydantic.errors import PydanticUserError
 
-from ppcore.errors import ConfigError, nearest
+from ppcore import roles
+from ppcore.errors import ConfigError, nearest, raise_all
+from ppcore.paddleclas_keys import answer, answer_name
+from ppcore.roles import Role, foreign_argument, inside, is_foreign, made_by
 
-# Not all of paddle: `paddle.load` would unpickle what a configuration names.
-ALLOWED = ("ppcore", "ppvit", "ppdeit", "ppuhdfour", "paddle.nn", "paddle.optimizer", "paddle.vision", "paddleclas")
 
-
-def resolve(name: Any, where: str) -> Callable:
+def resolve(name: Any, where: str, role: Role | None = None) -> Callable:
     """Returns the class or function a dotted path names.
 
+    Args:
+        name: the dotted path.
+        where: `file: key path`, for messages.
+        role: what it must be; None: any that a configuration may name.
+
     Raises:
-        ConfigError: not a dotted path, a package outside `ALLOWED`, or nothing of that name.
+        ConfigError: not a dotted path, not a public component, or none of this role.
     """
-    if not isinstance(name, str) or "." not in name:
-        raise ConfigError(f"{where}: name must be a dotted path such as ppvit.vit_base_patch16_224, not {name!r}")
-    package, _, attribute = name.rpartition(".")
-    if not _allowed(package):
-        raise ConfigError(f"{where}: '{name}' is outside the packages a configuration may name: {', '.join(ALLOWED)}")
-    try:
-        module = importlib.import_module(package)
-    except ModuleNotFoundError as error:
-        raise ConfigError(f"{where}: cannot import '{package}' for '{name}': {error}") from error
-    if attribute.startswith("_") or not callable(getattr(module, attribute, None)):
-        raise ConfigError(f"{where}: '{package}' has no '{attribute}'{nearest(attribute, public_names(module))}")
-    target = getattr(module, attribute)
-    if not _allowed(getattr(target, "__module__", None)):  # `ppcore.config.deepcopy` is Python's
-        raise ConfigError(f"{where}: '{name}' is not of the packages a configuration may name: {', '.join(ALLOWED)}")
+    return _resolve(name, where, (role,) if role else roles.COMPONENTS)
+
+
+def _resolve(name: Any, where: str, wanted: Sequence[Role]) -> Callable:
+    """The component of that name, if it plays one of these roles."""
+    target = _find(name, where, wanted)
+    is_protocol = getattr(target, "_is_protocol", False)
+    if is_protocol or not any(_is_from(name, target, one) and one.plays(target) for one in wanted):
+        raise ConfigError(f"{where}: '{name}' {_misfit(wanted)}")
     return target
 
 
-def _allowed(path: Any) -> bool:
-    return isinstance(path, str) and any(path == name or path.startswith(f"{name}.") for name in ALLOWED)
+def _misfit(wanted: Sequence[Role]) -> str:
+    if wanted is roles.COMPONENTS:
+        return "is nothing that a configuration may name"
+    return " or ".join(f"is not {one.what}: it needs {one.needs}" for one in wanted)
+
+
+def _find(name: Any, where: str, wanted: Sequence[Role]) -> Callable:
+    """The public class or function of that name, of whatever role."""
+    if not isinstance(name, str) or "." not in name:
+        example = wanted[0].example
+        raise ConfigError(f"{where}: name must be a dotted path such as {example}, not {name!r}{answer_name(name)}")
+    package, _, attribute = name.rpartition(".")
+    modules = tuple(dict.fromkeys(module for one in wanted for module in one.modules))
+    private = any(part.startswith("_") or not part.isidentifier() for part in package.split("."))
+    if private or not (package in modules or inside(package, *roles.packages())):
+        raise ConfigError(f"{where}: '{name}' is outside the packages that may be named here: {_places(modules)}")
+    try:
+        module = importlib.import_module(package)
+    except ImportError as error:
+        raise ConfigError(f"{where}: cannot import '{package}' for '{name}': {error}") from error
+    target = getattr(module, attribute, None)
+    if attribute.startswith("_") or not (inspect.isclass(target) or inspect.isfunction(target)):
+        raise ConfigError(f"{where}: '{package}' has no '{attribute}'{nearest(attribute, public_names(module))}")
+    return target
+
+
+def _places(modules: Sequence[str]) -> str:
+    """Where a name may come from, and how to add to it."""
+    known = roles.packages()
+    hint = "for a package of your own pass --allow PACKAGE"
+    if not roles.registered():
+        hint += "; no paper's package is registered here: install the suite again (make, or pip install -e .)"
+    return f"{', '.join([*modules, *known])} ({hint})"
+
+
+def _is_from(name: str, target: Callable, role: Role) -> bool:
+    """Whether a role may be played by what this name leads to: `ppcore.config.deepcopy` is Python's, `ppvit.x.nn` Paddle's."""
+    package = name.rpartition(".")[0]
+    origin = str(getattr(target, "__module__", ""))
+    if package not in role.modules and not inside(package, *roles.packages()):
+        return False
+    own = {root.partition(".")[0] for root in roles.packages()}
+    return inside(origin, *role.modules, *own)
 
 
 def public_names(module: Any) -> list[str]:
@@ -60,30 +103,33 @@ def parameters(target: Callable) -> dict[str, inspect.Parameter]:
     `vit_base_patch16_224(**kwargs) -> VisionTransformer` accepts what the class accepts; a class that
     passes them on is followed to its base.
     """
-    found = dict(_signature(target).parameters)
-    passed_on = [name for name, p in found.items() if p.kind is inspect.Parameter.VAR_KEYWORD]
-    for name in passed_on:
-        del found[name]
-        result = target.__mro__[1] if inspect.isclass(target) else _returned(target)
+    found = own_parameters(target)
+    if any(p.kind is p.VAR_KEYWORD for p in _signature(target).parameters.values()):
+        result = target.__mro__[1] if inspect.isclass(target) else made_by(target)
         if inspect.isclass(result):
             found = {**parameters(result), **found}
     return found
 
 
+def own_parameters(target: Callable) -> dict[str, inspect.Parameter]:
+    """Keyword parameters that a component declares itself, not those it hands on."""
+    everything = _signature(target).parameters.items()
+    return {name: p for name, p in everything if p.kind not in (p.VAR_POSITIONAL, p.VAR_KEYWORD)}
+
+
 def _signature(target: Callable) -> inspect.Signature:
-    """The signature with its annotations; without them where they name what type checkers alone import (Paddle's own)."""
+    """The signature with its annotations; without them where they name what type checkers alone import (Paddle's own).
+
+    What every network takes from Paddle (a scope's name, a dtype) is no argument of any.
+    """
+    if inspect.isclass(target) and getattr(target.__init__, "__module__", None) == "paddle.nn.layer.layers":
+        return inspect.Signature()
     try:
         return inspect.signature(target, eval_str=True)
     except NameError:
         signature = inspect.signature(target)
         bare = [p.replace(annotation=inspect.Parameter.empty) for p in signature.parameters.values()]
         return inspect.Signature(bare)
-
-
-def _returned(target: Callable) -> type | None:
-    """The class a builder says it returns."""
-    annotation = _signature(target).return_annotation
-    return None if annotation is inspect.Signature.empty else annotation
 
 
 def open_ended(target: Callable) -> bool:
@@ -93,65 +139,177 @@ def open_ended(target: Callable) -> bool:
     """
     signature = _signature(target)
     passes_on = any(p.kind is inspect.Parameter.VAR_KEYWORD for p in signature.parameters.values())
-    return passes_on and not inspect.isclass(target) and not inspect.isclass(_returned(target))
+    return passes_on and not inspect.isclass(target) and made_by(target) is None
 
 
-def check(node: Any, where: str, *, provided: tuple[str, ...] = (), beside: Iterable[str] = ()) -> None:
+def check(node: Any, where: str, role: Role | None = None, *, beside: Iterable[str] = ()) -> None:
     """Checks a component's name, argument names and argument types without building it.
 
     Args:
         node: the mapping from the configuration.
         where: `file: key path`, for messages.
-        provided: arguments the caller of `build` will give; the configuration leaves them out.
+        role: what it must be; None: any that a configuration may name.
         beside: keys that stand beside the component's own, for the nearest match.
 
     Raises:
-        ConfigError: one line naming the key path and the nearest match.
+        ConfigError: one line for each mistake, with the key path and the nearest match.
     """
+    raise_all(mistakes(node, where, role, beside=beside))
+
+
+def mistakes(node: Any, where: str, role: Role | None = None, *, beside: Iterable[str] = ()) -> list[str]:
+    """What `check` complains of, one line each."""
+    return _mistakes(node, where, (role,) if role else roles.COMPONENTS, beside)
+
+
+def _mistakes(node: Any, where: str, wanted: Sequence[Role], beside: Iterable[str] = ()) -> list[str]:
     if not isinstance(node, Mapping) or "name" not in node:
-        raise ConfigError(f"{where}: expected a mapping with a 'name', got {node!r}")
-    target = resolve(node["name"], where)
-    known = parameters(target)
+        return [f"{where}: expected a mapping with a 'name', got {node!r}", *_paddleclas_keys(node, where)]
+    try:
+        target = _resolve(node["name"], where, wanted)
+    except ConfigError as error:
+        return [str(error), *_paddleclas_keys(node, where)]
+    provided = {key for one in wanted if one.plays(target) for key in one.provided}
+    known, found = parameters(target), []
     for key, value in node.items():
+        at = f"{where}.{key}"
         if key == "name":
             continue
         if key in provided:
-            raise ConfigError(f"{where}.{key}: the program gives this argument itself: leave it out")
-        if key not in known and not open_ended(target):
-            hint = nearest(str(key), {*known, *beside})
-            raise ConfigError(f"{where}.{key}: {node['name']} has no argument '{key}'{hint}")
-        if is_component(value):
-            check(value, f"{where}.{key}")
-        elif key in known and known[key].annotation is not inspect.Parameter.empty:
-            check_type(value, known[key].annotation, f"{where}.{key}")
+            found.append(f"{at}: the program gives this argument itself: leave it out")
+        elif is_foreign(target) and (why := foreign_argument(key, value)):
+            found.append(f"{at}: {why}")
+        elif key not in known and not open_ended(target):
+            hint = answer(_key_path(at)) or nearest(str(key), {*known, *beside})
+            found.append(f"{at}: {node['name']} has no argument '{key}'{hint}")
+        else:
+            annotation = known[key].annotation if key in known else inspect.Parameter.empty
+            found += _value_mistakes(value, annotation, at)
     for key, parameter in known.items():
-        needed = parameter.default is inspect.Parameter.empty and parameter.kind is not parameter.VAR_POSITIONAL
-        if needed and key not in node and key not in provided:
-            raise ConfigError(f"{where}: {node['name']} needs the argument '{key}'")
+        if parameter.default is inspect.Parameter.empty and key not in node and key not in provided:
+            found.append(f"{where}: {node['name']} needs the argument '{key}'")
+    return found
+
+
+def _key_path(where: str) -> str:
+    """`Arch.depth` of `file: Arch.depth`."""
+    return where.rpartition(": ")[2]
+
+
+def _paddleclas_keys(node: Any, where: str) -> list[str]:
+    """PaddleClas's keys in a mapping whose component is not known."""
+    keys = node if isinstance(node, Mapping) else ()
+    answers = ((f"{where}.{key}", answer(_key_path(f"{where}.{key}"))) for key in keys)
+    return [f"{at}: unknown key{text}" for at, text in answers if text]
+
+
+def _value_mistakes(value: Any, annotation: Any, where: str) -> list[str]:
+    """What is wrong with an argument: a component where the annotation wants one, plain data everywhere else."""
+    wanted = _roles_in(annotation)
+    if wanted and is_component(value):
+        return _mistakes(value, where, wanted)
+    if (inner := _inside(value, annotation)) is not None:
+        return [line for key, item, each in inner for line in _value_mistakes(item, each, f"{where}.{key}")]
+    if annotation is inspect.Parameter.empty:
+        return [f"{where}: takes no component: its argument says not which"] if _has_component(value) else []
+    if wanted and not _data(annotation):
+        return [f"{where}: expected a mapping with the 'name' of {wanted[0].what}, got {value!r}"]
+    try:
+        convert(value, reduce(or_, _data(annotation)) if wanted else annotation)
+    except ValidationError as error:
+        return [f"{where}: {describe(error, annotation)}, got {value!r}"]
+    return []
+
+
+def _members(annotation: Any) -> tuple:
+    """The alternatives of a union; any other annotation alone."""
+    return get_args(annotation) if get_origin(annotation) in (Union, UnionType) else (annotation,)
+
+
+def _roles_in(annotation: Any) -> tuple[Role, ...]:
+    """The roles of the components that an argument of this annotation takes."""
+    return tuple(role for member in _members(annotation) if (role := roles.of_annotation(member)))
+
+
+def _data(annotation: Any) -> tuple:
+    """What such an argument takes besides components."""
+    return tuple(member for member in _members(annotation) if roles.of_annotation(member) is None)
+
+
+def _inside(value: Any, annotation: Any) -> list[tuple[Any, Any, Any]] | None:
+    """(key, item, annotation of the item) of a list or mapping whose annotation has components inside; else None."""
+    for member in _members(annotation):
+        arguments = [a for a in get_args(member) if a is not Ellipsis]
+        if not arguments or not takes_components(arguments[-1]):
+            continue
+        if isinstance(value, Mapping) and len(arguments) == 2:
+            return [(key, item, arguments[-1]) for key, item in value.items()]
+        if isinstance(value, (list, tuple)) and len(arguments) == 1:
+            return [(i, item, arguments[-1]) for i, item in enumerate(value)]
+    return None
+
+
+def takes_components(annotation: Any) -> bool:
+    """Whether an argument of this annotation takes components, alone or in a list or mapping."""
+    inner = (a for member in _members(annotation) for a in get_args(member) if a is not Ellipsis)
+    return bool(_roles_in(annotation)) or any(map(takes_components, inner))
+
+
+def _has_component(value: Any) -> bool:
+    if isinstance(value, Mapping):
+        return is_component(value) or any(map(_has_component, value.values()))
+    return isinstance(value, (list, tuple)) and any(map(_has_component, value))
+
+
+def with_defaults(node: Mapping) -> dict[str, Any]:
+    """A checked component with the arguments that it leaves to its own defaults, nested components too.
+
+    What a builder hands on to a class is left out: the class's defaults need not be the builder's.
+    """
+    return _with_defaults(node, roles.COMPONENTS)
+
+
+def _with_defaults(node: Mapping, wanted: Sequence[Role]) -> dict[str, Any]:
+    target = _resolve(node["name"], node["name"], wanted)
+    known, found = parameters(target), dict(node)
+    for key in node:
+        if key in known:
+            found[key] = _value_with_defaults(node[key], known[key].annotation)
+    for key in own_parameters(target).keys() - node.keys():
+        default, annotation = known[key].default, known[key].annotation
+        if default is not inspect.Parameter.empty and not _value_mistakes(default, annotation, key):
+            found[key] = default
+    return {key: found[key] for key in ["name", *node, *known] if key in found}
+
+
+def _value_with_defaults(value: Any, annotation: Any) -> Any:
+    wanted = _roles_in(annotation)
+    if wanted and is_component(value):
+        return _with_defaults(value, wanted)
+    if (inner := _inside(value, annotation)) is not None:
+        found = {key: _value_with_defaults(item, each) for key, item, each in inner}
+        return found if isinstance(value, Mapping) else list(found.values())
+    return value
 
 
 def is_component(value: Any) -> bool:
-    """Whether a value is itself a component."""
-    roots = {name.split(".")[0] for name in ALLOWED}
-    return isinstance(value, Mapping) and "." in str(value.get("name")) and value["name"].split(".")[0] in roots
+    """Whether a value has the form of a component."""
+    return isinstance(value, Mapping) and isinstance(value.get("name"), str) and "." in value["name"]
+
+
+def adapter(annotation: Any) -> TypeAdapter:
+    """What checks values against an annotation, strictly."""
+    try:
+        return TypeAdapter(
+            annotation, config=ConfigDict(arbitrary_types_allowed=True, strict=True, allow_inf_nan=False)
+        )
+    except PydanticUserError:  # it refuses a config beside annotations that carry their own (models)
+        return TypeAdapter(annotation)
 
 
 def convert(value: Any, annotation: Any) -> Any:
     """Checks `value` against `annotation`, strictly, and builds its models (such as Duration)."""
-    try:
-        strictly = ConfigDict(arbitrary_types_allowed=True, strict=True, allow_inf_nan=False)
-        adapter = TypeAdapter(annotation, config=strictly)
-    except PydanticUserError:  # it refuses a config beside annotations that carry their own (models)
-        adapter = TypeAdapter(annotation)
-    return adapter.validate_python(value, strict=True)
-
-
-def check_type(value: Any, annotation: Any, where: str) -> Any:
-    """Returns `value` as `annotation` wants it, or raises ConfigError in one line."""
-    try:
-        return convert(value, annotation)
-    except ValidationError as error:
-        raise ConfigError(f"{where}: {describe(error, annotation)}, got {value!r}") from error
+    return adapter(annotation).validate_python(value, strict=True)
 
 
 def describe(error: ValidationError, annotation: Any) -> str:
@@ -178,18 +336,19 @@ def build(node: Mapping, **provided: Any) -> Any:
     Raises:
         ConfigError: the constructor rejects its arguments.
     """
-    target = resolve(node["name"], node["name"])
+    return _build(node, roles.COMPONENTS, provided)
+
+
+def _build(node: Mapping, wanted: Sequence[Role], provided: Mapping[str, Any]) -> Any:
+    target = _resolve(node["name"], node["name"], wanted)
     known = parameters(target)
     arguments = {}
     for key, value in node.items():
-        if key == "name":
-            continue
-        if is_component(value):
-            arguments[key] = build(value)
-        elif key in known and known[key].annotation is not inspect.Parameter.empty:
-            arguments[key] = convert(value, known[key].annotation)
-        else:
-            arguments[key] = value
+        if key != "name":
+            if is_foreign(target) and (why := foreign_argument(key, value)):
+                raise ConfigError(f"{node['name']}: {key}: {why}")
+            annotation = known[key].annotation if key in known else inspect.Parameter.empty
+            arguments[key] = _built(value, annotation)
     try:
         return target(**arguments, **{key: value for key, value in provided.items() if key in known})
     except ValueError as error:
@@ -200,3 +359,16 @@ def build(node: Mapping, **provided: Any) -> Any:
         if open_ended(target):
             raise ConfigError(f"{node['name']}: {error}") from error
         raise
+
+
+def _built(value: Any, annotation: Any) -> Any:
+    """An argument as the component takes it: what `_value_mistakes` found to be a component is built."""
+    wanted = _roles_in(annotation)
+    if wanted and is_component(value):
+        return _build(value, wanted, {})
+    if (inner := _inside(value, annotation)) is not None:
+        built = {key: _built(item, each) for key, item, each in inner}
+        return built if isinstance(value, Mapping) else list(built.values())
+    if annotation is inspect.Parameter.empty or (wanted and value is None):
+        return value
+    return convert(value, annotation)

@@ -4,19 +4,21 @@ The sections carry PaddleClas's names; every key of every section is declared he
 argument of the component the section names.
 """
 
-from collections.abc import Sequence
+from collections.abc import Collection, Iterator, Mapping, Sequence
 from copy import deepcopy
 from pathlib import Path
-from typing import Any, Literal
+from typing import Annotated, Any, Literal, get_args
 
 import yaml
 from omegaconf import OmegaConf
 from omegaconf.errors import OmegaConfBaseException
 from pydantic import BaseModel, ConfigDict, Field, PrivateAttr, ValidationError, field_validator, model_validator
+from pydantic.fields import FieldInfo
 
-from ppcore import components
+from ppcore import components, roles
 from ppcore.durations import Duration
-from ppcore.errors import ConfigError, nearest
+from ppcore.errors import ConfigError, nearest, raise_all
+from ppcore.paddleclas_keys import answer
 from ppcore.read_only import read_only
 
 Component = dict[str, Any]
@@ -25,7 +27,9 @@ Component = dict[str, Any]
 class Section(BaseModel):
     """A mapping with declared keys only; immutable."""
 
-    model_config = ConfigDict(extra="forbid", frozen=True, strict=True, allow_inf_nan=False)
+    model_config = ConfigDict(
+        extra="forbid", frozen=True, strict=True, allow_inf_nan=False, use_attribute_docstrings=True
+    )
 
     @model_validator(mode="after")
     def _read_only(self) -> "Section":
@@ -39,34 +43,50 @@ class Pretrained(Section):
     """Weights to start from (a file, a step folder or a run's folder): see `ppcore.weights.load`."""
 
     path: str
+    """File, step folder or run's folder."""
     source: str | None = None
+    """Layout of somebody else's file (`timm`, `deit`, `google`, …): see `tools/list.py layouts`. `null`: ours, or what the file says."""
     key: str | None = None
+    """Entry of a training checkpoint to take, such as `model_ema`."""
     new_head: bool = False
+    """Leave out a classifier that does not fit, and train a fresh one."""
     pos_embed: str | None = None
+    """Interpolation of a position embedding of another grid; the model says which it knows."""
 
 
 class GlobalSection(Section):
-    """What a run is: where it writes, how long it lasts, how often it looks up.
-
-    `epochs` is PaddleClas's key: when it is set it replaces `duration`. `pretrained` may be a path.
-    `best_metric` chooses the best checkpoint; by default the metric's own headline.
-    """
+    """What a run is: where it writes, how long it lasts, how often it looks up."""
 
     output_dir: str
+    """Folder of the run: configuration, logs, checkpoints."""
     duration: Duration = Duration(epochs=1.0)
+    """How long training lasts."""
     epochs: float | None = Field(None, gt=0)
+    """PaddleClas's key: replaces `duration` when it is set."""
     seed: int = Field(0, ge=0)
+    """Seed of weights, order, augmentation and dropout."""
     device: Literal["auto", "cpu", "gpu"] = "auto"
+    """Where to compute; `auto` takes a GPU that Paddle can use."""
     eval_every: Duration = Duration(epochs=1.0)
+    """How often to evaluate on `DataLoader.Eval`."""
     save_every: Duration = Duration(epochs=1.0)
+    """How often to save a checkpoint."""
     log_every: Duration = Duration(steps=10)
+    """How often to log loss, rate and speed."""
     keep_checkpoints: int = Field(2, ge=1)
+    """Newest checkpoints to keep, beside the best."""
     resume: Literal["auto", "never"] = "auto"
+    """`auto` continues the run that `output_dir` holds; `never` refuses such a folder."""
     pretrained: Pretrained | None = None
+    """Weights to start from: a path, or a mapping (see Global.pretrained)."""
     eval_mode_training: bool = False
+    """Train with dropout and stochastic depth off (DeiT's fine-tuning)."""
     best_metric: str | None = None
+    """The number that chooses the best checkpoint; `null`: the metric's own headline."""
     visualdl: bool = True
+    """Also log to VisualDL (`vdl/` in the run's folder)."""
     visualdl_graph: bool = True
+    """Add the network's graph to VisualDL when training ends."""
 
     @field_validator("pretrained", mode="before")
     @classmethod
@@ -79,11 +99,14 @@ class GlobalSection(Section):
 
 
 class AMPSection(Section):
-    """Mixed precision: level O0 (off), O1 (per-operator lists), O2 (low-precision weights, fp32 masters)."""
+    """Mixed precision."""
 
     level: Literal["O0", "O1", "O2"] = "O0"
+    """O0 (off), O1 (per-operator lists), O2 (low-precision weights, fp32 masters)."""
     dtype: Literal["bfloat16", "float16"] = "bfloat16"
+    """The low precision."""
     init_loss_scaling: float = Field(65536.0, gt=0)
+    """First loss scale of float16; bfloat16 needs none."""
 
 
 class EMASection(Section):
@@ -95,66 +118,100 @@ class EMASection(Section):
     """
 
     decay: float = Field(ge=0, lt=1)
+    """Share of the average that an update keeps."""
     headline: Literal["auto", "model", "ema"] = "auto"
+    """Which weights are the run's result: see above."""
 
 
 class LoaderSection(Section):
-    """One split: where images come from and what happens to them. `batch_size` is global."""
+    """One split: where images come from and what happens to them."""
 
-    dataset: Component
-    transforms: list[Component] = []
-    batch_transforms: list[Component] = []
+    dataset: Annotated[Component, roles.DATASET]
+    """Where the images come from."""
+    transforms: Annotated[list[Component], roles.TRANSFORM] = []
+    """What happens to each image, in order."""
+    batch_transforms: Annotated[list[Component], roles.BATCH_TRANSFORM] = []
+    """What happens to a whole batch, such as Mixup."""
     batch_size: int = Field(ge=1)
+    """Images an update, over all processes and accumulation steps."""
     num_workers: int = Field(0, ge=0)
+    """Processes that read images, beside each training process; 0 reads in it."""
     repeats: int = Field(1, ge=1)
+    """Copies of each training image in an epoch, augmented differently (repeated augmentation)."""
     unreadable: Literal["raise", "skip"] = "raise"
+    """What to do about an image that cannot be read."""
 
 
 class DataSection(Section):
     """Training and evaluation data; either may be absent where it is not used."""
 
     Train: LoaderSection | None = None
+    """Data to train on."""
     Eval: LoaderSection | None = None
+    """Data to evaluate on."""
 
 
 class InferSection(Section):
     """What `tools/infer.py` reads and writes.
 
-    Classifiers: preprocessing is `DataLoader.Eval.transforms`. Networks that make images take photographs
-    as they are; for them, `tile` is the number of rows finished at a time (less memory, the same result),
-    `engine` and `precision` are those of `ppcore.predictor`, `quality` is that of JPEG and WebP files.
+    Classifiers: preprocessing is `DataLoader.Eval.transforms`. Networks that make images take photographs as they are.
     """
 
     input: str | list[str] | None = None
+    """Files, folders or globs."""
     output: str | None = None
+    """Folder to write to; `null`: classifiers print only."""
     batch_size: int = Field(8, ge=1)
+    """Images at a time (classifiers)."""
     topk: int = Field(5, ge=1)
+    """Classes to name (classifiers)."""
     class_names: str | list[str] | None = None
+    """Names of the classes: a file with one a line, or a list (classifiers)."""
     rollout: bool = False
+    """Also write attention pictures (vision transformers)."""
     unreadable: Literal["raise", "skip"] = "skip"
+    """What to do about an image that cannot be read."""
     tile: int | None = Field(None, ge=1)
+    """Rows finished at a time: less memory, the same result (networks that make images)."""
     engine: Literal["auto", "eager", "paddle", "onnxruntime", "openvino"] = "auto"
+    """What computes (networks that make images): see `ppcore.predictor`."""
     precision: Literal["fp32", "bf16"] = "fp32"
+    """Precision of the engine (networks that make images)."""
     quality: int = Field(95, ge=1, le=100)
+    """Quality of JPEG and WebP files (networks that make images)."""
 
 
 class ExportSection(Section):
-    """What `tools/export_model.py` writes: a folder (default export in the run's) in these formats."""
+    """What `tools/export_model.py` writes."""
 
     output: str | None = None
+    """Folder to write; `null`: `export` in the run's."""
     formats: list[Literal["paddle", "onnx"]] = Field(["paddle", "onnx"], min_length=1)
+    """`paddle` (Paddle Inference) and `onnx` (needs the extra `deploy`)."""
 
 
 class OptimizerSection(Section):
     """An optimiser of `ppcore.optim` and how updates are made."""
 
-    model_config = ConfigDict(extra="allow", frozen=True, strict=True, allow_inf_nan=False)
+    model_config = ConfigDict(extra="allow")
     name: str
-    lr: Component
+    """The optimizer; its own arguments stand beside the keys below."""
+    lr: Annotated[Component, roles.SCHEDULE]
+    """The learning rate as a function of the step."""
     weight_decay: float = Field(0.0, ge=0)
+    """Weight decay, as the optimizer understands it."""
     no_weight_decay: list[str] = []
+    """What decay leaves alone: `1d` (vectors and scalars), or a part between dots of a parameter's name, such as `bias`."""
     clip_norm: float | None = Field(None, gt=0)
+    """Largest global L2 norm of the gradients; `null`: no clipping."""
     accumulate: int = Field(1, ge=1)
+    """Micro-batches an update is computed in (less memory, the same update)."""
+
+    @model_validator(mode="after")
+    def _weights_decay_by_rule(self) -> "OptimizerSection":
+        if self.no_weight_decay and not self.weight_decay:
+            raise ValueError("no_weight_decay names rules but weight_decay is 0")
+        return self
 
     def component(self) -> Component:
         """The optimiser's own arguments."""
@@ -162,19 +219,30 @@ class OptimizerSection(Section):
 
 
 class Config(Section):
-    """A checked configuration. `Beside` are models without weights that `tools/eval.py` evaluates beside `Arch`."""
+    """A checked configuration."""
 
     Global: GlobalSection
+    """The run."""
     AMP: AMPSection = AMPSection()
-    Arch: Component
-    Loss: Component | None = None
-    Optimizer: OptimizerSection | None = None
+    """Mixed precision."""
+    Arch: Annotated[Component, roles.NETWORK]
+    """The network."""
+    Loss: Annotated[Component | None, roles.CRITERION] = None
+    """What training minimises."""
+    Optimizer: Annotated[OptimizerSection | None, roles.OPTIMIZER] = None
+    """How it is minimised."""
     DataLoader: DataSection = DataSection()
-    Metric: Component = {"name": "ppcore.metrics.TopK", "topk": [1, 5]}
-    Beside: list[Component] = []
+    """Data to train and to evaluate on."""
+    Metric: Annotated[Component, roles.METRIC] = {"name": "ppcore.metrics.TopK", "topk": [1, 5]}
+    """What evaluation measures."""
+    Beside: Annotated[list[Component], roles.NETWORK] = []
+    """Networks without weights that `tools/eval.py` evaluates beside `Arch`."""
     EMA: EMASection | None = None
+    """Moving average of the weights; `null`: there is none."""
     Infer: InferSection = InferSection()
+    """What `tools/infer.py` reads and writes."""
     Export: ExportSection = ExportSection()
+    """What `tools/export_model.py` writes."""
     _tree: dict[str, Any] = PrivateAttr(default_factory=dict)
 
     @property
@@ -182,15 +250,36 @@ class Config(Section):
         """The resolved mapping this configuration was read from."""
         return self._tree
 
-    @model_validator(mode="after")
-    def _weights_decay_by_rule(self) -> "Config":
-        if self.Optimizer and self.Optimizer.no_weight_decay and not self.Optimizer.weight_decay:
-            raise ValueError("Optimizer.no_weight_decay names rules but Optimizer.weight_decay is 0")
-        return self
+    def to_yaml(self, *, defaults: bool = False) -> str:
+        """The resolved configuration, as saved in a run's folder; with `defaults` every key that was left out, too."""
+        tree = _with_defaults(self) if defaults else deepcopy(self.tree)
+        return yaml.safe_dump(tree, sort_keys=False, allow_unicode=True)
 
-    def to_yaml(self) -> str:
-        """The resolved configuration, as saved in a run's folder."""
-        return yaml.safe_dump(deepcopy(self.tree), sort_keys=False, allow_unicode=True)
+
+def _with_defaults(value: Any) -> Any:
+    """Sections, durations and components as plain mappings with every key that has a default."""
+    if isinstance(value, Duration):
+        return value.model_dump(exclude_none=True)
+    if isinstance(value, OptimizerSection):
+        beside = {key: _with_defaults(getattr(value, key)) for key in OptimizerSection.model_fields if key != "name"}
+        return {**_with_defaults(value.component()), **beside}
+    if isinstance(value, BaseModel):
+        return {key: _with_defaults(getattr(value, key)) for key in type(value).model_fields}
+    if isinstance(value, Mapping):
+        node = components.with_defaults(value) if components.is_component(value) else value
+        return {key: _plain(item) for key, item in node.items()}
+    if isinstance(value, (list, tuple)):
+        return [_with_defaults(item) for item in value]
+    return value
+
+
+def _plain(value: Any) -> Any:
+    """An argument as YAML holds it: durations as mappings, tuples as lists."""
+    if isinstance(value, Duration):
+        return value.model_dump(exclude_none=True)
+    if isinstance(value, Mapping):
+        return {key: _plain(item) for key, item in value.items()}
+    return [_plain(item) for item in value] if isinstance(value, (list, tuple)) else value
 
 
 def load(path: str | Path, overrides: Sequence[str] = ()) -> Config:
@@ -201,16 +290,26 @@ def load(path: str | Path, overrides: Sequence[str] = ()) -> Config:
         overrides: `Section.key=value` texts; the first `=` splits, the value is YAML.
 
     Raises:
-        ConfigError: one line with the file, the key path and, for a misspelling, the nearest key.
+        ConfigError: one line for each mistake with the file, the key path and, for a misspelling, the nearest key.
     """
-    tree = merge(Path(path), seen=())
+    tree = _over(OmegaConf.create(_default_components()), merge(Path(path), seen=()))
+    wrong = []
     for text in overrides:
-        _override(tree, text)
+        try:
+            _override(tree, text)
+        except ConfigError as error:
+            wrong.append(str(error))
     try:
         plain = OmegaConf.to_container(tree, resolve=True, throw_on_missing=True)
     except OmegaConfBaseException as error:
-        raise ConfigError(f"{path}: {_first_line(error)}") from error
-    return check(plain, str(path))
+        raise_all([*wrong, f"{path}: {_first_line(error)}"])
+    return check(plain, str(path), wrong)
+
+
+def _default_components() -> dict[str, Component]:
+    """The components a configuration has without naming them, so that one argument of them can be changed."""
+    fields = Config.model_fields.items()
+    return {key: field.default for key, field in fields if components.is_component(field.default)}
 
 
 def parse_overrides(texts: Sequence[str]) -> dict[str, Any]:
@@ -277,49 +376,92 @@ def _first_line(error: Exception) -> str:
     return (str(error).strip() or type(error).__name__).splitlines()[0]
 
 
-def check(tree: dict[str, Any], where: str = "configuration") -> Config:
-    """Checks a resolved mapping: sections, keys, types, and every component's arguments."""
+def check(tree: dict[str, Any], where: str = "configuration", wrong: Sequence[str] = ()) -> Config:
+    """Checks a resolved mapping: sections, keys, types, and every component's arguments.
+
+    Args:
+        tree: the mapping.
+        where: what to call it in messages.
+        wrong: mistakes found before, reported with the others.
+
+    Raises:
+        ConfigError: one line for each mistake.
+    """
+    found = list(wrong)
     try:
         config = Config.model_validate(tree)
     except ValidationError as error:
-        raise ConfigError(f"{where}: {_explain(error)}") from error
+        found += [f"{where}: {line}" for line in _explain(error, tree)]
+    for path, node, role, beside in _components_in(tree):
+        found += components.mistakes(node, f"{where}: {path}", role, beside=beside)
+    raise_all(found)
     config._tree = read_only(tree)
-    components.check(config.Arch, f"{where}: Arch")
-    for i, node in enumerate(config.Beside):
-        components.check(node, f"{where}: Beside.{i}")
-    if config.Loss:
-        components.check(config.Loss, f"{where}: Loss")
-    components.check(config.Metric, f"{where}: Metric")
-    if config.Optimizer:
-        components.check(
-            config.Optimizer.component(),
-            f"{where}: Optimizer",
-            provided=("parameters", "weight_decay", "decayed"),
-            beside=OptimizerSection.model_fields,
-        )
-        components.check(config.Optimizer.lr, f"{where}: Optimizer.lr")
-    for split in ("Train", "Eval"):
-        section = getattr(config.DataLoader, split)
-        if section is None:
-            continue
-        components.check(section.dataset, f"{where}: DataLoader.{split}.dataset")
-        for kind in ("transforms", "batch_transforms"):
-            for i, node in enumerate(getattr(section, kind)):
-                components.check(node, f"{where}: DataLoader.{split}.{kind}.{i}", provided=("num_classes",))
     return config
 
 
-def _explain(error: ValidationError) -> str:
-    """The first complaint with its key path, and the nearest key for a misspelling."""
-    first = error.errors()[0]
-    path = ".".join(str(part) for part in first["loc"])
-    if first["type"] == "extra_forbidden":
-        return f"{path}: unknown key{nearest(str(first['loc'][-1]), _keys_beside(first['loc']))}"
-    if first["type"] == "missing":
-        return f"{path}: this key is required"
-    message = first["msg"].removeprefix("Value error, ")
-    given = "" if first["type"] == "value_error" else f", got {first['input']!r}"
-    return f"{path}: {message[0].lower()}{message[1:]}{given}" if path else message
+def _components_in(
+    tree: Any, section: type[BaseModel] = Config, path: str = ""
+) -> Iterator[tuple[str, Mapping, roles.Role, Collection[str]]]:
+    """(key path, mapping, role, keys that stand beside its own) of each component; what is no mapping is left out."""
+    for key, field in section.model_fields.items():
+        node, at = tree.get(key) if isinstance(tree, Mapping) else None, f"{path}{key}"
+        inner = section_of(field.annotation)
+        fields = inner.model_fields if inner else {}
+        if (role := role_of(field)) is not None:
+            for i, item in enumerate(node if isinstance(node, list) else [node]):
+                if isinstance(item, Mapping):
+                    # A section that is a component itself has keys of its own beside the component's.
+                    own = {name: value for name, value in item.items() if name == "name" or name not in fields}
+                    if not fields or "name" in own:
+                        yield (f"{at}.{i}" if isinstance(node, list) else at), own, role, fields.keys()
+        if inner is not None:
+            yield from _components_in(node, inner, f"{at}.")
+
+
+def role_of(field: FieldInfo) -> roles.Role | None:
+    """The role of the component, or of each of a list, that a key holds; None for a key that holds none."""
+    return next((item for item in field.metadata if isinstance(item, roles.Role)), None)
+
+
+def section_of(annotation: Any) -> type[Section] | None:
+    """The section a key holds, if it holds one."""
+    options = (annotation, *get_args(annotation))
+    return next((o for o in options if isinstance(o, type) and issubclass(o, Section)), None)
+
+
+def _explain(error: ValidationError, tree: Any) -> list[str]:
+    """Each complaint with its key path, and the nearest key for a misspelling."""
+    complaints = error.errors()
+    unknown = [item["loc"] for item in complaints if item["type"] == "extra_forbidden"]
+    found: dict[str, str] = {}
+    for item in complaints:
+        *above, last = item["loc"] or ("",)
+        path = ".".join(str(part) for part in _keys(item, tree))
+        if item["type"] == "extra_forbidden":
+            line = f"{path}: unknown key{answer(path) or nearest(str(last), _keys_beside(item['loc']))}"
+        elif item["type"] == "missing":
+            if any(list(loc[:-1]) == above and nearest(str(loc[-1]), [last]) for loc in unknown):
+                continue  # it is there, misspelt
+            line = f"{path}: this key is required"
+        else:
+            message = item["msg"].removeprefix("Value error, ")
+            given = "" if item["type"] == "value_error" else f", got {item['input']!r}"
+            line = f"{path}: {message[0].lower()}{message[1:]}{given}" if path else message
+        found.setdefault(path, line)
+    return list(found.values())
+
+
+def _keys(complaint: Any, tree: Any) -> list[Any]:
+    """The location of a complaint without the names that pydantic gives to the alternatives of a union."""
+    found, node = [], tree
+    for part in complaint["loc"]:
+        try:
+            node = node[part]
+        except (TypeError, KeyError, IndexError):
+            if complaint["type"] != "missing" or part != complaint["loc"][-1]:
+                continue
+        found.append(part)
+    return found
 
 
 def _keys_beside(location: tuple) -> list[str]:
@@ -327,7 +469,7 @@ def _keys_beside(location: tuple) -> list[str]:
     model: Any = Config
     for part in location[:-1]:
         field = model.model_fields.get(part)
-        options = [field.annotation, *getattr(field.annotation, "__args__", ())] if field else []
+        options = (field.annotation, *get_args(field.annotation)) if field else ()
         model = next((o for o in options if isinstance(o, type) and issubclass(o, BaseModel)), None)
         if model is None:
             return []

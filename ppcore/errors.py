@@ -1,7 +1,7 @@
 """Errors a user can mend. Each message is one line: what is wrong, where, what to do."""
 
 import difflib
-from collections.abc import Iterable
+from collections.abc import Iterable, Sequence
 
 
 class PPError(Exception):
@@ -10,6 +10,18 @@ class PPError(Exception):
 
 class ConfigError(PPError, ValueError):
     """A YAML file, an override or a command-line argument is wrong."""
+
+
+class ConfigErrors(ConfigError):
+    """Several mistakes of one configuration; the tools print each on a line of its own.
+
+    Attributes:
+        messages: one line each.
+    """
+
+    def __init__(self, messages: Sequence[str]):
+        super().__init__("; ".join(messages))
+        self.messages = list(messages)
 
 
 class DataError(PPError):
@@ -55,3 +67,16 @@ def nearest(name: str, names: Iterable[str]) -> str:
     """Returns ` (did you mean 'x'?)` for the closest of `names`, or an empty string."""
     match = difflib.get_close_matches(name, list(names), n=1, cutoff=0.6)
     return f" (did you mean '{match[0]}'?)" if match else ""
+
+
+def raise_all(messages: Sequence[str]) -> None:
+    """Raises what is wrong with a configuration, if anything is.
+
+    Raises:
+        ConfigError: one message.
+        ConfigErrors: several.
+    """
+    if len(messages) == 1:
+        raise ConfigError(messages[0])
+    if messages:
+        raise ConfigErrors(messages)

@@ -10,6 +10,7 @@ import paddle
 
 from ppcore.errors import ConfigError
 from ppcore.losses import log_softmax, smoothed_one_hot, soft_cross_entropy
+from ppcore.roles import Criterion
 from ppdeit.teacher import Teacher
 
 
@@ -66,7 +67,7 @@ class Distillation:
     def __init__(
         self,
         *,
-        base: Callable,
+        base: Criterion,
         teacher: Teacher,
         mode: Literal["soft", "hard"] = "hard",
         alpha: float = 0.5,
@@ -122,7 +123,7 @@ class BothHeads:
         ConfigError: the model does not return two outputs.
     """
 
-    def __init__(self, *, base: Callable):
+    def __init__(self, *, base: Criterion):
         self.base = base
 
     def __call__(self, outputs: tuple, batch: dict) -> paddle.Tensor:

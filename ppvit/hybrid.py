@@ -4,7 +4,7 @@ The ResNet is BiT's with group norm, in its post-activation form; the transforme
 feature map, cut into patches of one pixel (R26, R50) or eight (the stem-only R+Ti/16).
 """
 
-from collections.abc import Callable, Sequence
+from collections.abc import Sequence
 
 import paddle.nn as nn
 import paddle.nn.functional as F
@@ -12,7 +12,7 @@ import paddle.nn.functional as F
 from ppcore.errors import ConfigError
 from ppcore.layers import check_input, checks, init
 from ppcore.layers.std_conv import GROUP_NORM_EPS, ConvNorm, StdConv2D, group_norm, same_size
-from ppvit.vit import BASE, LARGE, SMALL, TINY, VisionTransformer, build
+from ppvit.vit import BASE, LARGE, SMALL, TINY, EmbedLayer, VisionTransformer, build
 
 STEM_WIDTH = 64
 STAGE_WIDTHS = (256, 512, 1024, 2048)  # out channels; a unit's inner width is a quarter
@@ -177,7 +177,7 @@ class HybridEmbed(nn.Layer):
         return self.proj(self.backbone(x)).flatten(2).transpose([0, 2, 1])  # [B, N, D]
 
 
-def hybrid(units: Sequence[int], patch_size: int, conv_norm: ConvNorm) -> Callable[..., HybridEmbed]:
+def hybrid(units: Sequence[int], patch_size: int, conv_norm: ConvNorm) -> EmbedLayer:
     """Returns the `embed_layer` argument of a VisionTransformer with this ResNet."""
 
     def embed_layer(*, img_size: int | Sequence[int], in_chans: int, embed_dim: int) -> HybridEmbed:

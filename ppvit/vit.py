@@ -4,8 +4,8 @@ The paper in one file: the model, then its builders (Table 1). Hybrids are in `p
 Parameter names are the field's (timm's); layouts are Paddle's, a Linear weight is (in, out).
 """
 
-from collections.abc import Callable, Sequence
-from typing import Literal
+from collections.abc import Sequence
+from typing import Literal, Protocol
 
 import paddle
 import paddle.nn as nn
@@ -23,6 +23,14 @@ class PreLogits(nn.Layer):
 
     def forward(self, x):
         return paddle.tanh(self.fc(x))
+
+
+class EmbedLayer(Protocol):
+    """Builds the patch embedding of a transformer."""
+
+    def __call__(self, *, img_size: int | Sequence[int], in_chans: int, embed_dim: int) -> nn.Layer:
+        """A network [B, C, H, W] -> [B, N, embed_dim] that has `grid`, its patches (down, across)."""
+        ...
 
 
 class VisionTransformer(nn.Layer):
@@ -88,7 +96,7 @@ class VisionTransformer(nn.Layer):
         layer_scale_init: float | None = None,
         representation_size: int | None = None,
         pool: Literal["token", "gap"] = "token",
-        embed_layer: Callable[..., nn.Layer] | None = None,
+        embed_layer: EmbedLayer | None = None,
         init: Literal["timm", "jax"] = "timm",
         head_bias_init: float = 0.0,
     ):

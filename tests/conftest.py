@@ -85,13 +85,16 @@ def tiny_config(tmp_path: Path) -> Path:
     return path
 
 
-def run_tool(name: str, *arguments: object, launch: int = 0, **kwargs) -> subprocess.CompletedProcess:
-    """Runs tools/<name>.py as a user would; with `launch` processes through Paddle's launcher."""
+def run_tool(name: str, *arguments: object, launch: int = 0, path: tuple = (), **kwargs) -> subprocess.CompletedProcess:
+    """Runs tools/<name>.py as a user would; with `launch` processes through Paddle's launcher.
+
+    `path` are folders to import from besides the repository.
+    """
     launcher = ["-m", "paddle.distributed.launch", "--nproc_per_node", str(launch)] if launch else []
     if launch:
         launcher += ["--log_dir", str(kwargs.pop("log_dir"))]
     command = [sys.executable, *launcher, str(ROOT / "tools" / f"{name}.py"), *map(str, arguments)]
-    environment = {**os.environ, "PYTHONPATH": str(ROOT)}
+    environment = {**os.environ, "PYTHONPATH": os.pathsep.join([str(ROOT), *map(str, path)])}
     return subprocess.run(
         command, capture_output=True, text=True, timeout=300, env=environment, cwd=kwargs.pop("cwd", ROOT), **kwargs
     )

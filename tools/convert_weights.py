@@ -2,7 +2,7 @@
 
     python tools/convert_weights.py --arch ppvit.vit_base_patch16_224 --source timm --input vit.pth --output vit.safetensors
     python tools/convert_weights.py --arch ppvit.vit_base_patch16_384 --source google --input B_16.npz --output vit.safetensors \\
-        -o num_classes=21843 -o act=gelu_tanh
+        -o num_classes=21843 act=gelu_tanh
 """
 
 import environment  # noqa: F401  (says how to set up what is missing)
@@ -12,7 +12,7 @@ from ppcore import interrupts, runtime
 interrupts.leave_at_once()
 runtime.configure()
 
-from ppcore import cli, components, config
+from ppcore import cli, components, config, roles
 
 
 def main() -> None:
@@ -27,10 +27,11 @@ def main() -> None:
     parser.add_argument("--key", help="entry of a training checkpoint to take, such as model_ema")
     parser.add_argument("--new-head", action="store_true", help="leave out a classifier that does not fit")
     parser.add_argument("--pos-embed", help="interpolation of a position embedding of another grid")
-    parser.add_argument("-o", "--override", action="append", default=[], metavar="key=value", help="builder argument")
+    cli.add_overrides(parser, "key=value", "arguments of the builder")
+    cli.add_allow(parser)
     arguments = parser.parse_args()
     node = {"name": arguments.arch, **config.parse_overrides(arguments.override)}
-    components.check(node, "--arch")
+    components.check(node, "--arch", roles.NETWORK)
     from ppcore import weights
 
     weights.check_output(arguments.output, arguments.input)

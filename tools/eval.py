@@ -15,15 +15,14 @@ runtime.configure()
 import json
 from pathlib import Path
 
-from ppcore import cli, config
+from ppcore import cli
 
 
 def main() -> None:
     parser = cli.config_parser(__doc__)
     cli.add_weights_options(parser)
     parser.add_argument("--json", metavar="FILE", help="also write the result as JSON")
-    arguments = parser.parse_args()
-    settings = config.load(arguments.config, arguments.override)
+    arguments, settings = cli.configured(parser)
     from ppcore.engine import evaluate
     from ppcore.engine.events import write_json
 

@@ -16,14 +16,13 @@ runtime.configure()
 
 from pathlib import Path
 
-from ppcore import cli, config
+from ppcore import cli
 
 
 def main() -> None:
     parser = cli.config_parser(__doc__)
     cli.add_weights_options(parser)
-    arguments = parser.parse_args()
-    settings = config.load(arguments.config, arguments.override)
+    arguments, settings = cli.configured(parser)
     from ppcore.engine.evaluate import load_model
     from ppcore.export import export_model
 

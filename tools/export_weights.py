@@ -13,7 +13,7 @@ from ppcore import interrupts, runtime
 interrupts.leave_at_once()
 runtime.configure()
 
-from ppcore import cli, config
+from ppcore import cli
 
 
 def main() -> None:
@@ -21,8 +21,7 @@ def main() -> None:
     cli.add_weights_options(parser)
     parser.add_argument("--layout", default="paddle", help="naming and array layout to write")
     parser.add_argument("--output", required=True, metavar="FILE", help=".safetensors, .pdparams or .npz")
-    arguments = parser.parse_args()
-    settings = config.load(arguments.config, arguments.override)
+    arguments, settings = cli.configured(parser)
     from ppcore import weights
     from ppcore.engine.evaluate import load_model
 

@@ -17,14 +17,13 @@ from ppcore import interrupts, runtime
 interrupts.leave_at_once()
 runtime.configure()
 
-from ppcore import cli, config
+from ppcore import cli
 
 
 def main() -> None:
     parser = cli.config_parser(__doc__)
     cli.add_weights_options(parser)
-    arguments = parser.parse_args()
-    settings = config.load(arguments.config, arguments.override)
+    arguments, settings = cli.configured(parser)
     from ppcore.engine import predict
 
     predict.run(settings, arguments.weights, arguments.source)

@@ -25,6 +25,7 @@ def main() -> int:
     parser.add_argument("--device", choices=("auto", "cpu", "gpu"), default="auto")
     parser.add_argument("--gpus", help="cards for training at full scale, e.g. 0,1,2,3")
     parser.add_argument("-o", "--output", help="folder for runs and report (default: output/reproduce/PAPER)")
+    cli.add_allow(parser)
     arguments = parser.parse_args()
     from ppcore.engine import reproduce
 

@@ -12,12 +12,11 @@ from ppcore import interrupts, runtime
 interrupts.leave_at_once()
 runtime.configure()
 
-from ppcore import cli, config
+from ppcore import cli
 
 
 def main() -> None:
-    arguments = cli.config_parser(__doc__).parse_args()
-    settings = config.load(arguments.config, arguments.override)
+    _, settings = cli.configured(cli.config_parser(__doc__))
     from ppcore.engine.train import train
 
     train(settings)

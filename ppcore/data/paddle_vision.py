@@ -1,5 +1,6 @@
 """The datasets that `paddle.vision.datasets` downloads."""
 
+import hashlib
 import os
 from typing import Any, Literal
 
@@ -26,12 +27,12 @@ class PaddleVision:
         split: `train` or `test`; Flowers also has `valid` and `trainval` (the 2,040 images that
             the ViT paper fine-tunes on).
         data_file: the archive (CIFAR, Flowers) or images file (MNIST), to read instead of
-            downloading. CIFAR archives are pickles: only give files from their authors.
+            downloading. Of archives only the published ones are opened.
         label_file: labels file; needed with `data_file` by MNIST and Flowers.
         setid_file: split file; needed with `data_file` by Flowers.
 
     Raises:
-        DataError: the download failed (offline?) or a file cannot be read.
+        DataError: the download failed (offline?), a file cannot be read, or an archive is not the published one.
         ConfigError: the split or a needed file is not given.
     """
 
@@ -86,10 +87,24 @@ def _open(dataset: str, downloads: bool, **arguments: Any) -> Any:
         raise DataError(f"PaddleVision: cannot get {dataset}: {reason}{hint}") from error
 
 
+def _check_archive(dataset: str, path: str) -> None:
+    """Whether an archive is byte for byte the published one: Paddle runs CIFAR's pickles and unpacks Flowers' paths."""
+    from paddle.vision.datasets import cifar, flowers
+
+    sums = {"Cifar10": cifar.CIFAR10_MD5, "Cifar100": cifar.CIFAR100_MD5, "Flowers": flowers.DATA_MD5}
+    with open(path, "rb") as file:
+        found = hashlib.file_digest(file, "md5").hexdigest()
+    if found != sums[dataset]:
+        raise DataError(
+            f"PaddleVision: {path} is not the published archive of {dataset} (MD5 {found}, not {sums[dataset]}), and "
+            "another could run code or write files: convert other images to class folders"
+        )
+
+
 def _cifar(dataset: str, split: str, files: dict) -> ArrayImages:
+    if files["data_file"] is not None:
+        _check_archive(dataset, files["data_file"])
     source = _open(dataset, files["data_file"] is None, data_file=files["data_file"], mode=split)
-    if not source.data:
-        raise DataError(f"PaddleVision: {files['data_file']} is no {dataset} archive: it has no {split} images")
     planes = np.stack([pixels for pixels, _ in source.data]).reshape(-1, 3, 32, 32)
     images = np.ascontiguousarray(planes.transpose(0, 2, 3, 1))  # [N, 32, 32, 3]
     return ArrayImages(images, np.array([label for _, label in source.data]), None, 0)
@@ -105,6 +120,8 @@ def _mnist(dataset: str, split: str, files: dict) -> ArrayImages:
 def _flowers(dataset: str, split: str, files: dict) -> FileImages:
     from paddle.vision.datasets.flowers import MODE_FLAG_MAP
 
+    if files["data_file"] is not None:
+        _check_archive(dataset, files["data_file"])
     # Paddle's "train" mode is the official test set and the other way round; go by the set's own
     # name. Its labels count from 1.
     mode_of = {flag: mode for mode, flag in MODE_FLAG_MAP.items()}

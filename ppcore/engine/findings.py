@@ -8,7 +8,7 @@ from typing import Any
 import paddle
 import paddle.nn as nn
 
-from ppcore import components, config
+from ppcore import components, config, roles
 from ppcore.config import Config
 from ppcore.engine import build, distributed, evaluate
 from ppcore.engine.events import log
@@ -50,9 +50,9 @@ def check(paper: PaperTables) -> None:
         ConfigError: it does not.
     """
     for finding in paper.findings:
-        components.resolve(finding.measure, f"findings: '{finding.id}', measure")
+        components.resolve(finding.measure, f"findings: '{finding.id}', measure", roles.FINDING)
     for figure in paper.figures_drawn:
-        components.resolve(figure.draw, f"figures_drawn: '{figure.id}', draw")
+        components.resolve(figure.draw, f"figures_drawn: '{figure.id}', draw", roles.FIGURE)
 
 
 def measure(paper: PaperTables, runs: Sequence[QuickRun]) -> list[dict[str, Any]]:
@@ -70,7 +70,7 @@ def measure(paper: PaperTables, runs: Sequence[QuickRun]) -> list[dict[str, Any]
     """
     rows = []
     for finding in paper.findings:
-        function = components.resolve(finding.measure, "findings")
+        function = components.resolve(finding.measure, "findings", roles.FINDING)
         for run in runs:
             if run.config not in finding.quick:
                 continue

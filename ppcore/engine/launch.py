@@ -5,7 +5,7 @@ import sys
 from collections.abc import Mapping, Sequence
 from pathlib import Path
 
-from ppcore import runtime
+from ppcore import roles, runtime
 from ppcore.errors import PPError
 
 
@@ -28,6 +28,8 @@ def train_command(
     arguments = [_from_here(root / "tools" / "train.py"), "-c", _from_here(root / file)]
     for option in options:
         arguments += ["-o", option]
+    for package in roles.allowed():
+        arguments += ["--allow", package]
     if not gpus and processes == 1:
         return [sys.executable, *arguments]
     launcher = ["-m", "paddle.distributed.launch", "--log_dir", "output/launch"]

@@ -7,7 +7,7 @@ from collections.abc import Sequence
 from pathlib import Path
 from typing import Any
 
-from ppcore import components, config
+from ppcore import components, config, roles
 from ppcore.engine import claims, evaluate, findings, pictures, quick, restored
 from ppcore.engine.events import clock, log, setup_logging, write_json
 from ppcore.engine.launch import StepFailed, thread_variables, train_command, typed
@@ -31,7 +31,7 @@ def fidelity_rows(paper: PaperTables, root: Path) -> list[dict[str, Any]]:
     began = time.monotonic()
     wrong = []
     for item in paper.architecture:
-        found = count_parameters(components.resolve(f"{package}.{item.builder}", "architecture"))
+        found = count_parameters(components.resolve(f"{package}.{item.builder}", "architecture", roles.NETWORK))
         if found != item.params:
             wrong.append(f"{item.builder}: {found:,} instead of {item.params:,}")
     total = len(paper.architecture)
@@ -44,7 +44,7 @@ def fidelity_rows(paper: PaperTables, root: Path) -> list[dict[str, Any]]:
     ]  # fmt: skip
     began = time.monotonic()
     reference = root / paper.fidelity.reference
-    measured = components.resolve(paper.fidelity.measure, "fidelity")(reference)
+    measured = components.resolve(paper.fidelity.measure, "fidelity", roles.FIDELITY)(reference)
     seconds = (time.monotonic() - began) / len(measured)
     for row in measured:
         rows.append(

@@ -7,7 +7,7 @@ from typing import Any
 import numpy as np
 import paddle
 
-from ppcore import components, config, units
+from ppcore import components, config, roles, units
 from ppcore.config import Config
 from ppcore.engine import build, distributed, evaluate
 from ppcore.engine.events import log
@@ -44,7 +44,7 @@ def figures(paper: PaperTables, runs: Sequence[QuickRun]) -> list[dict[str, Any]
     """
     drawn = []
     for figure in paper.figures_drawn:
-        draw = components.resolve(figure.draw, "figures_drawn")
+        draw = components.resolve(figure.draw, "figures_drawn", roles.FIGURE)
         for run in _first_seeds(runs):
             if run.config in figure.quick:
                 settings = config.load(run.folder / "config.yaml")

@@ -1,6 +1,7 @@
 """Every dataset: what it holds, its fixed split, and one clear line when something is wrong."""
 
 import gzip
+import hashlib
 import io
 import os
 import pathlib
@@ -320,8 +321,18 @@ def test_mnist_real():
 # ---- paddle.vision.datasets ----
 
 
+def publish(monkeypatch, path: pathlib.Path, *names: str) -> None:
+    """Makes an archive the published one in the eyes of Paddle's modules."""
+    import paddle.vision.datasets  # noqa: F401
+
+    for name in names:
+        module, _, constant = name.partition(".")
+        digest = hashlib.md5(path.read_bytes()).hexdigest()
+        monkeypatch.setattr(sys.modules[f"paddle.vision.datasets.{module}"], constant, digest)
+
+
 @pytest.fixture
-def cifar_archive(tmp_path):
+def cifar_archive(tmp_path, monkeypatch):
     data = np.random.default_rng(1).integers(0, 256, (7, 3072), dtype=np.uint8)
     path = tmp_path / "cifar.tar.gz"
     with tarfile.open(path, "w:gz") as tar:
@@ -330,6 +341,7 @@ def cifar_archive(tmp_path):
             info = tarfile.TarInfo(f"cifar/{name}")
             info.size = len(content)
             tar.addfile(info, io.BytesIO(content))
+    publish(monkeypatch, path, "cifar.CIFAR10_MD5", "cifar.CIFAR100_MD5")
     return path, data
 
 
@@ -358,7 +370,7 @@ def test_paddle_mnist(mnist_files, name):
     assert len(dataset.classes) == 10
 
 
-def test_paddle_flowers(tmp_path):
+def test_paddle_flowers(tmp_path, monkeypatch):
     """Official splits, though Paddle swaps train and test; labels from 0."""
     from scipy.io import savemat
 
@@ -366,6 +378,7 @@ def test_paddle_flowers(tmp_path):
         for number in range(1, 7):
             image = save(tmp_path / "tmp.jpg", number * 40)
             tar.add(image, f"jpg/image_{number:05}.jpg")
+    publish(monkeypatch, tmp_path / "102flowers.tgz", "flowers.DATA_MD5")
     savemat(tmp_path / "labels.mat", {"labels": np.array([[1, 102, 3, 4, 5, 6]], np.uint8)})
     savemat(tmp_path / "setid.mat", {"trnid": [[2]], "valid": [[4, 1]], "tstid": [[3, 5, 6]]})
     files = {
@@ -386,6 +399,35 @@ def test_paddle_flowers(tmp_path):
         }[split]
 
 
+class Touch:
+    """A pickle of it makes a file."""
+
+    def __init__(self, path: pathlib.Path):
+        self.path = path
+
+    def __reduce__(self):
+        return pathlib.Path.touch, (self.path,)
+
+
+@pytest.mark.parametrize("name", ["Cifar10", "Cifar100", "Flowers"])
+def test_paddle_opens_published_archives_only(tmp_path, name):
+    """Paddle would run what is pickled in CIFAR's and follow the paths in Flowers'."""
+    with tarfile.open(tmp_path / "evil.tar.gz", "w:gz") as tar:
+        for member in ("cifar/data_batch_1", "cifar/train", "../outside"):
+            content = pickle.dumps({b"data": Touch(tmp_path / "ran"), b"labels": []})
+            info = tarfile.TarInfo(member)
+            info.size = len(content)
+            tar.addfile(info, io.BytesIO(content))
+    files = {"data_file": str(tmp_path / "evil.tar.gz")}
+    if name == "Flowers":
+        files |= {"label_file": files["data_file"], "setid_file": files["data_file"]}
+    with pytest.raises(DataError, match="not the published archive") as error:
+        PaddleVision(name, **files)
+    line(error)
+    assert not (tmp_path / "ran").exists()
+    assert not (tmp_path.parent / "outside").exists()
+
+
 def test_paddle_errors(tmp_path, cifar_archive, monkeypatch):
     path = str(cifar_archive[0])
     for arguments in (("Imagenet",), ("Cifar10", "valid"), ("Cifar10", "all")):
@@ -396,6 +438,7 @@ def test_paddle_errors(tmp_path, cifar_archive, monkeypatch):
     with pytest.raises(DataError, match=r"data_file .* does not exist"):
         PaddleVision("Cifar10", data_file=str(tmp_path / "no"))
     (tmp_path / "bad.tar.gz").write_bytes(b"no archive")
+    publish(monkeypatch, tmp_path / "bad.tar.gz", "cifar.CIFAR10_MD5")
     with pytest.raises(DataError, match="cannot get Cifar10") as error:
         PaddleVision("Cifar10", data_file=str(tmp_path / "bad.tar.gz"))
     assert "offline" not in line(error)
