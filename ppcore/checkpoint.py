@@ -79,7 +79,8 @@ def restore_optimizer(model: nn.Layer, optimizer: paddle.optimizer.Optimizer, ar
             raise CheckpointError(f"the checkpoint's optimiser state names '{name}', which this model does not have")
         tensor = paddle.to_tensor(array)
         if slot == "master":
-            tensor.name = f"{parameters[name]}_fp32_master"
+            # As Paddle names it: the accumulators of a half-precision weight are named after its master.
+            tensor.name = f"{parameters[name]}_fp32_master_0"
             state.setdefault("master_weights", {})[parameters[name]] = tensor
         else:
             tensor.name = f"{parameters[name]}_{slot}"
@@ -289,7 +290,7 @@ def restore(path: Path, *, model: nn.Layer, optimizer: paddle.optimizer.Optimize
 
 def load_weights(model: nn.Layer, arrays: dict[str, np.ndarray], path: Path) -> None:
     """Copies arrays into a model of exactly these names and shapes."""
-    target = model.state_dict()
+    target = model.state_dict(use_hook=False)  # the weights themselves: a hook may give copies
     wrong = [n for n in {*target, *arrays} if n not in target or n not in arrays]
     wrong += [n for n in target if n in arrays and tuple(target[n].shape) != arrays[n].shape]
     if wrong:

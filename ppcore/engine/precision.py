@@ -36,9 +36,7 @@ class Precision:
     def decorate(self, model: nn.Layer, optimizer: Any) -> None:
         """Casts the weights under O2; the optimiser then keeps float32 masters."""
         if self.section.level == "O2":
-            paddle.amp.decorate(
-                model, optimizer, level="O2", dtype=self.section.dtype, master_weight=True, save_dtype="float32"
-            )
+            paddle.amp.decorate(model, optimizer, level="O2", dtype=self.section.dtype, master_weight=True)
 
     def forward(self, model: nn.Layer, image: paddle.Tensor) -> Any:
         """The model's outputs under autocast, returned in float32."""
