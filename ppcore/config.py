@@ -57,6 +57,11 @@ class GlobalSection(Section):
     epochs: float | None = Field(None, gt=0)
     seed: int = Field(0, ge=0)
     device: Literal["auto", "cpu", "gpu"] = "auto"
+    tf32: bool = Field(
+        False,
+        description="Whether float32 products on a GPU may round their inputs to TF32 (Ampere and newer): faster, "
+        "with 10 bits of 23. Only float32 parts are concerned; under AMP most products are half precision anyway.",
+    )
     eval_every: Duration = Duration(epochs=1.0)
     save_every: Duration = Duration(epochs=1.0)
     log_every: Duration = Duration(steps=10)
@@ -84,6 +89,11 @@ class AMPSection(Section):
     level: Literal["O0", "O1", "O2"] = "O0"
     dtype: Literal["bfloat16", "float16"] = "bfloat16"
     init_loss_scaling: float = Field(65536.0, gt=0)
+    unavailable: Literal["error", "float32"] = Field(
+        "error",
+        description="What training does where the device has no such precision (a CPU, an old GPU): an error, or "
+        "float32. Evaluation computes in float32 there, and says so.",
+    )
 
 
 class EMASection(Section):

@@ -8,7 +8,7 @@ import paddle
 import paddle.distributed as dist
 import paddle.nn as nn
 
-from ppcore import interrupts
+from ppcore import interrupts, runtime
 from ppcore.errors import ConfigError
 
 
@@ -47,16 +47,18 @@ class World:
         return paddle.DataParallel(model) if self.size > 1 else model
 
 
-def start(device: str) -> World:
+def start(device: str, *, tf32: bool = False) -> World:
     """Chooses the device and joins the process group.
 
     Args:
         device: `auto`, `cpu` or `gpu`.
+        tf32: whether float32 products on a GPU may use TF32.
 
     Raises:
         ConfigError: `gpu` is asked for and this Paddle or this machine has none.
     """
     interrupts.raise_again()
+    runtime.allow_tf32(tf32)  # before anything computes
     usable = paddle.device.is_compiled_with_cuda() and paddle.device.cuda.device_count() > 0
     if device == "gpu" and not usable:
         reason = "no GPU is visible" if paddle.device.is_compiled_with_cuda() else "this Paddle is a CPU build"

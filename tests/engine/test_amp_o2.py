@@ -72,7 +72,6 @@ def gpu(monkeypatch):
     monkeypatch.setattr(amp, "_dygraph_tracer", lambda: SimpleNamespace(_expected_place=place))
     monkeypatch.setattr(amp, "_is_gpu_float16_supported", lambda: True)
     monkeypatch.setattr(amp, "_is_gpu_bfloat16_supported", lambda: True)
-    monkeypatch.setattr("ppcore.engine.precision.capability", lambda: (8, 0), raising=False)
     for name in ("adamw_", "momentum_", "lamb_"):
         monkeypatch.setattr(paddle._C_ops, name, on_masters(getattr(paddle._C_ops, name)))
 
