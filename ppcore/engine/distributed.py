@@ -9,6 +9,7 @@ import paddle.distributed as dist
 import paddle.nn as nn
 
 from ppcore import interrupts, runtime
+from ppcore.ema import EMA
 from ppcore.errors import ConfigError
 
 
@@ -41,6 +42,20 @@ class World:
     def barrier(self) -> None:
         """Waits for all processes."""
         self.sum(np.zeros(1))
+
+    def share_buffers(self, model: nn.Layer, ema: EMA | None) -> None:
+        """Gives every process the main one's buffers, such as a batch norm's running statistics, and their averages.
+
+        Shared gradients keep the parameters equal; but what a forward pass tracks follows each process's own images.
+        """
+        if self.size == 1:
+            return
+        # Paddle's batch norm keeps its statistics as parameters without a gradient.
+        untrained = {name: t for name, t in model.state_dict(use_hook=False).items() if t.stop_gradient}
+        for name, tensor in untrained.items():
+            dist.broadcast(tensor, src=0)
+            if ema is not None and name in ema.shadow:
+                dist.broadcast(ema.shadow[name], src=0)
 
     def wrap(self, model: nn.Layer) -> nn.Layer:
         """The model as DataParallel when there are several processes."""
