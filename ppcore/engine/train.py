@@ -191,6 +191,7 @@ def _train(config: Config, world: distributed.World, folder: Path) -> Result:
                 if stopping or pending or due("save"):  # saved before it is evaluated
                     with pace.paused():
                         state = {"best": best, "weights": result, "scaler": precision.state(), "classes": names}
+                        world.share_buffers(model, ema)
                         if world.is_main:
                             checkpoints.save(step, model=model, optimizer=optimizer, ema=ema, state=state)
                         world.barrier()
