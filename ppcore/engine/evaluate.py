@@ -140,7 +140,12 @@ def run(config: Config, weights_path: str | None = None, source: str | None = No
     loader = build.eval_loader(part, images, world)
     precision = Precision.of_evaluation(config.AMP, world.device)
     result = evaluate(model, loader, components.build(config.Metric), world, precision, progress="evaluate")
-    result = {**result, "weights": str(used), "weights_from": used.why, "protocol": protocol(config, precision.describe())}
+    result = {
+        **result,
+        "weights": str(used),
+        "weights_from": used.why,
+        "protocol": protocol(config, precision.describe()),
+    }
     if not config.Beside:
         return result
     name = type(model).__name__ if has_weights(model) else method(config.Arch)
