@@ -70,8 +70,16 @@ def _owner(key: str, names: dict[str, str]) -> str:
 
 
 def restore_optimizer(model: nn.Layer, optimizer: paddle.optimizer.Optimizer, arrays: dict[str, np.ndarray]) -> None:
-    """Inverse of `optimizer_arrays`."""
+    """Inverse of `optimizer_arrays`.
+
+    Raises:
+        CheckpointError: the state is another model's, or of a run with half-precision weights where this one has none.
+    """
     parameters = {name: p.name for name, p in model.named_parameters()}
+    masters = any(key.endswith(f"{SEPARATOR}master") for key in arrays)
+    if arrays and masters != any(p.dtype in (paddle.float16, paddle.bfloat16) for p in model.parameters()):
+        saved, own = ("under AMP O2", "is not") if masters else ("without AMP O2", "is under it")
+        raise CheckpointError(f"the checkpoint was saved {saved} and this run {own}: go on where AMP.level is the same")
     state: dict[str, Any] = {}
     for key, array in arrays.items():
         name, _, slot = key.rpartition(SEPARATOR)

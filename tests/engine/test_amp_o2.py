@@ -17,6 +17,7 @@ from ppcore.checkpoint import Checkpoints, load_weights, restore
 from ppcore.config import AMPSection
 from ppcore.ema import EMA
 from ppcore.engine.precision import Precision
+from ppcore.errors import CheckpointError
 from ppcore.weight_files import read
 
 # Paddle's batch norm, whenever it trains.
@@ -79,11 +80,11 @@ def gpu(monkeypatch):
 class Run:
     """A model under O2, its optimiser and its average, some steps in."""
 
-    def __init__(self, factory, steps: int, seed: int = 0, dtype: str = "bfloat16"):
+    def __init__(self, factory, steps: int, seed: int = 0, dtype: str = "bfloat16", level: str = "O2"):
         paddle.seed(seed)
         self.model = Widened()
         self.optimizer = optim.make(self.model, factory, weight_decay=0.1, no_weight_decay=["1d"])
-        Precision(AMPSection(level="O2", dtype=dtype), "gpu").decorate(self.model, self.optimizer)
+        Precision(AMPSection(level=level, dtype=dtype), "gpu").decorate(self.model, self.optimizer)
         self.ema = EMA(self.model, 0.9)
         for step in range(steps):
             self.step(step)
@@ -164,6 +165,18 @@ def test_a_run_that_has_stepped_can_be_set_back(name, tmp_path):
     run.step(3)
     restore(saved, **run.objects())
     assert_same(run.arrays(), before)
+
+
+@pytest.mark.parametrize("saved_under", ["O2", "O0"])
+def test_a_run_of_the_other_precision_is_refused(saved_under, tmp_path):
+    # AMP.unavailable=float32 lets a run go on where there is no O2.
+    one, other = (
+        Run(optim.AdamW, 2, level=saved_under),
+        Run(optim.AdamW, 0, level={"O2": "O0", "O0": "O2"}[saved_under]),
+    )
+    saved = Checkpoints(tmp_path).save(2, **one.objects(), state={})
+    with pytest.raises(CheckpointError, match=r"AMP O2 and this run is .*: go on where AMP\.level is the same"):
+        restore(saved, **other.objects())
 
 
 @pytest.mark.parametrize("dtype", ["bfloat16", "float16"])
