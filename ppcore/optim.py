@@ -134,7 +134,7 @@ def clip_grad_norm(parameters: list, max_norm: float | None) -> paddle.Tensor:
     One factor for all tensors (ViT appendix B.1 "global norm 1"), not one a tensor.
     """
     gradients = [p.grad for p in parameters if p.grad is not None]
-    squares = [(g.astype("float32") ** 2).sum() for g in gradients]
+    squares = [g.astype("float32").square().sum() for g in gradients]
     norm = paddle.sqrt(paddle.add_n(squares))
     if max_norm is not None:
         factor = paddle.clip(max_norm / (norm + 1e-6), max=1.0)
