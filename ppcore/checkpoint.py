@@ -70,8 +70,16 @@ def _owner(key: str, names: dict[str, str]) -> str:
 
 
 def restore_optimizer(model: nn.Layer, optimizer: paddle.optimizer.Optimizer, arrays: dict[str, np.ndarray]) -> None:
-    """Inverse of `optimizer_arrays`."""
+    """Inverse of `optimizer_arrays`.
+
+    Raises:
+        CheckpointError: the state is another model's, or of a run with half-precision weights where this one has none.
+    """
     parameters = {name: p.name for name, p in model.named_parameters()}
+    masters = any(key.endswith(f"{SEPARATOR}master") for key in arrays)
+    if arrays and masters != any(p.dtype in (paddle.float16, paddle.bfloat16) for p in model.parameters()):
+        saved, own = ("under AMP O2", "is not") if masters else ("without AMP O2", "is under it")
+        raise CheckpointError(f"the checkpoint was saved {saved} and this run {own}: go on where AMP.level is the same")
     state: dict[str, Any] = {}
     for key, array in arrays.items():
         name, _, slot = key.rpartition(SEPARATOR)
@@ -79,7 +87,8 @@ def restore_optimizer(model: nn.Layer, optimizer: paddle.optimizer.Optimizer, ar
             raise CheckpointError(f"the checkpoint's optimiser state names '{name}', which this model does not have")
         tensor = paddle.to_tensor(array)
         if slot == "master":
-            tensor.name = f"{parameters[name]}_fp32_master"
+            # As Paddle names it: the accumulators of a half-precision weight are named after its master.
+            tensor.name = f"{parameters[name]}_fp32_master_0"
             state.setdefault("master_weights", {})[parameters[name]] = tensor
         else:
             tensor.name = f"{parameters[name]}_{slot}"
@@ -289,7 +298,7 @@ def restore(path: Path, *, model: nn.Layer, optimizer: paddle.optimizer.Optimize
 
 def load_weights(model: nn.Layer, arrays: dict[str, np.ndarray], path: Path) -> None:
     """Copies arrays into a model of exactly these names and shapes."""
-    target = model.state_dict()
+    target = model.state_dict(use_hook=False)  # the weights themselves: a hook may give copies
     wrong = [n for n in {*target, *arrays} if n not in target or n not in arrays]
     wrong += [n for n in target if n in arrays and tuple(target[n].shape) != arrays[n].shape]
     if wrong:

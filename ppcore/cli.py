@@ -1,15 +1,19 @@
-"""How every tool ends: the exit statuses and the one-line errors are decided here and nowhere else."""
+"""How every tool ends: the exit statuses and the one-line errors are decided here and nowhere else.
+
+Importing this needs nothing but Python: the look at a GPU's set-up comes before anything is installed.
+"""
 
 import argparse
 import errno
 import os
 import sys
 from collections.abc import Callable
-from typing import Any, NoReturn
+from typing import TYPE_CHECKING, Any, NoReturn
 
-from ppcore import config, roles
-from ppcore.config import Config
 from ppcore.errors import ConfigError, ConfigErrors, PPError, Stopped, reason
+
+if TYPE_CHECKING:
+    from ppcore.config import Config
 
 _REFERENCE = "Every section and key of a configuration: docs/configuration.md. Components: tools/list.py."
 
@@ -29,8 +33,11 @@ class Parser(argparse.ArgumentParser):
     def parse_args(self, *args: Any, **kwargs: Any) -> argparse.Namespace:
         """The arguments; what `--allow` says is in force from here on."""
         arguments = super().parse_args(*args, **kwargs)
-        for package in getattr(arguments, "allow", ()):
-            roles.allow(package)
+        if allowed := getattr(arguments, "allow", ()):
+            from ppcore import roles
+
+            for package in allowed:
+                roles.allow(package)
         return arguments
 
     def error(self, message: str) -> NoReturn:
@@ -90,8 +97,10 @@ def add_weights_options(parser: Parser) -> None:
     parser.add_argument("--source", help="layout of the file of --weights, such as timm (default: ours)")
 
 
-def configured(parser: Parser) -> tuple[argparse.Namespace, Config]:
+def configured(parser: Parser) -> "tuple[argparse.Namespace, Config]":
     """The arguments of a tool and the configuration they name; ends the process where it is only to be printed."""
+    from ppcore import config
+
     arguments = parser.parse_args()
     settings = config.load(arguments.config, arguments.override)
     if arguments.print_config:

@@ -67,6 +67,9 @@ class GlobalSection(Section):
     """Seed of weights, order, augmentation and dropout."""
     device: Literal["auto", "cpu", "gpu"] = "auto"
     """Where to compute; `auto` takes a GPU that Paddle can use."""
+    tf32: bool = False
+    """Whether float32 products on a GPU may round their inputs to TF32 (Ampere and newer): faster, with 10 bits of 23.
+    Only float32 parts are concerned; under AMP most products are half precision anyway."""
     eval_every: Duration = Duration(epochs=1.0)
     """How often to evaluate on `DataLoader.Eval`."""
     save_every: Duration = Duration(epochs=1.0)
@@ -107,6 +110,9 @@ class AMPSection(Section):
     """The low precision."""
     init_loss_scaling: float = Field(65536.0, gt=0)
     """First loss scale of float16; bfloat16 needs none."""
+    unavailable: Literal["error", "float32"] = "error"
+    """What training does where the device has no such precision (a CPU, an old GPU): an error, or float32. Evaluation
+    computes in float32 there, and says so."""
 
 
 class EMASection(Section):

@@ -23,7 +23,10 @@ class EMA:
         self.shadow = {name: t.detach().astype("float32").clone() for name, t in self._followed().items()}
 
     def _followed(self) -> dict[str, paddle.Tensor]:
-        return {name: t for name, t in self.model.state_dict().items() if t.is_floating_point()}
+        # Without its hooks: those of `paddle.amp.decorate(save_dtype=...)` would give copies, and nothing would reach
+        # the model.
+        state = self.model.state_dict(use_hook=False)
+        return {name: t for name, t in state.items() if t.is_floating_point()}
 
     @paddle.no_grad()
     def update(self, masters: dict[str, paddle.Tensor] | None = None) -> None:
@@ -34,8 +37,8 @@ class EMA:
         """
         for name, value in self._followed().items():
             value = (masters or {}).get(value.name, value).astype("float32")
-            ema = self.shadow[name]
-            ema.set_value(ema * self.decay + value * (1.0 - self.decay))
+            # In place, where it lies: Paddle 2.6's set_value takes every tensor through the host.
+            self.shadow[name].scale_(self.decay).add_(value * (1.0 - self.decay))
 
     @contextmanager
     def applied(self):
@@ -50,4 +53,4 @@ class EMA:
     @paddle.no_grad()
     def _assign(self, values: dict[str, paddle.Tensor]) -> None:
         for name, tensor in self._followed().items():
-            tensor.set_value(values[name].astype(tensor.dtype))
+            paddle.assign(values[name].astype(tensor.dtype), output=tensor)

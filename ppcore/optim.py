@@ -127,17 +127,17 @@ def _set_l2(parameters: list, decayed: set[str], weight_decay: float) -> None:
                 p.regularizer = paddle.regularizer.L2Decay(weight_decay)
 
 
+@paddle.no_grad()
 def clip_grad_norm(parameters: list, max_norm: float | None) -> paddle.Tensor:
     """Global L2 norm of the gradients; with `max_norm`, they are scaled by min(1, max/(norm + 1e-6)).
 
     One factor for all tensors (ViT appendix B.1 "global norm 1"), not one a tensor.
     """
     gradients = [p.grad for p in parameters if p.grad is not None]
-    squares = [(g.astype("float32") ** 2).sum() for g in gradients]
+    squares = [g.astype("float32").square().sum() for g in gradients]
     norm = paddle.sqrt(paddle.add_n(squares))
     if max_norm is not None:
         factor = paddle.clip(max_norm / (norm + 1e-6), max=1.0)
-        for p in parameters:
-            if p.grad is not None:
-                p.grad.set_value(p.grad * factor.astype(p.grad.dtype))
+        for gradient in gradients:
+            gradient.multiply_(factor.astype(gradient.dtype))
     return norm

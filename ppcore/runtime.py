@@ -54,6 +54,29 @@ def silence_ccache() -> None:
         os.environ["PYTHONWARNINGS"] = ",".join([*given, own])
 
 
+def allow_tf32(allowed: bool) -> None:
+    """Lets float32 products and convolutions on a GPU round their inputs to TF32 (10 bits of 23), or forbids it.
+
+    NVIDIA's libraries obey `NVIDIA_TF32_OVERRIDE=0` whatever Paddle asks of them; they read it when Paddle first
+    uses a GPU, so call this before. Paddle's own switches, which 2.6 starts with both on, are set beside it.
+    """
+    if allowed:
+        os.environ.pop("NVIDIA_TF32_OVERRIDE", None)
+    else:
+        os.environ["NVIDIA_TF32_OVERRIDE"] = "0"
+    if "paddle" in sys.modules:
+        core = sys.modules["paddle"].base.core
+        for library in ("cublas", "cudnn"):
+            switch = getattr(core, f"set_{library}_switch", None)  # a build without CUDA may have none
+            if switch is not None:
+                switch(allowed)
+
+
+def tf32_allowed() -> bool:
+    """Whether a GPU may use TF32 for float32 products in this process."""
+    return os.environ.get("NVIDIA_TF32_OVERRIDE") != "0"
+
+
 def configure(threads: int | None = None) -> None:
     """Sets the thread and kernel variables Paddle reads when it is imported.
 
@@ -64,6 +87,7 @@ def configure(threads: int | None = None) -> None:
       strided loop that costs more than the product it feeds (attention of PaddleClas's ViT,
       forward and backward, 183 ms with views and 55 ms without).
     - `PYTHONWARNINGS`: see `silence_ccache`.
+    - `NVIDIA_TF32_OVERRIDE=0`: float32 on a GPU is float32; see `allow_tf32`.
 
     Args:
         threads: OpenMP threads of this process; by default its share of the cores.
@@ -77,6 +101,7 @@ def configure(threads: int | None = None) -> None:
     share = threads or max(available_cores() // processes, 1)
     os.environ.setdefault("OMP_NUM_THREADS", str(share))
     os.environ.setdefault("OMP_WAIT_POLICY", "PASSIVE")
+    os.environ.setdefault("NVIDIA_TF32_OVERRIDE", "0")
     use_fast_mkl()
     silence_ccache()
     if not has_nvidia_gpu():

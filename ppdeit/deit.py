@@ -76,7 +76,7 @@ class DistilledVisionTransformer(DeiT):
     def add_tokens(self, x):
         """Prepends both tokens, then adds the position embedding: [B, N, D] -> [B, 2 + N, D]."""
         prefix = paddle.concat([self.cls_token, self.dist_token], axis=1).expand([x.shape[0], -1, -1])
-        return paddle.concat([prefix.astype(x.dtype), x], axis=1) + self.pos_embed
+        return paddle.concat([prefix, x.astype(prefix.dtype)], axis=1) + self.pos_embed
 
     def forward_heads(self, tokens) -> tuple[paddle.Tensor, paddle.Tensor]:
         """Logits of the class and of the distillation token: [B, 2 + N, D] -> 2 x [B, num_classes]."""

@@ -173,7 +173,8 @@ class VisionTransformer(nn.Layer):
     def add_tokens(self, x):
         """Prepends the class token, then adds the position embedding: [B, N, D] -> [B, 1 + N, D]."""
         cls = self.cls_token.expand([x.shape[0], -1, -1])
-        return paddle.concat([cls.astype(x.dtype), x], axis=1) + self.pos_embed
+        # Widened, not the tokens narrowed: under autocast the patches may come in half precision.
+        return paddle.concat([cls, x.astype(cls.dtype)], axis=1) + self.pos_embed
 
     def forward_features(self, x):
         """Tokens after the final norm: [B, C, H, W] -> [B, prefix + N, D]."""

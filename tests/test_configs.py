@@ -252,6 +252,9 @@ class TestViT:
         assert lr["warmup"]["steps"] < steps
         if target != "vtab":
             assert loaded.Arch["num_classes"] == DATA[target][1]
+        if target == "flowers":  # "the entire training set" (B.1.1), which is 1,020 images in its authors' code
+            assert loaded.DataLoader.Train.dataset["split"] == "train"
+            assert loaded.DataLoader.Eval.dataset["split"] == "test"
         start = loaded.Global.pretrained
         assert start.new_head
         folder = start.path.removesuffix("/checkpoints/latest")  # final weights, which no evaluation chose

@@ -24,8 +24,12 @@ def main() -> None:
     cli.add_weights_options(parser)
     arguments, settings = cli.configured(parser)
     from ppcore.engine.evaluate import load_model
+    from ppcore.engine.events import setup_logging
+    from ppcore.engine.precision import say_float32
     from ppcore.export import export_model
 
+    setup_logging()
+    say_float32(settings.AMP, "exported")
     model, used = load_model(settings, arguments.weights, arguments.source)
     folder = Path(settings.Export.output or Path(settings.Global.output_dir) / "export")
     export_model(model, folder, settings.Export.formats)

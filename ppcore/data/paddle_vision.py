@@ -24,8 +24,9 @@ class PaddleVision:
 
     Args:
         dataset: which one.
-        split: `train` or `test`; Flowers also has `valid` and `trainval` (the 2,040 images that
-            the ViT paper fine-tunes on).
+        split: `train` or `test`. Flowers also has `valid` and `trainval`: ViT fine-tunes on the 1,020 images
+            of `train` (arXiv 2010.11929, B.1.1, and its authors' code), DeiT on the 2,040 of `trainval`
+            (arXiv 2012.12877, Table 6).
         data_file: the archive (CIFAR, Flowers) or images file (MNIST), to read instead of
             downloading. Of archives only the published ones are opened.
         label_file: labels file; needed with `data_file` by MNIST and Flowers.

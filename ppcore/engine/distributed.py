@@ -8,7 +8,8 @@ import paddle
 import paddle.distributed as dist
 import paddle.nn as nn
 
-from ppcore import interrupts
+from ppcore import interrupts, runtime
+from ppcore.ema import EMA
 from ppcore.errors import ConfigError
 
 
@@ -42,21 +43,37 @@ class World:
         """Waits for all processes."""
         self.sum(np.zeros(1))
 
+    def share_buffers(self, model: nn.Layer, ema: EMA | None) -> None:
+        """Gives every process the main one's buffers, such as a batch norm's running statistics, and their averages.
+
+        Shared gradients keep the parameters equal; but what a forward pass tracks follows each process's own images.
+        """
+        if self.size == 1:
+            return
+        # Paddle's batch norm keeps its statistics as parameters without a gradient.
+        untrained = {name: t for name, t in model.state_dict(use_hook=False).items() if t.stop_gradient}
+        for name, tensor in untrained.items():
+            dist.broadcast(tensor, src=0)
+            if ema is not None and name in ema.shadow:
+                dist.broadcast(ema.shadow[name], src=0)
+
     def wrap(self, model: nn.Layer) -> nn.Layer:
         """The model as DataParallel when there are several processes."""
         return paddle.DataParallel(model) if self.size > 1 else model
 
 
-def start(device: str) -> World:
+def start(device: str, *, tf32: bool = False) -> World:
     """Chooses the device and joins the process group.
 
     Args:
         device: `auto`, `cpu` or `gpu`.
+        tf32: whether float32 products on a GPU may use TF32.
 
     Raises:
         ConfigError: `gpu` is asked for and this Paddle or this machine has none.
     """
     interrupts.raise_again()
+    runtime.allow_tf32(tf32)  # before anything computes
     usable = paddle.device.is_compiled_with_cuda() and paddle.device.cuda.device_count() > 0
     if device == "gpu" and not usable:
         reason = "no GPU is visible" if paddle.device.is_compiled_with_cuda() else "this Paddle is a CPU build"

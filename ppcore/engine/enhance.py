@@ -52,7 +52,7 @@ def run(
     setup_logging()
     output = Path(wanted.output) if wanted.output else Path(config.Global.output_dir) / "infer"
     jobs = plan(wanted.input, output)
-    world = distributed.start(config.Global.device)
+    world = distributed.start(config.Global.device, tf32=config.Global.tf32)
     if world.size > 1:
         raise ConfigError("photographs are enhanced by one process; start tools/infer.py without the launcher")
     model, used = loaded or load_model(config, weights_path)

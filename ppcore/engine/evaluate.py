@@ -132,15 +132,20 @@ def run(config: Config, weights_path: str | None = None, source: str | None = No
         measured), and
         under `beside` those of the models of `Beside`, each with its `method`, when there are some.
     """
-    world = distributed.start(config.Global.device)
+    world = distributed.start(config.Global.device, tf32=config.Global.tf32)
     setup_logging()
     part = build.section(config, "Eval")
     model, used = load_model(config, weights_path, source)
     images = build.dataset(part, getattr(model, "num_classes", None), used.classes, "DataLoader.Eval")
     loader = build.eval_loader(part, images, world)
-    precision = Precision(config.AMP if config.AMP.level == "O1" else AMPSection(), world.device)
+    precision = Precision.of_evaluation(config.AMP, world.device)
     result = evaluate(model, loader, components.build(config.Metric), world, precision, progress="evaluate")
-    result = {**result, "weights": str(used), "weights_from": used.why, "protocol": protocol(config)}
+    result = {
+        **result,
+        "weights": str(used),
+        "weights_from": used.why,
+        "protocol": protocol(config, precision.describe()),
+    }
     if not config.Beside:
         return result
     name = type(model).__name__ if has_weights(model) else method(config.Arch)
@@ -153,7 +158,7 @@ def beside(config: Config) -> list[dict[str, Any]]:
     Raises:
         ConfigError: one of them has weights to train.
     """
-    world = distributed.start(config.Global.device)
+    world = distributed.start(config.Global.device, tf32=config.Global.tf32)
     part = build.section(config, "Eval")
     precision = Precision(AMPSection(), world.device)
     found = []

@@ -59,6 +59,7 @@ def environment(world_size: int, device: str) -> dict[str, Any]:
         "cores": runtime.available_cores(),
         "omp_num_threads": os.environ.get("OMP_NUM_THREADS"),
         "device": device,
+        "tf32": device == "gpu" and runtime.tf32_allowed(),
         "world_size": world_size,
         "date": datetime.now(UTC).isoformat(timespec="seconds"),
     }

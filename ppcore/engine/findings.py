@@ -37,7 +37,7 @@ class Subset:
 def load_run(folder: Path) -> tuple[Config, nn.Layer, distributed.World]:
     """The configuration of a run, its model with the final weights in evaluation mode, and the device's world."""
     settings = config.load(folder / "config.yaml")
-    world = distributed.start(settings.Global.device)
+    world = distributed.start(settings.Global.device, tf32=settings.Global.tf32)
     model, _ = evaluate.load_model(settings, str(folder / "checkpoints" / "latest"))
     model.eval()
     return settings, model, world

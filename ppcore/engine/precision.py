@@ -6,8 +6,43 @@ import numpy as np
 import paddle
 import paddle.nn as nn
 
+from ppcore import runtime
 from ppcore.config import AMPSection
+from ppcore.engine.events import log
 from ppcore.errors import ConfigError
+
+_CAPABILITY = {"bfloat16": (8, 0), "float16": (7, 0)}  # below, Paddle's autocast turns itself off
+
+
+def obstacle(section: AMPSection, device: str) -> str | None:
+    """Why this device cannot compute as the section says; None where it can.
+
+    Paddle itself goes on in float32, on a CPU with a warning and on an old GPU under O2 without one.
+    """
+    if section.level == "O0":
+        return None
+    if device == "cpu":
+        return "AMP needs a GPU (Paddle has no autocast on a CPU)"
+    needed = _CAPABILITY[section.dtype]
+    try:
+        found = tuple(paddle.device.cuda.get_device_capability())
+    except ValueError:  # not a card of NVIDIA's
+        return None
+    if found >= needed:
+        return None
+    return (
+        f"AMP.dtype={section.dtype} needs a GPU of compute capability {_text(needed)}, and this one has {_text(found)}"
+    )
+
+
+def say_float32(section: AMPSection, what: str) -> None:
+    """Says, where a configuration trains under AMP, that something else computes in float32."""
+    if section.level != "O0":
+        log.info("%s in float32: AMP.level=%s is for training and evaluation", what, section.level)
+
+
+def _text(capability: tuple[int, int]) -> str:
+    return ".".join(map(str, capability))
 
 
 class Precision:
@@ -22,23 +57,43 @@ class Precision:
         device: `cpu` or `gpu`.
 
     Raises:
-        ConfigError: a CPU, where Paddle ignores autocast with a warning and would train in float32.
+        ConfigError: the device cannot, and `AMP.unavailable` is not `float32`.
     """
 
     def __init__(self, section: AMPSection, device: str):
-        self.section = section
-        self.enabled = section.level != "O0"
-        if self.enabled and device == "cpu":
-            raise ConfigError("AMP needs a GPU (Paddle has no autocast on a CPU): set AMP.level=O0")
+        self.device, self.missing = device, obstacle(section, device)
+        if self.missing and section.unavailable == "error":
+            instead = "AMP.dtype=float16, " if section.dtype == "bfloat16" and device == "gpu" else ""
+            raise ConfigError(
+                f"{self.missing}: set {instead}AMP.level=O0, or AMP.unavailable=float32 to compute in float32 then"
+            )
+        if self.missing:
+            log.info("%s: computing in float32 instead of AMP.level=%s", self.missing, section.level)
+        self.section = AMPSection() if self.missing else section
+        self.enabled = self.section.level != "O0"
         scaling = self.enabled and section.dtype == "float16"
         self.scaler = paddle.amp.GradScaler(enable=scaling, init_loss_scaling=section.init_loss_scaling)
+
+    @classmethod
+    def of_evaluation(cls, section: AMPSection, device: str) -> "Precision":
+        """What trained weights are evaluated in: O1 as configured; float32 where the device has none, and after O2."""
+        section = section if section.level == "O1" else AMPSection()
+        return cls(section.model_copy(update={"unavailable": "float32"}), device)
+
+    def describe(self) -> str:
+        """What is computed in, for the protocol line."""
+        kinds = {"O0": "float32", "O1": f"{self.section.dtype} autocast"}
+        text = kinds.get(self.section.level, f"{self.section.dtype} weights and autocast")
+        if self.missing:
+            text += f" ({self.missing})"
+        if self.device == "gpu" and runtime.tf32_allowed():
+            text += " with TF32 products"
+        return text
 
     def decorate(self, model: nn.Layer, optimizer: Any) -> None:
         """Casts the weights under O2; the optimiser then keeps float32 masters."""
         if self.section.level == "O2":
-            paddle.amp.decorate(
-                model, optimizer, level="O2", dtype=self.section.dtype, master_weight=True, save_dtype="float32"
-            )
+            paddle.amp.decorate(model, optimizer, level="O2", dtype=self.section.dtype, master_weight=True)
 
     def forward(self, model: nn.Layer, image: paddle.Tensor) -> Any:
         """The model's outputs under autocast, returned in float32."""

@@ -19,6 +19,7 @@ from ppcore.data import IMAGE_SUFFIXES, EvalLoader, EvalStream, FileImages
 from ppcore.engine import build, distributed, enhance
 from ppcore.engine.evaluate import load_model
 from ppcore.engine.events import log, setup_logging, write_json
+from ppcore.engine.precision import say_float32
 from ppcore.errors import ConfigError, DataError
 from ppcore.report.rollout import attention_rollout, overlay, unit_range
 
@@ -124,7 +125,7 @@ def run(config: Config, weights_path: str | None = None, source: str | None = No
         raise ConfigError("Infer.input is not set: -o Infer.input=FILE, FOLDER or GLOB")
     setup_logging()
     files = find_images(wanted.input)
-    world = distributed.start(config.Global.device)
+    world = distributed.start(config.Global.device, tf32=config.Global.tf32)
     model, used = load_model(config, weights_path, source)
     if getattr(model, "task", None) == "restoration":
         return enhance.run(config, loaded=(model, str(used)))
@@ -137,6 +138,7 @@ def run(config: Config, weights_path: str | None = None, source: str | None = No
     loader = EvalLoader(images, build.transforms(part.transforms), stream, part.num_workers, wanted.unreadable)
     folder = Path(wanted.output) if wanted.output else Path(config.Global.output_dir) / "infer"
     folder.mkdir(parents=True, exist_ok=True)
+    say_float32(config.AMP, "inference")
     log.info("%d images, weights %s", len(files), used)
     records = []
     for found in predictions(model, loader, topk=wanted.topk, names=names, rollout=wanted.rollout):

@@ -32,7 +32,8 @@ def methods(runs: Sequence[QuickRun]) -> list[dict[str, Any]]:
         if settings.Beside:
             log.info("%d other methods on the test images of %s", len(settings.Beside), run.config)
             rows = evaluate.beside(settings)
-            found.append({"config": run.config, "run": run.folder.name, "protocol": protocol(settings), "rows": rows})
+            measured = protocol(settings, "float32")
+            found.append({"config": run.config, "run": run.folder.name, "protocol": measured, "rows": rows})
     return found
 
 
@@ -55,7 +56,7 @@ def figures(paper: PaperTables, runs: Sequence[QuickRun]) -> list[dict[str, Any]
 
 def test_pairs(settings: Config) -> list[tuple[np.ndarray, np.ndarray]]:
     """The first test pairs (image, target), float32 [H, W, 3], up to `PAIRS`."""
-    world = distributed.start(settings.Global.device)
+    world = distributed.start(settings.Global.device, tf32=settings.Global.tf32)
     part = build.section(settings, "Eval")
     images = build.dataset(part, None)
     loader = build.eval_loader(part, Subset(images, range(min(PAIRS, len(images)))), world)

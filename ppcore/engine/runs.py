@@ -155,10 +155,10 @@ def _same(steps: int, one: Schedule, other: Schedule) -> bool:
     return all(one(step) == other(step) for step in range(steps))
 
 
-def protocol(config: Config) -> str:
+def protocol(config: Config, precision: str) -> str:
     """How evaluation is measured, in one line: dataset, preprocessing, metric, precision.
 
-    A metric that has conventions to name says them itself (`describe`).
+    A metric that has conventions to name says them itself (`describe`), and so does `Precision`.
     """
     part = config.DataLoader.Eval
     if part is None:
@@ -166,7 +166,6 @@ def protocol(config: Config) -> str:
 
     steps = " -> ".join(node_text(node) for node in part.transforms)
     measured = described(config) or node_text(config.Metric)
-    precision = "float32" if config.AMP.level != "O1" else f"{config.AMP.dtype} autocast"
     return f"{node_text(part.dataset)} -> {steps}; {measured}; {precision}; unreadable images: {part.unreadable}"
 
 

@@ -49,7 +49,7 @@ def train(config: Config) -> Result:
     """
     if config.Loss is None or config.Optimizer is None:
         raise ConfigError("training needs the sections Loss and Optimizer")
-    world = distributed.start(config.Global.device)
+    world = distributed.start(config.Global.device, tf32=config.Global.tf32)
     folder = Path(config.Global.output_dir)
     if not world.is_main:
         log.setLevel("WARNING")  # what the main process says is true for all
@@ -132,7 +132,7 @@ def _train(config: Config, world: distributed.World, folder: Path) -> Result:
     events.record(
         "start", step, params=parameters, train_images=len(train_images), steps=plan.total_steps,
         eval_images=len(eval_images) if eval_images else 0, epochs=plan.epoch_of(plan.total_steps),
-        batch_size=batch_size, classes=names, protocol=runs.protocol(config), metric=runs.described(config),
+        batch_size=batch_size, classes=names, protocol=runs.protocol(config, precision.describe()), metric=runs.described(config),
     )  # fmt: skip
     every = {name: max(getattr(settings, f"{name}_every").in_steps(plan), 1) for name in ("eval", "save", "log")}
 
@@ -191,6 +191,7 @@ def _train(config: Config, world: distributed.World, folder: Path) -> Result:
                 if stopping or pending or due("save"):  # saved before it is evaluated
                     with pace.paused():
                         state = {"best": best, "weights": result, "scaler": precision.state(), "classes": names}
+                        world.share_buffers(model, ema)
                         if world.is_main:
                             checkpoints.save(step, model=model, optimizer=optimizer, ema=ema, state=state)
                         world.barrier()

@@ -8,6 +8,11 @@ from ppcore.layers import checks
 from ppcore.layers.linear import Linear
 
 
+def flash_attention_runs() -> bool:
+    """Whether the current GPU runs flash attention."""
+    return tuple(paddle.device.cuda.get_device_capability()) >= (8, 0)
+
+
 class Attention(nn.Layer):
     """Multi-head self-attention (Vaswani et al. 2017; ViT, appendix A, eq. 5-8).
 
@@ -20,9 +25,10 @@ class Attention(nn.Layer):
       * eager on CPU: a loop over heads on slices of the last axis. Nothing is transposed, so
         nothing goes through Paddle's generic strided copy, which costs more than the products.
         (With `FLAGS_use_stride_kernel=0`, as `ppcore.runtime` sets, the three are 112, 70 and 45.)
-      * eager on GPU in half precision: `scaled_dot_product_attention`, Paddle's flash attention.
-      * elsewhere (GPU float32, static graph, export): the transposed form, which inference
-        runtimes recognise and fuse.
+      * eager on GPU in half precision: `scaled_dot_product_attention`, Paddle's flash attention,
+        where the card runs it (compute capability 8.0 and newer; Paddle 2.6 refuses it below).
+      * elsewhere (other GPUs, GPU float32, static graph, export): the transposed form, which
+        inference runtimes recognise and fuse.
 
     Args:
         dim: channels in and out.
@@ -67,7 +73,7 @@ class Attention(nn.Layer):
             mixed = self._transposed(qkv)
         elif x.place.is_cpu_place():
             mixed = self._loop(qkv)
-        elif qkv.dtype in (paddle.float16, paddle.bfloat16):
+        elif qkv.dtype in (paddle.float16, paddle.bfloat16) and flash_attention_runs():
             mixed = self._flash(qkv)
         else:
             mixed = self._transposed(qkv)

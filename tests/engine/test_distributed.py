@@ -32,3 +32,21 @@ def test_two_processes_match_one(tiny_config, tmp_path, tool, accumulate):
         assert first["n"] == second["n"] == 360
         assert first["top1"] == pytest.approx(second["top1"], abs=1.5 / 360)
         assert first["loss"] == pytest.approx(second["loss"], abs=1e-4)
+
+
+def test_running_statistics_are_the_saved_ones_on_every_process(tiny_config, tmp_path, tool):
+    """What two processes measure during training is what one process measures of the checkpoint."""
+    network = "{name: ppdeit.RegNet, widths: [8], depths: [1], group_width: 4, stem_width: 4, num_classes: 10}"
+    options = [f"Arch={network}", "EMA={decay: 0.5}", "Optimizer.no_weight_decay=[1d]", "Optimizer.lr.base_lr=0.05"]
+    options = [text for option in options for text in ("-o", option)]
+    done = tool(
+        "train", "-c", tiny_config, *options, "-o", "Global.duration={steps: 6}", "-o", "Global.device=cpu",
+        launch=2, log_dir=tmp_path / "log",
+    )  # fmt: skip
+    assert done.returncode == 0, done.stdout + done.stderr
+    for during in evaluations(tmp_path / "run"):
+        name = {"model": "weights", "ema": "ema"}[during["weights"]]
+        file = tmp_path / "run" / "checkpoints" / "step_6" / f"{name}.safetensors"
+        alone = tool("eval", "-c", tiny_config, *options, "--weights", file, "--json", tmp_path / "eval.json")
+        assert alone.returncode == 0, alone.stderr
+        assert during["loss"] == pytest.approx(json.loads((tmp_path / "eval.json").read_text())["loss"], rel=1e-5)

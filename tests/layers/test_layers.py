@@ -1,6 +1,7 @@
 """Every layer against numpy, scipy or its own other forms."""
 
 import math
+from types import SimpleNamespace
 
 import numpy as np
 import paddle
@@ -123,6 +124,30 @@ class TestAttention:
         draws = np.stack([getattr(layer, form)(qkv).numpy() for _ in range(300)])
         assert draws.std(0).min() > 0
         assert (np.abs(draws.mean(0) - still) < 5 * draws.std(0) / math.sqrt(300) + 1e-6).all()
+
+    @pytest.mark.parametrize(
+        ("capability", "dtype", "form"),
+        [
+            ((7, 5), "float16", "_transposed"),
+            ((7, 0), "bfloat16", "_transposed"),
+            ((8, 0), "float16", "_flash"),
+            ((9, 0), "bfloat16", "_flash"),
+            ((9, 0), "float32", "_transposed"),
+        ],
+    )
+    def test_flash_attention_only_on_cards_that_run_it(self, monkeypatch, capability, dtype, form):
+        class Projected(paddle.nn.Layer):
+            def forward(self, x):
+                return paddle.zeros([1, 2, 24], dtype=dtype)
+
+        layer = Attention(8, 2)
+        layer.qkv, layer.proj, chosen = Projected(), paddle.nn.Identity(), []
+        for name in ("_loop", "_transposed", "_flash"):
+            monkeypatch.setattr(Attention, name, lambda self, qkv, name=name: chosen.append(name))
+        monkeypatch.setattr(paddle.device.cuda, "get_device_capability", lambda *_: capability)
+        monkeypatch.setattr(layer.proj_drop, "forward", lambda x: x)
+        layer(SimpleNamespace(place=SimpleNamespace(is_cpu_place=lambda: False)))  # tokens on a GPU
+        assert chosen == [form]
 
     @pytest.mark.gpu
     @pytest.mark.parametrize("dtype", ["float16", "bfloat16"])

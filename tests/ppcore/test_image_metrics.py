@@ -45,6 +45,26 @@ def test_equals_scikit_image(shape, data_range):
     assert ssim(image, target, data_range=data_range, border="reflect") == pytest.approx(full.mean(), abs=1e-9)
 
 
+def test_moments_do_not_cancel_on_flat_bright_images():
+    """Against the definition, centred window by window: in float64 a mean of squares minus a squared mean is enough."""
+    rng = np.random.default_rng(4)
+    target = 254.0 + 1e-3 * rng.standard_normal((20, 24))
+    image = target + 1e-3 * rng.standard_normal(target.shape)
+    axis = np.exp(-0.5 * (np.arange(11) - 5) ** 2 / 1.5**2)
+    weights = np.outer(axis, axis) / axis.sum() ** 2
+    c1, c2 = 0.01**2 * 1e-4, 0.03**2 * 1e-4
+    found = []
+    for top in range(10):
+        for left in range(14):
+            x, y = (side[top : top + 11, left : left + 11] for side in (image, target))
+            mx, my = (weights * x).sum(), (weights * y).sum()
+            vx, vy, cov = ((weights * (a - ma) * (b - mb)).sum() for a, ma, b, mb in
+                           ((x, mx, x, mx), (y, my, y, my), (x, mx, y, my)))  # fmt: skip
+            found.append((2 * mx * my + c1) / (mx**2 + my**2 + c1) * (2 * cov + c2) / (vx + vy + c2))
+    assert 0.2 < np.mean(found) < 0.999
+    assert ssim(image, target, data_range=0.01) == pytest.approx(np.mean(found), abs=1e-5)
+
+
 def test_identical_images_and_sizes():
     image, _ = pair()
     assert psnr(image, image) == float("inf")

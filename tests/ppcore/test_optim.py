@@ -190,6 +190,21 @@ class TestClip:
         np.testing.assert_allclose(float(norm), np.sqrt(6), rtol=1e-6)
         assert unused.weight.grad is None
 
+    def test_gradients_are_scaled_where_they_lie(self, monkeypatch):
+        # On a GPU, Paddle 2.6's set_value takes a tensor through the host.
+        model, values = self.gradients(1.0)
+
+        def to_host(*_):
+            raise AssertionError("a gradient goes through the host")
+
+        with monkeypatch.context() as patch:
+            for name in ("set_value", "numpy", "tolist", "item", "cpu"):
+                patch.setattr(paddle.Tensor, name, to_host)
+            norm = optim.clip_grad_norm(model.parameters(), 1.0)
+        factor = np.float32(1.0) / (norm.numpy() + np.float32(1e-6))
+        for p, g in zip(model.parameters(), values, strict=True):
+            np.testing.assert_array_equal(p.grad.numpy(), g * factor)
+
     def test_the_optimiser_uses_the_clipped_gradients(self):
         layer = paddle.nn.Linear(3, 1, bias_attr=False)
         start = layer.weight.numpy().copy()

@@ -36,7 +36,7 @@ def vgg_file(tmp_path_factory):
     return path
 
 
-@pytest.mark.parametrize("size", [(32, 48), (11, 11), (5, 70)])
+@pytest.mark.parametrize("size", [(32, 48), (11, 11), (5, 70), (65, 31)])
 def test_ssim_loss_is_the_metric(size):
     x, y = rng.random((2, 2, 3, *size))
     want = np.mean(
@@ -57,6 +57,32 @@ def test_ssim_loss_gradient():
 
     slope = (exact(x + 1e-5 * direction) - exact(x - 1e-5 * direction)) / 2e-5
     assert (leaf.grad.numpy() * direction).sum() == pytest.approx(slope, rel=1e-3)
+
+
+def photographs(kind):
+    """(pred, target) [1, 3, 100, 120], with flat parts, as pictures have them."""
+    generator = np.random.default_rng(7)
+    target = np.full((1, 3, 100, 120), 0.9)
+    if kind == "two halves":
+        target[..., 60:] = 0.05
+    if kind == "gradient":
+        target *= np.linspace(0.2, 1.1, 120)
+    return target + 0.005 * generator.standard_normal(target.shape), target
+
+
+@pytest.mark.parametrize("kind", ["flat", "two halves", "gradient"])
+def test_ssim_loss_survives_tf32(kind, monkeypatch):
+    # Ampere and newer cards may round the inputs of float32 products to 10 bits; before, 0.024 became negative.
+    def tf32(x):
+        bits = x.detach().numpy().view(np.uint32) + np.uint32(0x1000)
+        return paddle.to_tensor((bits & np.uint32(0xFFFFE000)).view(np.float32))
+
+    pred, target = photographs(kind)
+    exact = 1 - ssim(pred[0].transpose(1, 2, 0), target[0].transpose(1, 2, 0), border="zeros")
+    assert exact > 0.01
+    product = paddle.matmul
+    monkeypatch.setattr(paddle, "matmul", lambda a, b, **kwargs: product(tf32(a), tf32(b), **kwargs))
+    assert float(ssim_loss(tensor(pred), tensor(target))) == pytest.approx(exact, rel=0.02)
 
 
 @pytest.mark.parametrize("factor", [2, 8])
