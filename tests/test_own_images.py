@@ -69,4 +69,4 @@ def test_word_for_word(root, folder):
 
 def test_the_template_says_what_to_change(root):
     text = (root / "configs" / "templates" / "own_images.yaml").read_text(encoding="utf-8")
-    assert sum("<-" in line and not line.startswith("# Copy") for line in text.splitlines()) == 4
+    assert sum("<-" in line and not line.startswith("# Copy this") for line in text.splitlines()) == 4
