@@ -12,7 +12,9 @@ Size = tuple[int, int]
 COMPILE = 3.5  # seconds OpenVINO takes to compile for a size (2.6 to 3.9)
 LOAD = 2.0  # seconds onnxruntime takes to prepare, once (1.7 to 2.5)
 SAVED = 0.1  # seconds a megapixel that OpenVINO is faster (0.08 to 0.2; with a narrow network none)
-LARGE = 6.0  # megapixels from which OpenVINO's memory decides: onnxruntime takes 2.3 GB there (377 bytes a pixel for 113)
+LARGE = (
+    6.0  # megapixels from which OpenVINO's memory decides: onnxruntime takes 2.3 GB there (377 bytes a pixel for 113)
+)
 KEPT = 4  # sizes that OpenVINO keeps ready; beyond, sizes that alternate would be compiled again and again
 
 
