@@ -1,7 +1,6 @@
 """Exporting a model for inference: Paddle Inference and ONNX files with a manifest, run by `ppcore.predictor`."""
 
 import hashlib
-import inspect
 import logging
 import os
 import shutil
@@ -11,13 +10,15 @@ from collections.abc import Iterator, Sequence
 from contextlib import contextmanager
 from pathlib import Path
 
+import paddle
 import paddle.nn as nn
 
 import ppcore
 from ppcore.deploy import form as forms
 from ppcore.deploy import manifest
+from ppcore.deploy.code import reachable
 from ppcore.deploy.writers import check_formats, write_onnx, write_paddle
-from ppcore.errors import ConfigError, WeightsError
+from ppcore.errors import ConfigError, WeightsError, reason
 
 log = logging.getLogger(__name__)
 
@@ -81,10 +82,14 @@ def cached_export(model: nn.Layer, beside: str | os.PathLike, formats: Sequence[
 
 
 def fingerprint(form: forms.Form, formats: Sequence[str]) -> str:
-    """A hash of all that decides what is exported: weights, layers and their settings, code, formats."""
-    digest = hashlib.sha256(repr((ppcore.__version__, manifest.VERSION, sorted(formats))).encode())
+    """A hash of all that decides what is exported: weights, layers and their settings, code, formats, Paddle.
+
+    The code is that of the layers' modules and of all they import from their packages, functions included.
+    """
+    versions = (ppcore.__version__, manifest.VERSION, paddle.__version__)
+    digest = hashlib.sha256(repr((versions, sorted(formats))).encode())
     digest.update(repr((form.padding, form.strips, form.bf16, form.onednn)).encode())
-    modules = {"ppcore.layers.dft", "ppcore.deploy.writers"}
+    modules = {"ppcore.deploy.writers"}
     for stage in form.stages:
         digest.update(repr((stage.name, dict(stage.inputs), stage.outputs)).encode())
         for name, layer in stage.layer.named_sublayers(include_self=True):
@@ -96,9 +101,9 @@ def fingerprint(form: forms.Form, formats: Sequence[str]) -> str:
             array = value.numpy()
             digest.update(repr((name, array.shape, str(array.dtype))).encode())
             digest.update(array.tobytes())
-    for module in sorted(modules):
-        if not module.startswith("paddle."):
-            digest.update(inspect.getsource(sys.modules[module]).encode() if module in sys.modules else b"")
+    modules = {module for module in modules if not module.startswith("paddle.")}
+    for name, path in reachable(modules).items():
+        digest.update(repr((name, path.read_bytes())).encode())
     return digest.hexdigest()[:24]
 
 
@@ -115,7 +120,7 @@ def _write(form: forms.Form, arch: str, folder: Path, formats: tuple[str, ...]) 
         folder.parent.mkdir(parents=True, exist_ok=True)
         temp = Path(tempfile.mkdtemp(prefix=f".{folder.name}.", dir=folder.parent))
     except OSError as error:
-        raise ConfigError(f"{folder}: cannot be written: {error.strerror}") from error
+        raise ConfigError(f"{folder}: cannot be written: {reason(error)}") from error
     try:
         with _quiet():
             for stage in form.stages:
@@ -131,6 +136,8 @@ def _write(form: forms.Form, arch: str, folder: Path, formats: tuple[str, ...]) 
         if folder.is_dir():
             shutil.rmtree(folder)
         temp.rename(folder)
+    except OSError as error:
+        raise ConfigError(f"{folder}: cannot be written: {reason(error)}") from error
     finally:
         shutil.rmtree(temp, ignore_errors=True)
 
