@@ -76,8 +76,9 @@ def cached_export(model: nn.Layer, beside: str | os.PathLike, formats: Sequence[
             return folder
         except WeightsError as error:
             log.warning("%s", error)
+            shutil.rmtree(folder, ignore_errors=True)
     log.info("exporting the network to %s (once)", folder)
-    _write(form, type(model).__name__, folder, formats)
+    _write(form, type(model).__name__, folder, formats, replace=False)
     return folder
 
 
@@ -115,7 +116,8 @@ def _is_setting(key: str, value: object) -> bool:
     return not named and (value is None or isinstance(value, bool | int | float | str))
 
 
-def _write(form: forms.Form, arch: str, folder: Path, formats: tuple[str, ...]) -> None:
+def _write(form: forms.Form, arch: str, folder: Path, formats: tuple[str, ...], replace: bool = True) -> None:
+    """Writes an export; where it is not to `replace` one, that of another process which was faster stays."""
     try:
         folder.parent.mkdir(parents=True, exist_ok=True)
         temp = Path(tempfile.mkdtemp(prefix=f".{folder.name}.", dir=folder.parent))
@@ -133,9 +135,13 @@ def _write(form: forms.Form, arch: str, folder: Path, formats: tuple[str, ...]) 
                     path.unlink()
         manifest.write(temp, form, arch, ppcore.__version__, formats)
         temp.chmod(0o755)
-        if folder.is_dir():
+        if replace and folder.is_dir():
             shutil.rmtree(folder)
-        temp.rename(folder)
+        try:
+            temp.rename(folder)
+        except OSError:
+            if replace or not folder.is_dir():
+                raise
     except OSError as error:
         raise ConfigError(f"{folder}: cannot be written: {reason(error)}") from error
     finally:

@@ -1,6 +1,7 @@
 """Enhancing photographs: files, folders and globs through a network that makes images, one at a time."""
 
 import json
+import math
 import sys
 import time
 from pathlib import Path
@@ -109,8 +110,9 @@ def enhance_files(
         notes = "".join(f"; {note}" for note in photo.notes)
         print(f"{name} -> {shown(job.target)}{notes}", flush=True)
         log.info(
-            "%d/%d %dx%d %d bit, %.1f s, %.2f Mpixel/s, eta %s",
-            number, len(jobs), width, height, photo.bits, record["seconds"], rate / 1e6, clock(left / rate),
+            "%d/%d %dx%d %d bit, %.1f s, %.2f Mpixel/s%s",
+            number, len(jobs), width, height, photo.bits, record["seconds"], rate / 1e6,
+            f", eta {clock(math.ceil(left / rate))}" if left else "",
         )  # fmt: skip
     if not records:
         raise DataError(f"none of {len(jobs)} photographs could be enhanced; the reasons are above")

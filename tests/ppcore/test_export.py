@@ -106,6 +106,29 @@ class TestCachedExport:
         assert export.cached_export(tiny(), tmp_path, formats=["paddle"]) == folder
         manifest.check(folder, manifest.read(folder))
 
+    def test_another_process_was_faster(self, tmp_path, monkeypatch):
+        write, written = export.write_paddle, []
+
+        def slow(stage, folder):
+            if not written:
+                written.append(None)
+                written[0] = export.cached_export(tiny(), tmp_path, formats=["paddle"])
+            write(stage, folder)
+
+        monkeypatch.setattr(export, "write_paddle", slow)
+        assert export.cached_export(tiny(), tmp_path, formats=["paddle"]) == written[0]
+        manifest.check(written[0], manifest.read(written[0]))
+        assert list(written[0].parent.iterdir()) == written, "nothing half-written stays"
+
+    def test_a_full_disk_is_one_line(self, tmp_path, monkeypatch):
+        def full(stage, folder):
+            raise OSError(28, "No space left on device")
+
+        monkeypatch.setattr(export, "write_paddle", full)
+        with pytest.raises(ConfigError, match="cannot be written: No space left on device"):
+            export.cached_export(tiny(), tmp_path, formats=["paddle"])
+        assert not list((tmp_path / "exported").iterdir())
+
 
 class TestFingerprint:
     """Decides whether a cached export is still the network's."""
