@@ -1,7 +1,6 @@
 """Exporting a model for inference: Paddle Inference and ONNX files with a manifest, run by `ppcore.predictor`."""
 
 import hashlib
-import inspect
 import logging
 import os
 import shutil
@@ -11,13 +10,15 @@ from collections.abc import Iterator, Sequence
 from contextlib import contextmanager
 from pathlib import Path
 
+import paddle
 import paddle.nn as nn
 
 import ppcore
 from ppcore.deploy import form as forms
 from ppcore.deploy import manifest
+from ppcore.deploy.code import reachable
 from ppcore.deploy.writers import check_formats, write_onnx, write_paddle
-from ppcore.errors import ConfigError, WeightsError
+from ppcore.errors import ConfigError, WeightsError, reason
 
 log = logging.getLogger(__name__)
 
@@ -75,16 +76,21 @@ def cached_export(model: nn.Layer, beside: str | os.PathLike, formats: Sequence[
             return folder
         except WeightsError as error:
             log.warning("%s", error)
+            shutil.rmtree(folder, ignore_errors=True)
     log.info("exporting the network to %s (once)", folder)
-    _write(form, type(model).__name__, folder, formats)
+    _write(form, type(model).__name__, folder, formats, replace=False)
     return folder
 
 
 def fingerprint(form: forms.Form, formats: Sequence[str]) -> str:
-    """A hash of all that decides what is exported: weights, layers and their settings, code, formats."""
-    digest = hashlib.sha256(repr((ppcore.__version__, manifest.VERSION, sorted(formats))).encode())
+    """A hash of all that decides what is exported: weights, layers and their settings, code, formats, Paddle.
+
+    The code is that of the layers' modules and of all they import from their packages, functions included.
+    """
+    versions = (ppcore.__version__, manifest.VERSION, paddle.__version__)
+    digest = hashlib.sha256(repr((versions, sorted(formats))).encode())
     digest.update(repr((form.padding, form.strips, form.bf16, form.onednn)).encode())
-    modules = {"ppcore.layers.dft", "ppcore.deploy.writers"}
+    modules = {"ppcore.deploy.writers"}
     for stage in form.stages:
         digest.update(repr((stage.name, dict(stage.inputs), stage.outputs)).encode())
         for name, layer in stage.layer.named_sublayers(include_self=True):
@@ -96,9 +102,9 @@ def fingerprint(form: forms.Form, formats: Sequence[str]) -> str:
             array = value.numpy()
             digest.update(repr((name, array.shape, str(array.dtype))).encode())
             digest.update(array.tobytes())
-    for module in sorted(modules):
-        if not module.startswith("paddle."):
-            digest.update(inspect.getsource(sys.modules[module]).encode() if module in sys.modules else b"")
+    modules = {module for module in modules if not module.startswith("paddle.")}
+    for name, path in reachable(modules).items():
+        digest.update(repr((name, path.read_bytes())).encode())
     return digest.hexdigest()[:24]
 
 
@@ -110,12 +116,13 @@ def _is_setting(key: str, value: object) -> bool:
     return not named and (value is None or isinstance(value, bool | int | float | str))
 
 
-def _write(form: forms.Form, arch: str, folder: Path, formats: tuple[str, ...]) -> None:
+def _write(form: forms.Form, arch: str, folder: Path, formats: tuple[str, ...], replace: bool = True) -> None:
+    """Writes an export; where it is not to `replace` one, that of another process which was faster stays."""
     try:
         folder.parent.mkdir(parents=True, exist_ok=True)
         temp = Path(tempfile.mkdtemp(prefix=f".{folder.name}.", dir=folder.parent))
     except OSError as error:
-        raise ConfigError(f"{folder}: cannot be written: {error.strerror}") from error
+        raise ConfigError(f"{folder}: cannot be written: {reason(error)}") from error
     try:
         with _quiet():
             for stage in form.stages:
@@ -128,9 +135,15 @@ def _write(form: forms.Form, arch: str, folder: Path, formats: tuple[str, ...]) 
                     path.unlink()
         manifest.write(temp, form, arch, ppcore.__version__, formats)
         temp.chmod(0o755)
-        if folder.is_dir():
+        if replace and folder.is_dir():
             shutil.rmtree(folder)
-        temp.rename(folder)
+        try:
+            temp.rename(folder)
+        except OSError:
+            if replace or not folder.is_dir():
+                raise
+    except OSError as error:
+        raise ConfigError(f"{folder}: cannot be written: {reason(error)}") from error
     finally:
         shutil.rmtree(temp, ignore_errors=True)
 

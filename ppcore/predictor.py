@@ -94,7 +94,10 @@ class Predictor:
         wanted = self.manifest.stages[0].inputs["x"]
         if not isinstance(x, np.ndarray) or x.ndim != 4 or x.dtype != np.float32 or 0 in x.shape:
             got = f"{x.dtype} {list(x.shape)}" if isinstance(x, np.ndarray) else type(x).__name__
-            raise DataError(f"predictor: the input must be a float32 array [B, 3, H, W], got {got}")
+            advice = (
+                "; convert it with x.astype('float32')" if isinstance(x, np.ndarray) and x.dtype != np.float32 else ""
+            )
+            raise DataError(f"predictor: the input must be a float32 array [B, 3, H, W], got {got}{advice}")
         if any(size is not None and size != given for size, given in zip(wanted, x.shape, strict=True)):
             form = [size or "any" for size in wanted]
             raise DataError(f"predictor: {self.manifest.arch} takes {form}, got {list(x.shape)}")

@@ -6,8 +6,8 @@
 Classifiers print and write JSON, with -o Infer.rollout=true attention pictures too; preprocessing is
 `DataLoader.Eval.transforms`. Enhanced photographs keep name, format, size, bit depth (8 or 16), EXIF
 orientation, ICC profile and alpha, and never replace a file that the tool did not write; -o Infer.tile=512
-needs less memory for the same result, -o Infer.engine and -o Infer.precision choose how it is computed.
-Weights as in tools/eval.py.
+needs less memory for the same result. -o Infer.engine and -o Infer.precision choose how either is computed; by
+default the log says what does. Weights as in tools/eval.py.
 """
 
 import environment  # noqa: F401  (says how to set up what is missing)

@@ -76,10 +76,13 @@ class Photograph:
 
 
 def photo_header(path: str | os.PathLike) -> tuple[str, int, int] | None:
-    """The format a photograph will be written in, its height and width as stored; None if its header is not read."""
+    """The format a photograph will be written in, its height and width upright; None if its header is not read."""
     try:
         with _quiet(), Image.open(path) as image:
-            return _WRITTEN_AS.get(image.format, image.format), image.height, image.width
+            # Of a TIFF, Pillow gives the size upright.
+            turned = image.format != "TIFF" and _orientation(image) >= 5
+            height, width = (image.width, image.height) if turned else (image.height, image.width)
+            return _WRITTEN_AS.get(image.format, image.format), height, width
     except (*PILLOW_ERRORS, Image.DecompressionBombError):
         return None
 

@@ -65,7 +65,11 @@ def form_of(model: nn.Layer) -> Form:
         return model.deployed()
     if getattr(model, "task", None) == "restoration":
         return Form((Stage("model", model, {"x": (None, 3, None, None)}, ("y",)),), padding=Padding())
-    # Patch embeddings have one input size; a convolutional classifier takes any.
-    size = getattr(getattr(model, "patch_embed", model), "img_size", None)
-    height, width = (None, None) if size is None else size
+    height, width = input_size(model) or (None, None)
     return Form((Stage("model", model, {"x": (None, 3, height, width)}, ("logits",)),))
+
+
+def input_size(model: nn.Layer) -> tuple[int, int] | None:
+    """(height, width) of the images a model takes. A patch embedding has one; None for a model that takes any size."""
+    size = getattr(getattr(model, "patch_embed", model), "img_size", None)
+    return None if size is None else tuple(size)

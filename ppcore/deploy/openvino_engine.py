@@ -58,8 +58,11 @@ class OpenVINO:
         """Outputs of a stage."""
         shapes = tuple((name, array.shape) for name, array in inputs.items())
         request = self._request(stage, shapes)
-        for name, array in inputs.items():
-            request.set_tensor(name, ov.Tensor(np.ascontiguousarray(array), shared_memory=True))
+        # A request reads shared memory without holding it, so copies must live until it has run. It takes aligned,
+        # writeable arrays only.
+        held = {name: np.require(array, requirements=["C", "A", "W"]) for name, array in inputs.items()}
+        for name, array in held.items():
+            request.set_tensor(name, ov.Tensor(array, shared_memory=True))
         outputs = [np.empty(list(output.shape), np.float32) for output in request.model_outputs]
         for number, array in enumerate(outputs):
             request.set_output_tensor(number, ov.Tensor(array, shared_memory=True))

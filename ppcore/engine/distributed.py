@@ -2,6 +2,7 @@
 
 import os
 from dataclasses import dataclass
+from typing import Any
 
 import numpy as np
 import paddle
@@ -38,6 +39,14 @@ class World:
         total = paddle.to_tensor(np.asarray(values, dtype=np.float64))
         dist.all_reduce(total)
         return total.numpy()
+
+    def gather(self, value: Any) -> list[Any]:
+        """Every process's value, in the order of ranks."""
+        if self.size == 1:
+            return [value]
+        found: list[Any] = []
+        dist.all_gather_object(found, value)
+        return found
 
     def barrier(self) -> None:
         """Waits for all processes."""

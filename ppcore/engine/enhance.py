@@ -1,13 +1,14 @@
 """Enhancing photographs: files, folders and globs through a network that makes images, one at a time."""
 
 import json
+import math
 import sys
 import time
-from collections.abc import Callable
 from pathlib import Path
 from typing import Any
 
 import numpy as np
+import paddle
 import paddle.nn as nn
 
 from ppcore.config import Config, InferSection
@@ -16,11 +17,9 @@ from ppcore.data.photo_io import Photograph, read_photograph
 from ppcore.engine import distributed
 from ppcore.engine.evaluate import load_model
 from ppcore.engine.events import clock, log, setup_logging
-from ppcore.engine.networks import network
+from ppcore.engine.networks import Network, network
 from ppcore.engine.photo_paths import RECORD, Job, plan, protect, sha256
 from ppcore.errors import ConfigError, DataError
-
-Network = Callable[[np.ndarray], np.ndarray]
 
 # Rows turned into integers at a time, so that the float result needs no second copy.
 _ROWS = 256
@@ -52,6 +51,7 @@ def run(
     setup_logging()
     output = Path(wanted.output) if wanted.output else Path(config.Global.output_dir) / "infer"
     jobs = plan(wanted.input, output)
+    log.info("%d photographs to enhance", len(jobs))
     world = distributed.start(config.Global.device, tf32=config.Global.tf32)
     if world.size > 1:
         raise ConfigError("photographs are enhanced by one process; start tools/infer.py without the launcher")
@@ -59,8 +59,23 @@ def run(
     if getattr(model, "task", None) != "restoration":
         raise ConfigError(f"Arch: {config.Arch['name']} makes no images; there is nothing to enhance with it")
     model.eval()
-    compute = network(model, str(used), wanted, world.device, spare=Path(config.Global.output_dir))
+    _refuse_copying(model, config)
+    sizes = [(job.height, job.width) for job in jobs if job.pixels]
+    compute = network(model, str(used), wanted, world.device, Path(config.Global.output_dir), sizes)
     return enhance_files(compute, jobs, output, wanted, str(used))
+
+
+def _refuse_copying(model: nn.Layer, config: Config) -> None:
+    """Raises ConfigError for a method that gives back what it is given: its results would be copies."""
+    if getattr(model, "needs_weights", True):
+        return  # a network is not tried out: it takes its time, and what it does is its training's matter
+    x = np.random.default_rng(0).random((1, 3, 24, 24), np.float32) * np.float32(0.3)  # as dark as what it is for
+    if np.array_equal(model(paddle.to_tensor(x)).numpy(), x):
+        others = [node["name"] for node in config.Beside if node["name"] != config.Arch["name"]]
+        raise ConfigError(
+            f"Arch: {config.Arch['name']} leaves every pixel as it is and would only copy the photographs: choose a "
+            f"network or another method{f', such as -o Arch.name={others[-1]}' if others else ''}"
+        )
 
 
 def enhance_files(
@@ -95,8 +110,9 @@ def enhance_files(
         notes = "".join(f"; {note}" for note in photo.notes)
         print(f"{name} -> {shown(job.target)}{notes}", flush=True)
         log.info(
-            "%d/%d %dx%d %d bit, %.1f s, %.2f Mpixel/s, eta %s",
-            number, len(jobs), width, height, photo.bits, record["seconds"], rate / 1e6, clock(left / rate),
+            "%d/%d %dx%d %d bit, %.1f s, %.2f Mpixel/s%s",
+            number, len(jobs), width, height, photo.bits, record["seconds"], rate / 1e6,
+            f", eta {clock(math.ceil(left / rate))}" if left else "",
         )  # fmt: skip
     if not records:
         raise DataError(f"none of {len(jobs)} photographs could be enhanced; the reasons are above")

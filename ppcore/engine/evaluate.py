@@ -16,6 +16,7 @@ from ppcore.config import AMPSection, Config
 from ppcore.ema import EMA
 from ppcore.engine import build, distributed
 from ppcore.engine.events import clock, log, setup_logging
+from ppcore.engine.input_check import check_input
 from ppcore.engine.pace import Pace
 from ppcore.engine.precision import Precision
 from ppcore.engine.runs import node_text, protocol
@@ -55,6 +56,7 @@ def evaluate(
     pace = Pace(0, len(loader))
     try:
         for batch in loader:
+            check_input(model, batch["image"], "Eval")
             metric.update(precision.forward(model, paddle.to_tensor(batch["image"])), batch)
             pace.add(len(batch["image"]) * world.size)
             if pace.left is not None and pace.due() and world.is_main:

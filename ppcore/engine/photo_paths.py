@@ -25,11 +25,16 @@ _UNREAD = (".heic", ".heif", ".avif", ".jxl", ".jp2", ".dng", ".nef", ".cr2", ".
 
 
 class Job(NamedTuple):
-    """A photograph, where its result goes, and its number of pixels (0 when its header is not readable)."""
+    """A photograph, where its result goes, and its size (0 x 0 when its header is not readable)."""
 
     source: Path
     target: Path
-    pixels: int
+    height: int
+    width: int
+
+    @property
+    def pixels(self) -> int:
+        return self.height * self.width
 
 
 def plan(inputs: str | Sequence[str], output: Path) -> list[Job]:
@@ -50,7 +55,7 @@ def plan(inputs: str | Sequence[str], output: Path) -> list[Job]:
         seen.add(os.path.abspath(source))
         header = photo_header(source)
         target = _free(output / _named(below, header), taken)
-        jobs.append(Job(source, target, header[1] * header[2] if header else 0))
+        jobs.append(Job(source, target, *(header[1:] if header else (0, 0))))
     protect(jobs, output)
     return jobs
 

@@ -2,26 +2,31 @@
 
 import glob
 import json
+import math
 import os
 import sys
-from collections.abc import Iterator, Sequence
+from collections.abc import Callable, Iterator, Sequence
+from operator import itemgetter
 from pathlib import Path
 from typing import Any
 
-import cv2
 import numpy as np
 import paddle
 import paddle.nn as nn
 import paddle.nn.functional as F
 
-from ppcore.config import Config
+from ppcore.config import Config, InferSection
 from ppcore.data import IMAGE_SUFFIXES, EvalLoader, EvalStream, FileImages
 from ppcore.engine import build, distributed, enhance
+from ppcore.engine.attention_pictures import save_overlay
 from ppcore.engine.evaluate import load_model
-from ppcore.engine.events import log, setup_logging, write_json
+from ppcore.engine.events import clock, log, setup_logging, write_json
+from ppcore.engine.input_check import check_input
+from ppcore.engine.networks import Network, classifier, eager
+from ppcore.engine.pace import Pace
 from ppcore.engine.precision import say_float32
-from ppcore.errors import ConfigError, DataError
-from ppcore.report.rollout import attention_rollout, overlay, unit_range
+from ppcore.errors import ConfigError, DataError, reason
+from ppcore.report.rollout import attention_rollout, unit_range
 
 
 def find_images(inputs: str | Sequence[str]) -> list[str]:
@@ -47,24 +52,41 @@ def find_images(inputs: str | Sequence[str]) -> list[str]:
     return list(found)
 
 
-def class_names(given: str | Sequence[str] | None, fallback: Sequence[str] | None) -> list[str] | None:
+def class_names(
+    given: str | Sequence[str] | None, fallback: Sequence[str] | None, outputs: int | None = None
+) -> list[str] | None:
     """Names from a list, from a text file with one name a line, or from the dataset.
 
+    Args:
+        given: `Infer.class_names`.
+        fallback: the names that the training recorded.
+        outputs: of the network, as many as there must be given names.
+
     Raises:
-        ConfigError: the file does not exist.
+        ConfigError: the file does not exist or is no text, or there are too few or too many names.
     """
     if given is None:
         return list(fallback) if fallback else None
+    names = list(given)
     if isinstance(given, str):
-        if not Path(given).is_file():
-            raise ConfigError(f"Infer.class_names: no such file {given}")
-        return Path(given).read_text(encoding="utf-8").splitlines()
-    return list(given)
+        try:
+            names = Path(given).read_text(encoding="utf-8").rstrip().splitlines()
+        except (OSError, ValueError) as error:
+            raise ConfigError(f"Infer.class_names: cannot read {given}: {reason(error)}") from None
+    if outputs is not None and len(names) != outputs:
+        raise ConfigError(f"Infer.class_names: {len(names)} names for a network with {outputs} outputs")
+    return names
 
 
 @paddle.no_grad()
 def predictions(
-    model: nn.Layer, loader: EvalLoader, *, topk: int, names: Sequence[str] | None, rollout: bool = False
+    model: nn.Layer,
+    loader: EvalLoader,
+    *,
+    topk: int,
+    names: Sequence[str] | None,
+    rollout: bool = False,
+    compute: Network | None = None,
 ) -> Iterator[dict[str, Any]]:
     """Yields one dictionary an image of a loader.
 
@@ -74,18 +96,23 @@ def predictions(
         topk: how many classes to name.
         names: class names in label order.
         rollout: whether to add `attention`, float [h, w] in 0..1 over the patch grid.
+        compute: gives the logits [B, K] of images [B, 3, H, W]; None is the model itself.
 
     Yields:
         `index` of the image in the loader's dataset, `label`, `topk` as a list of
         {class, name, probability}, and `attention` when asked for.
+
+    Raises:
+        ConfigError: the images are not of the size that the model takes.
     """
     model.eval()
+    compute = compute or eager(model, InferSection())
     for batch in loader:
-        image = paddle.to_tensor(batch["image"])
-        probability = F.softmax(model(image).astype("float32")).numpy()
+        check_input(model, batch["image"], "Eval")
+        probability = F.softmax(paddle.to_tensor(compute(batch["image"]))).numpy()
         flows: list[Any] = [None] * len(probability)
         if rollout:
-            maps = [m.numpy() for m in model.attention_maps(image)]
+            maps = [m.numpy() for m in model.attention_maps(paddle.to_tensor(batch["image"]))]
             rolled = attention_rollout(
                 maps, num_prefix_tokens=model.num_prefix_tokens, grid=model.grid, tokens=model.tokens_read
             )
@@ -125,6 +152,7 @@ def run(config: Config, weights_path: str | None = None, source: str | None = No
         raise ConfigError("Infer.input is not set: -o Infer.input=FILE, FOLDER or GLOB")
     setup_logging()
     files = find_images(wanted.input)
+    log.info("%d images found", len(files))
     world = distributed.start(config.Global.device, tf32=config.Global.tf32)
     model, used = load_model(config, weights_path, source)
     if getattr(model, "task", None) == "restoration":
@@ -132,45 +160,69 @@ def run(config: Config, weights_path: str | None = None, source: str | None = No
     if wanted.rollout and not hasattr(model, "attention_maps"):
         raise ConfigError(f"Infer.rollout: {config.Arch['name']} has no attention maps")
     part = build.section(config, "Eval")
-    names = class_names(wanted.class_names, _dataset_classes(config))
+    names = class_names(wanted.class_names, used.classes, getattr(model, "num_classes", None))
     images = FileImages(files, np.zeros(len(files), np.int64), None, 1)
     stream = EvalStream(len(files), wanted.batch_size, world.rank, world.size)
-    loader = EvalLoader(images, build.transforms(part.transforms), stream, part.num_workers, wanted.unreadable)
+    steps = build.transforms(part.transforms)
+    loader = EvalLoader(images, steps, stream, part.num_workers, wanted.unreadable)
     folder = Path(wanted.output) if wanted.output else Path(config.Global.output_dir) / "infer"
-    folder.mkdir(parents=True, exist_ok=True)
+    _make(folder)
     say_float32(config.AMP, "inference")
-    log.info("%d images, weights %s", len(files), used)
-    records = []
-    for found in predictions(model, loader, topk=wanted.topk, names=names, rollout=wanted.rollout):
-        file = files[found["index"]]
-        record = {"file": file, "topk": found["topk"]}
+    model.eval()
+    compute = _in_turn(world, lambda: classifier(model, str(used), wanted, world.device, spare=folder.parent))
+    log.info("%d images, weights %s, results in %s", len(files), used, folder)
+    records, pace = [], Pace(0, len(stream.indices))
+    for found in predictions(model, loader, topk=wanted.topk, names=names, rollout=wanted.rollout, compute=compute):
+        record = {"file": files[found["index"]], "topk": found["topk"]}
         if wanted.rollout:
-            record["rollout"] = str(_save_overlay(folder, file, found["index"], images, found["attention"]))
-        best = record["topk"][0]
-        print(f"{file}: {best['name'] or best['class']} {best['probability']:.4f}", flush=True)
-        records.append(record)
-    for message in loader.skipped_messages:
+            # The number keeps equal names apart.
+            target = folder / f"{found['index']:05d}_{Path(record['file']).stem}_rollout.png"
+            save_overlay(target, images.load(found["index"])["image"], steps, found["attention"])
+            record["rollout"] = str(target)
+        if world.size == 1:
+            _show(record)
+        records.append((found["index"], record))
+        pace.add(world.size)
+        if pace.left is not None and pace.due() and world.is_main:
+            log.info(
+                "%d/%d images, %.1f images/s, eta %s",
+                min(pace.step * world.size, len(files)), len(files), pace.rate, clock(math.ceil(pace.left)),
+            )  # fmt: skip
+    parts = world.gather((records, loader.skipped, loader.skipped_messages))
+    if not world.is_main:
+        return [record for _, record in records]
+    records = [record for _, record in sorted((r for part in parts for r in part[0]), key=itemgetter(0))]
+    skipped = sum(part[1] for part in parts)
+    for record in records if world.size > 1 else ():
+        _show(record)
+    for message in (message for part in parts for message in part[2]):
         print(f"skipped: {message}", file=sys.stderr)
-    write_json(folder / "predictions.json", {"weights": str(used), "skipped": loader.skipped, "images": records})
-    log.info(
-        "%s",
-        json.dumps({"written": str(folder / "predictions.json"), "images": len(records), "skipped": loader.skipped}),
-    )
+    target = folder / "predictions.json"
+    try:
+        write_json(target, {"weights": str(used), "skipped": skipped, "images": records})
+    except OSError as error:
+        raise DataError(f"cannot write {target}: {reason(error)}") from None
+    log.info("%s", json.dumps({"written": str(target), "images": len(records), "skipped": skipped}))
     return records
 
 
-def _dataset_classes(config: Config) -> list[str] | None:
-    """Class names that the run recorded when it was trained, if it was."""
-    metrics = Path(config.Global.output_dir) / "metrics.jsonl"
-    if not metrics.is_file():
-        return None
-    with metrics.open(encoding="utf-8") as file:
-        return json.loads(file.readline() or "{}").get("classes")
+def _make(folder: Path) -> None:
+    """The output folder, or the reason why it cannot be written."""
+    try:
+        folder.mkdir(parents=True, exist_ok=True)
+    except OSError as error:
+        raise DataError(f"Infer.output: {folder} cannot be made: {reason(error)}") from None
+    if not os.access(folder, os.W_OK):
+        raise DataError(f"Infer.output: {folder} cannot be written")
 
 
-def _save_overlay(folder: Path, file: str, index: int, images: FileImages, attention: np.ndarray) -> Path:
-    """Writes the image with its attention rollout over it; the number keeps equal names apart."""
-    target = folder / f"{index:05d}_{Path(file).stem}_rollout.png"
-    painted = overlay(images.load(index)["image"], attention)
-    cv2.imwrite(str(target), cv2.cvtColor(painted, cv2.COLOR_RGB2BGR))
-    return target
+def _in_turn(world: distributed.World, make: Callable[[], Network]) -> Network:
+    """What the main process makes first, and then the others: an export is written by one, and found by the rest."""
+    made = make() if world.is_main else None
+    world.barrier()
+    return made or make()
+
+
+def _show(record: dict[str, Any]) -> None:
+    best = record["topk"][0]
+    print(f"{enhance.shown(record['file'])}: {best['name'] or best['class']} {best['probability']:.4f}", flush=True)

@@ -18,6 +18,7 @@ from ppcore.data import EvalLoader, EvalStream
 from ppcore.engine import build
 from ppcore.engine.distributed import World
 from ppcore.engine.events import log
+from ppcore.engine.input_check import check_input
 from ppcore.engine.precision import Precision
 from ppcore.errors import ConfigError, DataError, PPError
 
@@ -66,6 +67,7 @@ def check(
         where = f"DataLoader.{name}"
         with noting(where):
             for number, batch in enumerate(_first_batches(part, images)):
+                check_input(model, batch["image"], name)
                 if name == "Eval" and number == 0:
                     _evaluate(config, model, batch, precision)
         if world.is_main:

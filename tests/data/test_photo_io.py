@@ -360,3 +360,11 @@ def test_a_write_is_whole_or_not_at_all(tmp_path, monkeypatch):
         write_file(tmp_path / "file" / "photo.png", b"")
     with pytest.raises(DataError, match="File name too long"):
         write_file(tmp_path / ("x" * 254 + ".png"), b"")
+
+
+@pytest.mark.parametrize("orientation", [1, 3, 6, 7, 8])
+@pytest.mark.parametrize("kind", ["JPEG", "PNG", "WEBP", "TIFF"])
+def test_the_header_gives_the_size_that_the_network_will_see(tmp_path, kind, orientation):
+    photo = read(tmp_path, pillow(RGB, kind, exif=exif(orientation)))
+    assert photo.orientation == orientation
+    assert photo_header(tmp_path / "photo")[1:] == photo.pixels.shape[:2]

@@ -12,7 +12,7 @@ import ppuhdfour
 from ppcore import config, tiling, weights
 from ppcore.config import InferSection
 from ppcore.data.photo_io import Photograph, read_photograph
-from ppcore.engine import enhance, networks, photo_paths
+from ppcore.engine import enhance, networks, photo_paths, predict
 from ppcore.errors import ConfigError, DataError
 
 RNG = np.random.default_rng(0)
@@ -338,7 +338,8 @@ def test_the_tool_end_to_end(network, tmp_path, tool):
     assert done.returncode == 0, done.stderr
     assert done.stdout == f"{source} -> {tmp_path / 'run' / 'infer' / 'a.jpg'}\n"
     assert "skipped: cannot decode image" in done.stderr
-    assert "eta 0:00:00" in done.stderr
+    assert "1/2 40x60 8 bit, " in done.stderr, "upright"
+    assert "eta 0:00:00" not in done.stderr
     with Image.open(tmp_path / "run" / "infer" / "a.jpg") as image:
         assert image.size == (60, 40)
         assert ImageOps.exif_transpose(image).size == (40, 60)
@@ -346,6 +347,22 @@ def test_the_tool_end_to_end(network, tmp_path, tool):
     assert done.returncode == 2
     assert done.stderr.splitlines()[-1].startswith("error: Infer.output")
     assert "Traceback" not in done.stderr
+
+
+@pytest.mark.parametrize(
+    "arch", ["{name: ppuhdfour.classical.Identity}", "{name: ppuhdfour.classical.Gamma, gamma: 1}"]
+)
+def test_a_method_that_would_only_copy(network, tmp_path, arch):
+    picture(tmp_path / "in" / "a.png")
+    command = [f"Infer.input={tmp_path / 'in'}", "Infer.engine=auto"]
+    others = "Beside=[{name: ppuhdfour.classical.Identity}, {name: ppuhdfour.classical.LIME}]"
+    settings = config.load(network[0], [f"Arch={arch}", others, *command])
+    with pytest.raises(ConfigError, match=r"would only copy.*Arch.name=ppuhdfour.classical.LIME") as caught:
+        predict.run(settings)
+    assert "\n" not in str(caught.value)
+    assert not (tmp_path / "run" / "infer" / "a.png").exists()
+    predict.run(config.load(network[0], ["Arch={name: ppuhdfour.classical.Gamma}", *command]))
+    assert (tmp_path / "run" / "infer" / "a.png").exists()
 
 
 def test_a_classifier_is_not_asked_for_photographs(tiny_config, tmp_path):

@@ -2,13 +2,15 @@
 
 import importlib.util
 import json
+import sys
 
 import paddle
 import pytest
 
 import ppvit
 from ppcore import export
-from ppcore.deploy import manifest
+from ppcore.deploy import form, manifest
+from ppcore.deploy.code import reachable
 from ppcore.errors import ConfigError, WeightsError
 from ppuhdfour import UHDFour
 from ppuhdfour.classical import Identity
@@ -103,6 +105,86 @@ class TestCachedExport:
         (folder / "tail.pdiparams").write_bytes(b"short")
         assert export.cached_export(tiny(), tmp_path, formats=["paddle"]) == folder
         manifest.check(folder, manifest.read(folder))
+
+    def test_another_process_was_faster(self, tmp_path, monkeypatch):
+        write, written = export.write_paddle, []
+
+        def slow(stage, folder):
+            if not written:
+                written.append(None)
+                written[0] = export.cached_export(tiny(), tmp_path, formats=["paddle"])
+            write(stage, folder)
+
+        monkeypatch.setattr(export, "write_paddle", slow)
+        assert export.cached_export(tiny(), tmp_path, formats=["paddle"]) == written[0]
+        manifest.check(written[0], manifest.read(written[0]))
+        assert list(written[0].parent.iterdir()) == written, "nothing half-written stays"
+
+    def test_a_full_disk_is_one_line(self, tmp_path, monkeypatch):
+        def full(stage, folder):
+            raise OSError(28, "No space left on device")
+
+        monkeypatch.setattr(export, "write_paddle", full)
+        with pytest.raises(ConfigError, match="cannot be written: No space left on device"):
+            export.cached_export(tiny(), tmp_path, formats=["paddle"])
+        assert not list((tmp_path / "exported").iterdir())
+
+
+class TestFingerprint:
+    """Decides whether a cached export is still the network's."""
+
+    @pytest.fixture
+    def package(self, tmp_path, monkeypatch):
+        """A user's own package: a layer, functions in modules of their own, something it never imports."""
+        folder = tmp_path / "my_nets"
+        (folder / "deep").mkdir(parents=True)
+        files = {
+            "__init__.py": "",
+            "net.py": "import paddle.nn as nn\nfrom my_nets.middle import twice\n\n\nclass Net(nn.Layer):\n"
+            "    def forward(self, x):\n        from my_nets import late\n\n        return late.same(twice(x))\n",
+            "middle.py": "from .deep.functions import double\n\n\ndef twice(x):\n    return double(x)\n",
+            "deep/__init__.py": "",
+            "deep/functions.py": "def double(x):\n    return x * 2\n",
+            "late.py": "import my_functions\n\n\ndef same(x):\n    return x\n",
+            "unrelated.py": "",
+        }
+        for name, text in files.items():
+            (folder / name).write_text(text)
+        (tmp_path / "my_functions.py").write_text("def half(x):\n    return x / 2\n")
+        monkeypatch.syspath_prepend(tmp_path)
+        yield folder
+        for name in [name for name in sys.modules if name.partition(".")[0] == "my_nets"]:
+            del sys.modules[name]
+
+    def fingerprint(self):
+        net = importlib.import_module("my_nets.net").Net()
+        stage = form.Stage("model", net, {"x": (None, 3, None, None)}, ("y",))
+        return export.fingerprint(form.Form((stage,)), ["paddle"])
+
+    @pytest.mark.parametrize("name", ["net.py", "middle.py", "deep/functions.py", "late.py", "../my_functions.py"])
+    def test_code_that_the_forward_reaches(self, package, name):
+        before = self.fingerprint()
+        assert self.fingerprint() == before
+        (package / name).write_text((package / name).read_text() + "\nCHANGED = True\n")
+        assert self.fingerprint() != before
+
+    def test_code_that_it_does_not(self, package):
+        before = self.fingerprint()
+        (package / "unrelated.py").write_text("CHANGED = True\n")
+        assert self.fingerprint() == before
+
+    def test_the_suites_own_functions(self):
+        """`bilinear` holds functions only; no layer is of that module."""
+        layers = {type(layer).__module__ for stage in tiny().deployed().stages for layer in stage.layer.sublayers(True)}
+        files = reachable(name for name in layers if not name.startswith("paddle."))
+        assert "ppcore.layers.bilinear" not in layers
+        assert files["ppcore.layers.bilinear"].read_text().startswith('"""')
+        assert not [name for name in files if name.startswith(("paddle", "numpy", "ppcore.engine"))]
+
+    def test_another_paddle(self, monkeypatch):
+        before = export.fingerprint(tiny().deployed(), ["paddle"])
+        monkeypatch.setattr(paddle, "__version__", "9.9.9")
+        assert export.fingerprint(tiny().deployed(), ["paddle"]) != before
 
 
 class TestManifest:
