@@ -23,17 +23,20 @@ PIP_PADDLE := "$(PADDLE)"$(if $(PADDLE_INDEX), --extra-index-url $(PADDLE_INDEX)
 export PP_DATA_DIR := $(abspath $(wildcard $(DATA)))
 export PIP_DISABLE_PIP_VERSION_CHECK := 1
 
+# A process of tests a core; the tests of a file stay together.
+SPREAD := -n auto --dist loadfile
+
 .PHONY: reproduce test test-paddle26 test-reference test-slow test-gpu lint format clean
 
 reproduce: $(VENV)/installed
 	$(VENV)/bin/python tools/reproduce.py $(PAPER) --device $(DEVICE)
 
 test: $(VENV)/installed
-	$(VENV)/bin/python -m pytest
+	$(VENV)/bin/python -m pytest $(SPREAD)
 
 # The release that PyPI's GPU wheel has: models, layers, weights and the rest of the core.
 test-paddle26: $(VENV26)/installed
-	$(VENV26)/bin/python -m pytest tests/layers tests/ppcore tests/ppvit tests/ppdeit tests/ppuhdfour tests/golden tests/data tests/engine
+	$(VENV26)/bin/python -m pytest $(SPREAD) tests/layers tests/ppcore tests/ppvit tests/ppdeit tests/ppuhdfour tests/golden tests/data tests/engine
 
 # Against torch and transformers. Elsewhere than on a CPU-only index, torch from PyPI brings CUDA with it.
 test-reference: $(VENV)/installed-reference

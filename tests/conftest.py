@@ -1,10 +1,13 @@
 """Shared by all tests: thread variables before Paddle, and where optional data is."""
 
+import os
+
 from ppcore import runtime
 
-runtime.configure()
+# Beside other processes of the tests (pytest-xdist) each has its share of the cores.
+_PROCESSES = int(os.environ.get("PYTEST_XDIST_WORKER_COUNT", "1"))
+runtime.configure(max(runtime.available_cores() // _PROCESSES, 1))
 
-import os  # noqa: E402
 import subprocess  # noqa: E402
 import sys  # noqa: E402
 from pathlib import Path  # noqa: E402
