@@ -166,7 +166,7 @@ class InferSection(Section):
     input: str | list[str] | None = None
     """Files, folders or globs."""
     output: str | None = None
-    """Folder to write to; `null`: classifiers print only."""
+    """Folder to write to; `null`: `infer` in the run's."""
     batch_size: int = Field(8, ge=1)
     """Images at a time (classifiers)."""
     topk: int = Field(5, ge=1)
@@ -180,9 +180,10 @@ class InferSection(Section):
     tile: int | None = Field(None, ge=1)
     """Rows finished at a time: less memory, the same result (networks that make images)."""
     engine: Literal["auto", "eager", "paddle", "onnxruntime", "openvino"] = "auto"
-    """What computes (networks that make images): see `ppcore.predictor`."""
+    """What computes on a CPU: the model itself (`eager`), or its export by an engine of `ppcore.predictor`. `auto`: a classifier
+    itself; photographs by the engine that suits their sizes."""
     precision: Literal["fp32", "bf16"] = "fp32"
-    """Precision of the engine (networks that make images)."""
+    """Precision of the engine; bf16 needs OpenVINO."""
     quality: int = Field(95, ge=1, le=100)
     """Quality of JPEG and WebP files (networks that make images)."""
 
