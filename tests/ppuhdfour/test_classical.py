@@ -61,7 +61,7 @@ def test_images_of_a_batch_do_not_see_each_other(name):
     np.testing.assert_array_equal(together[1].transpose(1, 2, 0), applied(method, images[1]))
 
 
-@pytest.mark.parametrize("name", set(METHODS) - {"identity"})
+@pytest.mark.parametrize("name", sorted(set(METHODS) - {"identity"}))
 def test_brightens(name):
     image = picture()
     assert applied(METHODS[name](), image).mean() > image.mean() * (1.2 if name == "clahe" else 1.5)
