@@ -17,8 +17,8 @@ CLASSES = {"chelsea": "cat", "coffee": "coffee", "flower": "flower", "motorcycle
 def main() -> None:
     parser = argparse.ArgumentParser(description=__doc__)
     parser.add_argument("folder", type=Path)
-    parser.add_argument("--train", type=int, default=12, help="crops a class")
-    parser.add_argument("--val", type=int, default=6, help="crops a class")
+    parser.add_argument("--train", type=int, default=8, help="crops a class")
+    parser.add_argument("--val", type=int, default=4, help="crops a class")
     arguments = parser.parse_args()
     photographs, rng = Photographs(split="all"), np.random.default_rng(0)
     for index in range(len(photographs)):

@@ -8,8 +8,11 @@ models datasets transforms losses optimizers schedules metrics: components, for 
 layouts: weight files, for `source`, `--source` and `--layout`.
 """
 
-from ppcore import runtime
+import environment  # noqa: F401  (says how to set up what is missing)
 
+from ppcore import interrupts, runtime
+
+interrupts.leave_at_once()
 runtime.configure()
 
 from ppcore import cli
