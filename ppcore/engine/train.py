@@ -64,6 +64,7 @@ def _train(config: Config, world: distributed.World, folder: Path) -> Result:
     settings, recipe = config.Global, config.Optimizer
 
     # ---- data -------------------------------------------------------------------------------
+    log.info("%s: reading the data and building %s", folder, config.Arch["name"])  # may take minutes
     train_part = build.section(config, "Train")
     eval_part = config.DataLoader.Eval
     classes = build.number_of_classes(config)
