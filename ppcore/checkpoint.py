@@ -170,6 +170,16 @@ class Checkpoints:
         path = self.folder / pointer
         return self.folder / path.read_text().strip() if path.is_file() else None
 
+    def best(self) -> Path | None:
+        """The best checkpoint: as the latest one recorded, for a kill may have come before the pointer moved."""
+        latest = self.pointed("latest")
+        try:
+            record = read_state(latest).get("best") if latest else None
+        except CheckpointError:  # the pointer still knows
+            record = None
+        recorded = self.folder / f"step_{record['step']}" if record else None
+        return recorded if recorded and recorded.is_dir() else self.pointed("best")
+
     def newest(self) -> Path | None:
         """The newest checkpoint whose files all match their manifest; None when there is none at all.
 
@@ -262,7 +272,7 @@ def find_weights(path: str | Path) -> Found:
         return Found(path, "the file given")
     elif (path / "checkpoints").is_dir():
         folder = Checkpoints(path)
-        step, which = folder.pointed("best"), "the run's best"
+        step, which = folder.best(), "the run's best"
         if step is None:
             step, which = folder.pointed("latest"), "the run's latest, as none was evaluated"
     else:

@@ -201,6 +201,22 @@ class TestKilled:
         assert checkpoints.newest().name == "step_2"  # whole, though not pointed to
         assert checkpoints.pointed("latest").name == "step_1"
 
+    def test_between_an_evaluation_and_its_pointer(self, tmp_path, run, monkeypatch):
+        checkpoints = Checkpoints(tmp_path)
+        for step in (1, 2):
+            checkpoints.save(step, **run.objects(), state={"weights": "model", "best": None})
+            if step == 2:
+                monkeypatch.setattr(checkpoint.os, "replace", _killed_when(checkpoint.os.replace, "best"))
+                with pytest.raises(KeyboardInterrupt):
+                    checkpoints.record_evaluation(2, "model", {"step": 2, "top1": 0.9})
+                monkeypatch.undo()
+            else:
+                checkpoints.record_evaluation(1, "model", {"step": 1, "top1": 0.1})
+        assert checkpoints.pointed("best").name == "step_1"
+        assert find_weights(tmp_path).path.parent.name == "step_2"  # as it was recorded
+        checkpoints.point_to_best(read_state(checkpoints.newest())["best"])  # what resuming does
+        assert checkpoints.pointed("best").name == "step_2"
+
     def test_a_folder_without_a_manifest_is_passed_over(self, tmp_path, run):
         checkpoints = Checkpoints(tmp_path)
         checkpoints.save(1, **run.objects(), state={})
