@@ -12,9 +12,13 @@ CU126 = "https://www.paddlepaddle.org.cn/packages/stable/cu126/"
 
 def steps(root, *arguments: str) -> list[str]:
     """The commands of `make -n`, as if nothing were set up yet."""
-    kept = {k: v for k, v in os.environ.items() if k not in ("DEVICE", "PADDLE", "PADDLE_INDEX", "VENV", "MAKEFLAGS")}
+    kept = {
+        k: v
+        for k, v in os.environ.items()
+        if k not in ("DEVICE", "PADDLE", "PADDLE_INDEX", "VENV", "MAKEFLAGS", "MAKELEVEL", "MFLAGS")
+    }
     done = subprocess.run(
-        ["make", "-n", "-W", "setup.py", *arguments, "PYTHON=python3"],
+        ["make", "--no-print-directory", "-n", "-W", "setup.py", *arguments, "PYTHON=python3"],
         cwd=root, env=kept, capture_output=True, text=True, timeout=60, check=True,
     )  # fmt: skip
     return done.stdout.splitlines()
