@@ -54,3 +54,8 @@ def test_every_section_has_a_heading():
 )
 def test_types_and_defaults(row):
     assert f"\n{row}" in config_reference.markdown()
+
+
+def test_a_row_is_one_line(root):
+    lines = (root / "docs" / "configuration.md").read_text(encoding="utf-8").splitlines()
+    assert all(line.endswith(" |") for line in lines if line.startswith("| "))
