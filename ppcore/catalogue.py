@@ -11,7 +11,7 @@ from typing import Any, Literal, get_args, get_origin
 from pydantic import BaseModel
 from pydantic.errors import PydanticInvalidForJsonSchema
 
-from ppcore import components, roles
+from ppcore import components, nesting, roles, signatures
 from ppcore.durations import Duration
 from ppcore.errors import ConfigError
 from ppcore.roles import Role
@@ -119,31 +119,31 @@ def _exporting(package: str) -> list[ModuleType]:
 
 def _can_be_configured(target: Any, role: Role) -> bool:
     """Whether YAML can hold what it requires (an array of pixels it cannot)."""
-    required = (p for p in components.parameters(target).values() if p.default is p.empty)
+    required = (p for p in signatures.parameters(target).values() if p.default is p.empty)
     return all(p.name in role.provided or _is_data(p.annotation) for p in required)
 
 
 def _is_data(annotation: Any) -> bool:
     if annotation is inspect.Parameter.empty or roles.of_annotation(annotation) is not None:
         return True
-    if components.takes_components(annotation):
+    if nesting.takes_components(annotation):
         return True
     try:
-        components.adapter(annotation).json_schema()
+        signatures.adapter(annotation).json_schema()
     except PydanticInvalidForJsonSchema:
         return False
     return True
 
 
 def _entry(name: str, target: Any, role: Role) -> Entry:
-    own = components.own_parameters(target)
+    own = signatures.own_parameters(target)
     arguments = tuple(
         (key, type_text(p.annotation), None if p.default is p.empty else value_text(p.default))
         for key, p in own.items()
         if key not in role.provided
     )
     made = roles.made_by(target)
-    handed_on = made is not target and set(components.parameters(target)) > set(own)
+    handed_on = made is not target and set(signatures.parameters(target)) > set(own)
     also = f"{made.__module__.partition('.')[0]}.{made.__qualname__}" if handed_on else None
     return Entry(name, first_line(target), arguments, also, target)
 

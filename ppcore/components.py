@@ -8,18 +8,18 @@ configuration is loaded, so a misspelt key cannot train the wrong run.
 import importlib
 import inspect
 from collections.abc import Callable, Iterable, Mapping, Sequence
-from functools import cache, reduce
+from functools import reduce
 from operator import or_
-from types import UnionType
-from typing import Any, Union, get_args, get_origin
+from typing import Any
 
-from pydantic import BaseModel, ConfigDict, TypeAdapter, ValidationError
-from pydantic.errors import PydanticUserError
+from pydantic import ValidationError
 
 from ppcore import roles
 from ppcore.errors import ConfigError, nearest, raise_all
+from ppcore.nesting import items_inside, plain_members, roles_in
 from ppcore.paddleclas_keys import answer, answer_name
-from ppcore.roles import Role, foreign_argument, inside, is_foreign, made_by
+from ppcore.roles import Role, foreign_argument, inside, is_foreign
+from ppcore.signatures import convert, describe, open_ended, own_parameters, parameters
 
 
 def resolve(name: Any, where: str, role: Role | None = None) -> Callable:
@@ -81,7 +81,7 @@ def _places(modules: Sequence[str]) -> str:
 
 
 def _is_from(name: str, target: Callable, role: Role) -> bool:
-    """Whether a role may be played by what this name leads to: `ppcore.config.deepcopy` is Python's, `ppvit.x.nn` Paddle's."""
+    """Whether a role may be played by what this name leads to: `package.module.deepcopy` is Python's, `package.module.nn` Paddle's."""
     package = name.rpartition(".")[0]
     origin = str(getattr(target, "__module__", ""))
     if package not in role.modules and not inside(package, *roles.packages()):
@@ -93,53 +93,6 @@ def _is_from(name: str, target: Callable, role: Role) -> bool:
 def public_names(module: Any) -> list[str]:
     """Names of a module that a configuration could mean."""
     return [name for name in dir(module) if not name.startswith("_") and callable(getattr(module, name))]
-
-
-@cache
-def parameters(target: Callable) -> dict[str, inspect.Parameter]:
-    """Keyword parameters of a component.
-
-    A builder that passes `**kwargs` on is followed through its return annotation, so
-    `vit_base_patch16_224(**kwargs) -> VisionTransformer` accepts what the class accepts; a class that
-    passes them on is followed to its base.
-    """
-    found = own_parameters(target)
-    if any(p.kind is p.VAR_KEYWORD for p in _signature(target).parameters.values()):
-        result = target.__mro__[1] if inspect.isclass(target) else made_by(target)
-        if inspect.isclass(result):
-            found = {**parameters(result), **found}
-    return found
-
-
-def own_parameters(target: Callable) -> dict[str, inspect.Parameter]:
-    """Keyword parameters that a component declares itself, not those it hands on."""
-    everything = _signature(target).parameters.items()
-    return {name: p for name, p in everything if p.kind not in (p.VAR_POSITIONAL, p.VAR_KEYWORD)}
-
-
-def _signature(target: Callable) -> inspect.Signature:
-    """The signature with its annotations; without them where they name what type checkers alone import (Paddle's own).
-
-    What every network takes from Paddle (a scope's name, a dtype) is no argument of any.
-    """
-    if inspect.isclass(target) and getattr(target.__init__, "__module__", None) == "paddle.nn.layer.layers":
-        return inspect.Signature()
-    try:
-        return inspect.signature(target, eval_str=True)
-    except NameError:
-        signature = inspect.signature(target)
-        bare = [p.replace(annotation=inspect.Parameter.empty) for p in signature.parameters.values()]
-        return inspect.Signature(bare)
-
-
-def open_ended(target: Callable) -> bool:
-    """Whether a component takes keyword arguments that nothing declares (PaddleClas's builders do).
-
-    They cannot be checked before it is built.
-    """
-    signature = _signature(target)
-    passes_on = any(p.kind is inspect.Parameter.VAR_KEYWORD for p in signature.parameters.values())
-    return passes_on and not inspect.isclass(target) and made_by(target) is None
 
 
 def check(node: Any, where: str, role: Role | None = None, *, beside: Iterable[str] = ()) -> None:
@@ -205,54 +158,20 @@ def _paddleclas_keys(node: Any, where: str) -> list[str]:
 
 def _value_mistakes(value: Any, annotation: Any, where: str) -> list[str]:
     """What is wrong with an argument: a component where the annotation wants one, plain data everywhere else."""
-    wanted = _roles_in(annotation)
+    wanted = roles_in(annotation)
     if wanted and is_component(value):
         return _mistakes(value, where, wanted)
-    if (inner := _inside(value, annotation)) is not None:
+    if (inner := items_inside(value, annotation)) is not None:
         return [line for key, item, each in inner for line in _value_mistakes(item, each, f"{where}.{key}")]
     if annotation is inspect.Parameter.empty:
         return [f"{where}: takes no component: its argument says not which"] if _has_component(value) else []
-    if wanted and not _data(annotation):
+    if wanted and not plain_members(annotation):
         return [f"{where}: expected a mapping with the 'name' of {wanted[0].what}, got {value!r}"]
     try:
-        convert(value, reduce(or_, _data(annotation)) if wanted else annotation)
+        convert(value, reduce(or_, plain_members(annotation)) if wanted else annotation)
     except ValidationError as error:
         return [f"{where}: {describe(error, annotation)}, got {value!r}"]
     return []
-
-
-def _members(annotation: Any) -> tuple:
-    """The alternatives of a union; any other annotation alone."""
-    return get_args(annotation) if get_origin(annotation) in (Union, UnionType) else (annotation,)
-
-
-def _roles_in(annotation: Any) -> tuple[Role, ...]:
-    """The roles of the components that an argument of this annotation takes."""
-    return tuple(role for member in _members(annotation) if (role := roles.of_annotation(member)))
-
-
-def _data(annotation: Any) -> tuple:
-    """What such an argument takes besides components."""
-    return tuple(member for member in _members(annotation) if roles.of_annotation(member) is None)
-
-
-def _inside(value: Any, annotation: Any) -> list[tuple[Any, Any, Any]] | None:
-    """(key, item, annotation of the item) of a list or mapping whose annotation has components inside; else None."""
-    for member in _members(annotation):
-        arguments = [a for a in get_args(member) if a is not Ellipsis]
-        if not arguments or not takes_components(arguments[-1]):
-            continue
-        if isinstance(value, Mapping) and len(arguments) == 2:
-            return [(key, item, arguments[-1]) for key, item in value.items()]
-        if isinstance(value, (list, tuple)) and len(arguments) == 1:
-            return [(i, item, arguments[-1]) for i, item in enumerate(value)]
-    return None
-
-
-def takes_components(annotation: Any) -> bool:
-    """Whether an argument of this annotation takes components, alone or in a list or mapping."""
-    inner = (a for member in _members(annotation) for a in get_args(member) if a is not Ellipsis)
-    return bool(_roles_in(annotation)) or any(map(takes_components, inner))
 
 
 def _has_component(value: Any) -> bool:
@@ -283,10 +202,10 @@ def _with_defaults(node: Mapping, wanted: Sequence[Role]) -> dict[str, Any]:
 
 
 def _value_with_defaults(value: Any, annotation: Any) -> Any:
-    wanted = _roles_in(annotation)
+    wanted = roles_in(annotation)
     if wanted and is_component(value):
         return _with_defaults(value, wanted)
-    if (inner := _inside(value, annotation)) is not None:
+    if (inner := items_inside(value, annotation)) is not None:
         found = {key: _value_with_defaults(item, each) for key, item, each in inner}
         return found if isinstance(value, Mapping) else list(found.values())
     return value
@@ -295,39 +214,6 @@ def _value_with_defaults(value: Any, annotation: Any) -> Any:
 def is_component(value: Any) -> bool:
     """Whether a value has the form of a component."""
     return isinstance(value, Mapping) and isinstance(value.get("name"), str) and "." in value["name"]
-
-
-def adapter(annotation: Any) -> TypeAdapter:
-    """What checks values against an annotation, strictly."""
-    try:
-        return TypeAdapter(
-            annotation, config=ConfigDict(arbitrary_types_allowed=True, strict=True, allow_inf_nan=False)
-        )
-    except PydanticUserError:  # it refuses a config beside annotations that carry their own (models)
-        return TypeAdapter(annotation)
-
-
-def convert(value: Any, annotation: Any) -> Any:
-    """Checks `value` against `annotation`, strictly, and builds its models (such as Duration)."""
-    return adapter(annotation).validate_python(value, strict=True)
-
-
-def describe(error: ValidationError, annotation: Any) -> str:
-    """The first complaint of a pydantic error about a value for `annotation`, in one line."""
-    first = error.errors()[0]
-    path = ".".join(str(part) for part in first["loc"] if isinstance(part, str) and part.isidentifier())
-    message = first["msg"].removeprefix("Value error, ")
-    message = message[0].lower() + message[1:]
-    if first["type"] == "extra_forbidden":
-        return f"{path}: unknown key{nearest(str(first['loc'][-1]), _fields(annotation))}"
-    return message
-
-
-def _fields(annotation: Any) -> set[str]:
-    """Keys of the models an annotation mentions."""
-    if inspect.isclass(annotation) and issubclass(annotation, BaseModel):
-        return set(annotation.model_fields)
-    return {key for part in get_args(annotation) for key in _fields(part)}
 
 
 def build(node: Mapping, **provided: Any) -> Any:
@@ -363,10 +249,10 @@ def _build(node: Mapping, wanted: Sequence[Role], provided: Mapping[str, Any]) -
 
 def _built(value: Any, annotation: Any) -> Any:
     """An argument as the component takes it: what `_value_mistakes` found to be a component is built."""
-    wanted = _roles_in(annotation)
+    wanted = roles_in(annotation)
     if wanted and is_component(value):
         return _build(value, wanted, {})
-    if (inner := _inside(value, annotation)) is not None:
+    if (inner := items_inside(value, annotation)) is not None:
         built = {key: _built(item, each) for key, item, each in inner}
         return built if isinstance(value, Mapping) else list(built.values())
     if annotation is inspect.Parameter.empty or (wanted and value is None):

@@ -12,7 +12,7 @@ from ppcore.paddleclas_keys import KEYS, NAMES
 
 _TOP = """# Configuration
 
-Every section and key. Written by `python docs/configuration.py` from `ppcore/config.py`: change it there.
+Every section and key. Written by `python docs/configuration.py` from `ppcore/config/schema.py`: change it there.
 
 A configuration is a YAML file, over others that `_base_` names (mappings merge, lists are replaced), changed on the command
 line by `-o Section.key=value` (several values after one `-o`, or several `-o`). Every mistake is said at once, one line each.

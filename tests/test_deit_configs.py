@@ -10,7 +10,7 @@ import paddle
 import pytest
 from test_configs import DEIT, FOLDER, PAPERS, ROOT, build, header, label, load
 
-from ppcore import components, config
+from ppcore import components, config, signatures
 from ppcore.durations import Plan
 from ppcore.engine.runs import essentials
 from ppcore.optim import AdamW, decayed_names
@@ -183,7 +183,7 @@ def test_table_9(stem):
     assert 1e-5 < lr[-1] < 1.04e-5
     assert (loaded.AMP.level, loaded.AMP.dtype) == ("O1", "float16")
     assert loaded.EMA is None  # the published numbers are of the plain weights
-    arch = {**components.parameters(components.resolve(loaded.Arch["name"], "")), **loaded.Arch}
+    arch = {**signatures.parameters(components.resolve(loaded.Arch["name"], "")), **loaded.Arch}
     assert arch["drop_path_rate"] == 0.1
     assert arch["drop_path_mode"].default == "linear"
     assert arch["drop_rate"].default == arch["attn_drop_rate"].default == 0.0

@@ -6,7 +6,7 @@ from typing import Any
 import paddle
 import paddle.nn as nn
 
-from ppcore import components, weights
+from ppcore import components, signatures, weights
 from ppcore.checkpoint import Found, find_weights
 from ppcore.config import Config, GlobalSection, LoaderSection
 from ppcore.data import EvalLoader, EvalStream, Normalize, TrainLoader, TrainStream, check_labels, match_classes
@@ -90,7 +90,7 @@ def schedule(config: Config, plan: Plan) -> Schedule:
 
 def number_of_classes(config: Config) -> int | None:
     """`num_classes` of the network, given or by default; None for a network without classes."""
-    parameters = components.parameters(components.resolve(config.Arch["name"], "Arch"))
+    parameters = signatures.parameters(components.resolve(config.Arch["name"], "Arch"))
     if "num_classes" not in parameters:
         return None
     return config.Arch.get("num_classes", parameters["num_classes"].default)

@@ -470,7 +470,7 @@ class TestNames:
         assert "Arch" in complaint(full, f"Arch.name={name}")
 
     @pytest.mark.parametrize(
-        "name", ["ppcore.runs_nothing", "ppcore.data.rng.sys", "ppcore.config.deepcopy", "ppcore.cli.Callable"]
+        "name", ["ppcore.runs_nothing", "ppcore.data.rng.sys", "ppcore.config.schema.deepcopy", "ppcore.cli.Callable"]
     )
     def test_what_a_module_merely_imports_is_no_component(self, full, name):
         # A component belongs to an allowed package; a standard function imported there does not.

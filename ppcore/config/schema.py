@@ -1,24 +1,15 @@
-"""Configuration: YAML files over `_base_`, `-o` overrides, one strict check, then read-only.
+"""The sections of a configuration, under PaddleClas's names: every key with its type, default and meaning."""
 
-The sections carry PaddleClas's names; every key of every section is declared here or is an
-argument of the component the section names.
-"""
-
-from collections.abc import Collection, Iterator, Mapping, Sequence
+from collections.abc import Mapping
 from copy import deepcopy
-from pathlib import Path
 from typing import Annotated, Any, Literal, get_args
 
 import yaml
-from omegaconf import OmegaConf
-from omegaconf.errors import OmegaConfBaseException
-from pydantic import BaseModel, ConfigDict, Field, PrivateAttr, ValidationError, field_validator, model_validator
+from pydantic import BaseModel, ConfigDict, Field, PrivateAttr, field_validator, model_validator
 from pydantic.fields import FieldInfo
 
 from ppcore import components, roles
 from ppcore.durations import Duration
-from ppcore.errors import ConfigError, nearest, raise_all
-from ppcore.paddleclas_keys import answer
 from ppcore.read_only import read_only
 
 Component = dict[str, Any]
@@ -289,142 +280,6 @@ def _plain(value: Any) -> Any:
     return [_plain(item) for item in value] if isinstance(value, (list, tuple)) else value
 
 
-def load(path: str | Path, overrides: Sequence[str] = ()) -> Config:
-    """Reads a YAML file with its bases, applies overrides and checks every key.
-
-    Args:
-        path: the YAML file.
-        overrides: `Section.key=value` texts; the first `=` splits, the value is YAML.
-
-    Raises:
-        ConfigError: one line for each mistake with the file, the key path and, for a misspelling, the nearest key.
-    """
-    tree = _over(OmegaConf.create(_default_components()), merge(Path(path), seen=()))
-    wrong = []
-    for text in overrides:
-        try:
-            _override(tree, text)
-        except ConfigError as error:
-            wrong.append(str(error))
-    try:
-        plain = OmegaConf.to_container(tree, resolve=True, throw_on_missing=True)
-    except OmegaConfBaseException as error:
-        raise_all([*wrong, f"{path}: {_first_line(error)}"])
-    return check(plain, str(path), wrong)
-
-
-def _default_components() -> dict[str, Component]:
-    """The components a configuration has without naming them, so that one argument of them can be changed."""
-    fields = Config.model_fields.items()
-    return {key: field.default for key, field in fields if components.is_component(field.default)}
-
-
-def parse_overrides(texts: Sequence[str]) -> dict[str, Any]:
-    """The mapping that `key=value` texts describe, values read as YAML.
-
-    Raises:
-        ConfigError: a text is not of that form.
-    """
-    tree = OmegaConf.create({})
-    for text in texts:
-        _override(tree, text)
-    return OmegaConf.to_container(tree, resolve=True)
-
-
-def merge(path: Path, seen: tuple[Path, ...]) -> Any:
-    """The file's tree merged over its `_base_` files (mappings merge, lists are replaced)."""
-    if path.resolve() in seen:
-        raise ConfigError(f"{path}: _base_ leads back to this file")
-    try:
-        tree = OmegaConf.load(path)
-    except FileNotFoundError as error:
-        raise ConfigError(f"{path}: no such configuration file") from error
-    except (yaml.YAMLError, OmegaConfBaseException, OSError, UnicodeDecodeError) as error:
-        raise ConfigError(f"{path}: not readable as YAML: {' '.join(str(error).split())}") from error
-    if not OmegaConf.is_dict(tree):
-        raise ConfigError(f"{path}: a configuration is a mapping of sections")
-    bases = tree.pop("_base_", [])
-    bases = [bases] if isinstance(bases, str) else bases
-    if not isinstance(bases, Sequence) or not all(isinstance(base, str) for base in bases):
-        raise ConfigError(f"{path}: _base_ is a file name or a list of file names, got {bases!r}")
-    layers = [merge(path.parent / base, (*seen, path.resolve())) for base in bases]
-    merged = OmegaConf.create({})
-    for layer in [*layers, tree]:
-        merged = _over(merged, layer)
-    return merged
-
-
-def _over(below: Any, above: Any) -> Any:
-    """`above` merged over `below`; a duration, or a component of another name, replaces the one below it."""
-    out = deepcopy(below)
-    for key, value in above.items_ex(resolve=False):
-        old = out._get_node(key)
-        mergeable = OmegaConf.is_dict(old) and OmegaConf.is_dict(value) and not set(value) <= set(Duration.model_fields)
-        if mergeable and len({value.get("name"), old.get("name")} - {None}) < 2:
-            out[key] = _over(old, value)
-        else:
-            out[key] = deepcopy(value)
-    return out
-
-
-def _override(tree: Any, text: str) -> None:
-    key, found, value = text.partition("=")
-    key, text = key.strip(), " ".join(text.split())
-    if not found or not all(part.isidentifier() or part.isdigit() for part in key.split(".")):
-        raise ConfigError(f"-o {text}: write it as Section.key=value")
-    try:
-        parsed = OmegaConf.from_dotlist([f"value={value}"])._get_node("value")
-        OmegaConf.update(tree, key, parsed, merge=False)
-    except (OmegaConfBaseException, yaml.YAMLError, AttributeError, TypeError, ValueError, IndexError) as error:
-        raise ConfigError(f"-o {text}: {_first_line(error)}") from error
-
-
-def _first_line(error: Exception) -> str:
-    return (str(error).strip() or type(error).__name__).splitlines()[0]
-
-
-def check(tree: dict[str, Any], where: str = "configuration", wrong: Sequence[str] = ()) -> Config:
-    """Checks a resolved mapping: sections, keys, types, and every component's arguments.
-
-    Args:
-        tree: the mapping.
-        where: what to call it in messages.
-        wrong: mistakes found before, reported with the others.
-
-    Raises:
-        ConfigError: one line for each mistake.
-    """
-    found = list(wrong)
-    try:
-        config = Config.model_validate(tree)
-    except ValidationError as error:
-        found += [f"{where}: {line}" for line in _explain(error, tree)]
-    for path, node, role, beside in _components_in(tree):
-        found += components.mistakes(node, f"{where}: {path}", role, beside=beside)
-    raise_all(found)
-    config._tree = read_only(tree)
-    return config
-
-
-def _components_in(
-    tree: Any, section: type[BaseModel] = Config, path: str = ""
-) -> Iterator[tuple[str, Mapping, roles.Role, Collection[str]]]:
-    """(key path, mapping, role, keys that stand beside its own) of each component; what is no mapping is left out."""
-    for key, field in section.model_fields.items():
-        node, at = tree.get(key) if isinstance(tree, Mapping) else None, f"{path}{key}"
-        inner = section_of(field.annotation)
-        fields = inner.model_fields if inner else {}
-        if (role := role_of(field)) is not None:
-            for i, item in enumerate(node if isinstance(node, list) else [node]):
-                if isinstance(item, Mapping):
-                    # A section that is a component itself has keys of its own beside the component's.
-                    own = {name: value for name, value in item.items() if name == "name" or name not in fields}
-                    if not fields or "name" in own:
-                        yield (f"{at}.{i}" if isinstance(node, list) else at), own, role, fields.keys()
-        if inner is not None:
-            yield from _components_in(node, inner, f"{at}.")
-
-
 def role_of(field: FieldInfo) -> roles.Role | None:
     """The role of the component, or of each of a list, that a key holds; None for a key that holds none."""
     return next((item for item in field.metadata if isinstance(item, roles.Role)), None)
@@ -434,50 +289,3 @@ def section_of(annotation: Any) -> type[Section] | None:
     """The section a key holds, if it holds one."""
     options = (annotation, *get_args(annotation))
     return next((o for o in options if isinstance(o, type) and issubclass(o, Section)), None)
-
-
-def _explain(error: ValidationError, tree: Any) -> list[str]:
-    """Each complaint with its key path, and the nearest key for a misspelling."""
-    complaints = error.errors()
-    unknown = [item["loc"] for item in complaints if item["type"] == "extra_forbidden"]
-    found: dict[str, str] = {}
-    for item in complaints:
-        *above, last = item["loc"] or ("",)
-        path = ".".join(str(part) for part in _keys(item, tree))
-        if item["type"] == "extra_forbidden":
-            line = f"{path}: unknown key{answer(path) or nearest(str(last), _keys_beside(item['loc']))}"
-        elif item["type"] == "missing":
-            if any(list(loc[:-1]) == above and nearest(str(loc[-1]), [last]) for loc in unknown):
-                continue  # it is there, misspelt
-            line = f"{path}: this key is required"
-        else:
-            message = item["msg"].removeprefix("Value error, ")
-            given = "" if item["type"] == "value_error" else f", got {item['input']!r}"
-            line = f"{path}: {message[0].lower()}{message[1:]}{given}" if path else message
-        found.setdefault(path, line)
-    return list(found.values())
-
-
-def _keys(complaint: Any, tree: Any) -> list[Any]:
-    """The location of a complaint without the names that pydantic gives to the alternatives of a union."""
-    found, node = [], tree
-    for part in complaint["loc"]:
-        try:
-            node = node[part]
-        except (TypeError, KeyError, IndexError):
-            if complaint["type"] != "missing" or part != complaint["loc"][-1]:
-                continue
-        found.append(part)
-    return found
-
-
-def _keys_beside(location: tuple) -> list[str]:
-    """Keys declared in the section that holds the last part of `location`."""
-    model: Any = Config
-    for part in location[:-1]:
-        field = model.model_fields.get(part)
-        options = (field.annotation, *get_args(field.annotation)) if field else ()
-        model = next((o for o in options if isinstance(o, type) and issubclass(o, BaseModel)), None)
-        if model is None:
-            return []
-    return list(model.model_fields)
