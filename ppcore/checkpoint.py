@@ -195,8 +195,8 @@ class Checkpoints:
         return None
 
     @staticmethod
-    def is_complete(path: Path) -> bool:
-        """Whether a checkpoint's manifest is there and every file matches its sha256."""
+    def is_complete(path: Path, file: str | None = None) -> bool:
+        """Whether a checkpoint's manifest is there and every file (or the one of this name) matches its sha256."""
         manifest = path / "manifest.json"
         if not manifest.is_file():
             return False
@@ -206,6 +206,8 @@ class Checkpoints:
             return False
         if not isinstance(sums, dict) or WEIGHTS["model"] not in sums:
             return False
+        if file is not None:
+            sums = {file: sums.get(file)}
         return all((path / name).is_file() and sha256(path / name) == digest for name, digest in sums.items())
 
     def _point(self, pointer: str, name: str) -> None:
@@ -279,10 +281,12 @@ def find_weights(path: str | Path) -> Found:
         step, which = path, "the checkpoint given"
     if step is None or not (step / "state.json").is_file():
         raise CheckpointError(f"{path}: no checkpoint in this folder")
-    if not Checkpoints.is_complete(step):
-        raise CheckpointError(f"{step}: a file is missing or damaged: name the folder of another checkpoint")
     state = read_state(step)
     weights, best = state.get("weights", "model"), state.get("best") or {}
+    if not Checkpoints.is_complete(step, WEIGHTS[weights]):  # optimiser state may be gigabytes that nobody asked for
+        raise CheckpointError(
+            f"{step}: {WEIGHTS[weights]} is missing or damaged: name the folder of another checkpoint"
+        )
     score = ""
     if best.get("step") == state["step"]:
         score = "".join(f", {key} {value:.4f}" for key, value in best.items() if key not in ("step", "weights"))
