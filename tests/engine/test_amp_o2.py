@@ -11,6 +11,7 @@ from types import SimpleNamespace
 import numpy as np
 import paddle
 import pytest
+from checkpointed import assert_same, everything
 
 from ppcore import checkpoint, optim
 from ppcore.checkpoint import Checkpoints, load_weights, restore
@@ -108,18 +109,7 @@ class Run:
         return dict(model=self.model, optimizer=self.optimizer, ema=self.ema)
 
     def arrays(self) -> dict[str, np.ndarray]:
-        """Weights, average, masters and accumulators."""
-        return {
-            **{f"model/{n}": checkpoint.as_array(t) for n, t in self.model.state_dict(use_hook=False).items()},
-            **{f"ema/{n}": t.numpy() for n, t in self.ema.shadow.items()},
-            **{f"opt/{n}": a for n, a in checkpoint.optimizer_arrays(self.model, self.optimizer).items()},
-        }
-
-
-def assert_same(got: dict, want: dict) -> None:
-    assert set(got) == set(want)
-    for name, array in want.items():
-        np.testing.assert_array_equal(got[name], array, err_msg=name)
+        return everything(**self.objects())
 
 
 @pytest.mark.parametrize("name", FACTORIES)

@@ -116,6 +116,15 @@ def test_the_exported_model_has_that_accuracy_too(fine_tuned, images, tool, tmp_
     assert right / total == pytest.approx(best["top1"])
 
 
+def test_the_report_shows_it_too(fine_tuned, tool, tmp_path):
+    folder, _, best = fine_tuned
+    done = tool("compare", folder / "run", "-o", tmp_path / "report")
+    assert done.returncode == 0, done.stderr
+    [run] = json.loads((tmp_path / "report" / "report.json").read_text())["runs"]
+    assert run["best_step"] == best["step"]
+    assert run["best"]["top1"] == pytest.approx(100 * best["top1"])
+
+
 def test_a_run_folder_means_its_best(fine_tuned, tool):
     folder, path, best = fine_tuned
     assert evaluated(tool, "-c", path, "--weights", folder / "run")["top1"] == best["top1"]

@@ -8,6 +8,7 @@ import shutil
 import numpy as np
 import paddle
 import pytest
+from checkpointed import assert_same, everything
 
 from ppcore import checkpoint, optim
 from ppcore.checkpoint import Checkpoints, find_weights, read_state, restore
@@ -43,19 +44,7 @@ class Run:
         return dict(model=self.model, optimizer=self.optimizer, ema=self.ema)
 
     def arrays(self) -> dict[str, np.ndarray]:
-        """Everything a checkpoint holds."""
-        return {
-            **{f"model/{name}": t.numpy() for name, t in self.model.state_dict().items()},
-            **{f"ema/{name}": t.numpy() for name, t in self.ema.shadow.items()},
-            **{f"opt/{name}": a for name, a in checkpoint.optimizer_arrays(self.model, self.optimizer).items()},
-        }
-
-
-def assert_same(got: dict, want: dict) -> None:
-    assert set(got) == set(want)
-    for name, array in want.items():
-        assert got[name].dtype == array.dtype, name
-        np.testing.assert_array_equal(got[name], array, err_msg=name)
+        return everything(**self.objects())
 
 
 def damage(path, name="weights.safetensors"):

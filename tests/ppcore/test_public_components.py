@@ -383,6 +383,7 @@ def test_the_suites_packages_are_entry_points(root):
     assert found <= set(roles.registered())
 
 
+# What PaddleClas's builders do with text; the tests below prove that none of a configuration gets there.
 EVALUATES = """
 import paddle.nn as nn
 
