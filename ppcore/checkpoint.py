@@ -195,8 +195,8 @@ class Checkpoints:
         return None
 
     @staticmethod
-    def is_complete(path: Path, file: str | None = None) -> bool:
-        """Whether a checkpoint's manifest is there and every file (or the one of this name) matches its sha256."""
+    def is_complete(path: Path, *files: str) -> bool:
+        """Whether a checkpoint's manifest is there and every file (or those named) matches its sha256."""
         manifest = path / "manifest.json"
         if not manifest.is_file():
             return False
@@ -206,8 +206,8 @@ class Checkpoints:
             return False
         if not isinstance(sums, dict) or WEIGHTS["model"] not in sums:
             return False
-        if file is not None:
-            sums = {file: sums.get(file)}
+        if files:
+            sums = {name: sums.get(name) for name in files}
         return all((path / name).is_file() and sha256(path / name) == digest for name, digest in sums.items())
 
     def _point(self, pointer: str, name: str) -> None:
@@ -283,9 +283,10 @@ def find_weights(path: str | Path) -> Found:
         raise CheckpointError(f"{path}: no checkpoint in this folder")
     state = read_state(step)
     weights, best = state.get("weights", "model"), state.get("best") or {}
-    if not Checkpoints.is_complete(step, WEIGHTS[weights]):  # optimiser state may be gigabytes that nobody asked for
+    # Those two only: the optimiser's state may be gigabytes that nobody asked for.
+    if weights not in WEIGHTS or not Checkpoints.is_complete(step, "state.json", WEIGHTS[weights]):
         raise CheckpointError(
-            f"{step}: {WEIGHTS[weights]} is missing or damaged: name the folder of another checkpoint"
+            f"{step}: its {weights} weights are missing or damaged: name the folder of another checkpoint"
         )
     score = ""
     if best.get("step") == state["step"]:
