@@ -8,9 +8,9 @@ import paddle.nn as nn
 
 from ppcore import components, signatures, weights
 from ppcore.checkpoint import Found, find_weights
-from ppcore.config import Config, GlobalSection, LoaderSection
+from ppcore.config import Config, LoaderSection
 from ppcore.data import EvalLoader, EvalStream, Normalize, TrainLoader, TrainStream, check_labels, match_classes
-from ppcore.durations import Plan
+from ppcore.durations import Duration, Plan
 from ppcore.engine.distributed import World
 from ppcore.engine.events import log
 from ppcore.errors import ConfigError
@@ -48,19 +48,18 @@ def load_pretrained(net: nn.Layer, config: Config) -> Found:
     return found
 
 
-def plan(config: Config, images: int, saved: dict[str, Any] | None = None) -> Plan:
+def plan(config: Config, images: int, length: Duration) -> Plan:
     """How long a run is, in steps.
 
     Args:
         config: of the run.
         images: in the training set.
-        saved: a resolved configuration whose `Global` says the length instead.
+        length: how long it lasts.
 
     Raises:
         ConfigError: no step at all.
     """
     batch_size = section(config, "Train").batch_size
-    length = (GlobalSection.model_validate(saved["Global"]) if saved else config.Global).length()
     steps_per_epoch = max(images // batch_size, 1)
     steps = length.in_steps(Plan(steps_per_epoch, batch_size))
     if steps < 1:

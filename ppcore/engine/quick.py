@@ -10,7 +10,7 @@ from ppcore.config import Config
 from ppcore.engine.events import log
 from ppcore.engine.jobs import Job, run_all
 from ppcore.engine.launch import thread_variables, train_command
-from ppcore.engine.runs import check_resumable
+from ppcore.engine.runs import check_resumable, saved_length
 from ppcore.errors import PPError
 from ppcore.report import read_run
 from ppcore.report.published import PaperTables, Quick
@@ -131,4 +131,4 @@ def is_finished(folder: Path, settings: Config) -> bool:
         log.info("%s: training goes on from its checkpoint (%s)", folder, error)
         return False
     check_resumable(folder, settings)
-    return ended and config.load(folder / "config.yaml").Global.length() == settings.Global.length()
+    return ended and saved_length(folder) == settings.Global.length()

@@ -9,9 +9,11 @@ from pathlib import Path
 from typing import Any
 
 import yaml
+from pydantic import ValidationError
 
 from ppcore import components
-from ppcore.config import Config
+from ppcore.config import Config, GlobalSection
+from ppcore.durations import Duration
 from ppcore.errors import CheckpointError, ConfigError, reason
 from ppcore.schedules import Schedule
 
@@ -116,6 +118,18 @@ def saved_config(folder: Path) -> dict[str, Any]:
     if not isinstance(tree, dict) or not isinstance(tree.get("Global"), dict):
         raise CheckpointError(f"{path}: is no configuration of a run: {_MEND}")
     return tree
+
+
+def saved_length(folder: Path) -> Duration:
+    """How long the run of a folder was to last.
+
+    Raises:
+        CheckpointError: its configuration is damaged.
+    """
+    try:
+        return GlobalSection.model_validate(saved_config(folder)["Global"]).length()
+    except ValidationError as error:
+        raise CheckpointError(f"{folder / 'config.yaml'}: its section Global is damaged: {_MEND}") from error
 
 
 _MEND = "restore it, or choose another Global.output_dir"

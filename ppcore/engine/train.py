@@ -73,7 +73,7 @@ def _train(config: Config, world: distributed.World, folder: Path) -> Result:
     names = train_images.classes
     eval_images = build.dataset(eval_part, classes, names, "DataLoader.Eval") if eval_part else None
     batch_size = train_part.batch_size
-    plan = build.plan(config, len(train_images))
+    plan = build.plan(config, len(train_images), settings.length())
 
     # ---- model, criterion, optimiser --------------------------------------------------------
     paddle.seed(settings.seed)
@@ -99,7 +99,7 @@ def _train(config: Config, world: distributed.World, folder: Path) -> Result:
     step, best, result, evaluated = 0, None, "ema" if config.EMA and config.EMA.headline == "ema" else "model", False
     resumed_from = checkpoints.newest()
     if resumed_from is not None:
-        old = build.plan(config, len(train_images), runs.saved_config(folder))
+        old = build.plan(config, len(train_images), runs.saved_length(folder))
         step = checkpoint.step_of(resumed_from)
         runs.check_extension(folder, min(step, old.total_steps), build.schedule(config, old), schedule)
         state = checkpoint.restore(resumed_from, model=model, optimizer=optimizer, ema=ema)
@@ -144,7 +144,7 @@ def _train(config: Config, world: distributed.World, folder: Path) -> Result:
     batches = iter(loader)
     first_loss = None
     # A run that was killed while it evaluated its newest checkpoint evaluates it now.
-    saved, pending = step, step > 0 and due("eval") and not evaluated
+    saved, pending = step, eval_images is not None and step > 0 and due("eval") and not evaluated
     network.train() if not settings.eval_mode_training else network.eval()  # DeiT fine-tunes without dropout, drop path
     try:
         stop.listen()

@@ -3,6 +3,7 @@
 import cv2
 import numpy as np
 import pytest
+import yaml
 
 from ppcore import config
 from ppcore.engine.train import train
@@ -105,6 +106,17 @@ def test_a_damaged_configuration_of_a_run(tiny_config, folders, tmp_path):
             train(settings(tiny_config, folders))
 
 
+@pytest.mark.parametrize("length", ["banana", "{epochs: -1}", "null"])
+def test_a_damaged_length_of_a_run(tiny_config, folders, tmp_path, length):
+    train(settings(tiny_config, folders))
+    saved = tmp_path / "run" / "config.yaml"
+    tree = yaml.safe_load(saved.read_text())
+    tree["Global"]["duration"] = yaml.safe_load(length)
+    saved.write_text(yaml.safe_dump(tree))
+    with pytest.raises(PPError, match=r"config\.yaml: its section Global is damaged"):
+        train(settings(tiny_config, folders))
+
+
 def test_a_negative_rate(tiny_config, folders):
     assert "rate" in refused(settings(tiny_config, folders, "Optimizer.lr.base_lr=-1e-3"))
 
@@ -114,6 +126,12 @@ def test_more_outputs_than_classes_and_a_long_warm_up_are_said(tiny_config, fold
     log = (tmp_path / "run" / "log.txt").read_text()
     assert "the model has 1000 outputs and the data 2 classes" in log
     assert "the warm-up of 4 steps is as long as the run of 4" in log
+
+
+def test_a_run_without_evaluation_goes_on(tiny_config, folders, tmp_path):
+    options = ("DataLoader.Eval=null", "Global.eval_every={steps: 2}", TestLonger.CONSTANT)
+    train(settings(tiny_config, folders, *options))
+    assert train(settings(tiny_config, folders, *options, "Global.duration={steps: 8}")).step == 8
 
 
 class TestLonger:
