@@ -41,7 +41,7 @@ def explain(sizes: Iterable[Size], chosen: dict[Size, str]) -> str:
     count = Counter(sizes)
     parts = []
     for engine, name, why in (
-        ("onnxruntime", "onnxruntime", f"OpenVINO would compile for each size, {COMPILE:.0f} s or more"),
+        ("onnxruntime", "onnxruntime", f"OpenVINO would compile for each size, about {COMPILE:g} s"),
         ("openvino", "OpenVINO", "compiled for a size that is large or repeats"),
     ):
         mine = [size for size in count if chosen[size] == engine]
