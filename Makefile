@@ -36,7 +36,7 @@ test: $(VENV)/installed
 
 # The release that PyPI's GPU wheel has: models, layers, weights and the rest of the core.
 test-paddle26: $(VENV26)/installed
-	$(VENV26)/bin/python -m pytest $(SPREAD) tests/layers tests/pp* tests/golden tests/data tests/engine
+	$(VENV26)/bin/python -m pytest $(SPREAD) $(filter-out tests/report tests/reproduce tests/benchmarks tests/reference tests/fidelity_data,$(patsubst %/,%,$(wildcard tests/*/)))
 
 # Against torch and transformers. Elsewhere than on a CPU-only index, torch from PyPI brings CUDA with it.
 test-reference: $(VENV)/installed-reference

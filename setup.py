@@ -16,9 +16,9 @@ setup(
     long_description_content_type="text/markdown",
     license="Apache-2.0",
     python_requires=">=3.11",
-    packages=find_packages(include=["ppcore*", "ppvit*", "ppdeit*", "ppuhdfour*"]),
+    packages=find_packages(include=["pp*"]),
     # Packages whose public components a configuration may name; see ppcore/roles.py.
-    entry_points={"ppcore.papers": ["ppvit = ppvit", "ppdeit = ppdeit", "ppuhdfour = ppuhdfour"]},
+    entry_points={"ppcore.papers": ["ppvit = ppvit", "ppdeit = ppdeit", "ppuhdfour = ppuhdfour", "ppllie = ppllie"]},
     package_data={"ppcore.report": ["templates/*"]},
     install_requires=[
         "numpy>=1.24",

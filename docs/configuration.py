@@ -2,7 +2,7 @@
 
 from pathlib import Path
 
-from ppcore.config_reference import markdown
+from ppcore.config.reference import markdown
 
 if __name__ == "__main__":
     Path(__file__).with_suffix(".md").write_text(markdown(), encoding="utf-8")

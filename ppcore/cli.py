@@ -34,7 +34,7 @@ class Parser(argparse.ArgumentParser):
         """The arguments; what `--allow` says is in force from here on."""
         arguments = super().parse_args(*args, **kwargs)
         if allowed := getattr(arguments, "allow", ()):
-            from ppcore import roles
+            from ppcore.config import roles
 
             for package in allowed:
                 roles.allow(package)

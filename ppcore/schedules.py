@@ -9,7 +9,7 @@ import math
 from collections.abc import Callable, Sequence
 from typing import Literal
 
-from ppcore.durations import Duration, Plan
+from ppcore.config.durations import Duration, Plan
 
 Schedule = Callable[[int], float]
 

@@ -1,8 +1,6 @@
 """ppdeit: DeiT (models, distillation, recipe) and DeiT III on PaddlePaddle."""
 
 import ppcore  # noqa: F401  (what must happen before Paddle is imported)
-from ppdeit.augment import RandAugment, RandomErasing, ThreeAugment
-from ppdeit.auto_augment import AutoAugment
 from ppdeit.deit import (
     DeiT,
     DistilledVisionTransformer,
@@ -33,17 +31,13 @@ from ppdeit.teacher import Teacher
 from ppdeit.tokens import token_cosine
 
 __all__ = [
-    "AutoAugment",
     "BothHeads",
     "DeiT",
     "DeiT3",
     "Distillation",
     "DistilledVisionTransformer",
-    "RandAugment",
-    "RandomErasing",
     "RegNet",
     "Teacher",
-    "ThreeAugment",
     "deit3_base_patch16_224",
     "deit3_base_patch16_384",
     "deit3_huge_patch14_224",

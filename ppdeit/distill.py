@@ -8,9 +8,9 @@ from typing import Literal
 
 import paddle
 
+from ppcore.config.roles import Criterion
 from ppcore.errors import ConfigError
 from ppcore.losses import log_softmax, smoothed_one_hot, soft_cross_entropy
-from ppcore.roles import Criterion
 from ppdeit.teacher import Teacher
 
 

@@ -10,8 +10,9 @@ from pathlib import Path
 import numpy as np
 import paddle
 
-from ppcore import fidelity, losses
-from ppcore.fidelity import Row
+from ppcore import losses
+from ppcore.reproduce import fidelity
+from ppcore.reproduce.fidelity import Row
 from ppdeit.deit import DistilledVisionTransformer
 from ppdeit.deit3 import PAPER, DeiT3
 from ppdeit.distill import Distillation

@@ -13,8 +13,8 @@ import paddle.nn.functional as F
 
 from ppcore.errors import ConfigError
 from ppcore.layers import DropPath, checks, drop_path_rates, init
-from ppcore.weight_tables import CONV, TRANSPOSED, VECTOR, Arrays, Table, load, store
 from ppcore.weights import WeightMap
+from ppcore.weights.layouts import CONV, TRANSPOSED, VECTOR, Arrays, Table, load, store
 
 
 def _conv(in_chans: int, out_chans: int, kernel: int, *, stride: int = 1, groups: int = 1, bias: bool = False):

@@ -11,8 +11,8 @@ import paddle
 import paddle.nn as nn
 
 from ppcore import weights as weight_io
-from ppcore.checkpoint import find_weights
 from ppcore.errors import ConfigError
+from ppcore.weights.checkpoints import find_weights
 
 log = logging.getLogger("ppcore.teacher")
 

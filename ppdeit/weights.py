@@ -2,8 +2,8 @@
 
 from dataclasses import replace
 
-from ppcore.weight_tables import MATRIX, TOKENS, TRANSPOSED, VECTOR, Kind, Table, map_of
 from ppcore.weights import WeightMap
+from ppcore.weights.layouts import MATRIX, TOKENS, TRANSPOSED, VECTOR, Kind, Table, map_of
 from ppvit.weights import PADDLECLAS, TIMM
 
 

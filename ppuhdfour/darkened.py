@@ -4,9 +4,9 @@ from typing import Any, Literal
 
 import numpy as np
 
-from ppcore.data.flat_folder import FlatFolder
-from ppcore.data.image_file import ImageFile, Window
-from ppcore.data.photographs import Photographs
+from ppcore.data.datasets.flat_folder import FlatFolder
+from ppcore.data.datasets.photographs import Photographs
+from ppcore.data.images.image_file import ImageFile, Window
 from ppuhdfour.low_light import Darken, darken
 
 

@@ -15,7 +15,7 @@ import numpy as np
 import paddle
 import paddle.nn as nn
 
-from ppcore.deploy.form import Form, Stage
+from ppcore.deploy.export_spec import ExportSpec, Stage
 from ppcore.deploy.rules import Padding, Strips
 from ppcore.errors import ConfigError
 from ppcore.layers.bilinear import bilinear_matrix
@@ -128,7 +128,7 @@ class Tail(nn.Layer):
         return paddle.matmul(y_low, bilinear_matrix(height, height * self.scale), transpose_y=True)
 
 
-def deployed(model: nn.Layer) -> Form:
+def deployed(model: nn.Layer) -> ExportSpec:
     """The deployed form of a `UHDFour` with its present weights.
 
     Raises:
@@ -143,7 +143,7 @@ def deployed(model: nn.Layer) -> Form:
     low, high, tail = Low(model), High(model), Tail(model)
     guides = () if low.guides is None else low.guides.names
     y_low, features = (None, None, None, 3), (None, None, None, channels)
-    return Form(
+    return ExportSpec(
         stages=(
             Stage("low", low, image, ("y_low", *guides)),
             Stage("high", high, {**image, **{name: (None, channels) for name in guides}}, ("features",)),

@@ -11,8 +11,9 @@ import paddle
 import paddle.nn.functional as F
 
 import ppcore.weights
-from ppcore import fidelity, optim
-from ppcore.fidelity import OF_MAX, RELATIVE, Row, of_max, relative
+from ppcore import optim
+from ppcore.reproduce import fidelity
+from ppcore.reproduce.fidelity import OF_MAX, RELATIVE, Row, of_max, relative
 from ppuhdfour.uhdfour import UHDFour, reduce
 
 Arrays = Mapping[str, np.ndarray]

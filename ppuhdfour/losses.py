@@ -8,8 +8,8 @@ import paddle
 import paddle.nn.functional as F
 
 from ppcore.errors import ConfigError
-from ppcore.image_metrics import GAUSSIAN, K1, K2
-from ppcore.vgg import load_vgg19
+from ppcore.metrics.psnr_ssim import GAUSSIAN, K1, K2
+from ppcore.metrics.vgg import load_vgg19
 
 # Weights of the pixels at full size, structure, pixels at low size, perceptual features.
 _WEIGHTS = {"code": (5.0, 0.002, 0.5, 0.001), "paper": (1.0, 4e-4, 0.1, 2e-4)}

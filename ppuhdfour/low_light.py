@@ -22,7 +22,7 @@ from typing import Any, NamedTuple
 
 import numpy as np
 
-from ppcore.data.image_file import pixels_of
+from ppcore.data.images.image_file import pixels_of
 from ppcore.errors import ConfigError
 
 _STRIP = 256  # rows at a time, which bounds the memory for 24-megapixel photographs

@@ -175,7 +175,7 @@ class UHDFour(nn.Layer):
         ConfigError: an argument out of its range, or arguments that do not fit together.
     """
 
-    task = "restoration"
+    makes_images = True
 
     def __init__(
         self,
@@ -279,8 +279,8 @@ class UHDFour(nn.Layer):
             return y
         return y, y_low[:, :, : -(-height // self.scale), : -(-width // self.scale)]
 
-    def deployed(self):
-        """The form `ppcore.export` writes (`ppuhdfour.deploy`)."""
+    def export_spec(self):
+        """The form `ppcore.deploy.export` writes (`ppuhdfour.deploy`)."""
         from ppuhdfour.deploy import deployed
 
         return deployed(self)

@@ -5,8 +5,8 @@ import re
 import numpy as np
 from paddle import nn
 
-from ppcore.weight_tables import CONV, VECTOR, Arrays, Kind, Table, load, store
 from ppcore.weights import WeightMap
+from ppcore.weights.layouts import CONV, VECTOR, Arrays, Kind, Table, load, store
 
 # The two "up" layers are 1x1 transposed convolutions there, stored (in, out, 1, 1).
 _SWAPPED = Kind(4, lambda a: a.transpose(1, 0, 2, 3), lambda a, model: a.transpose(1, 0, 2, 3))

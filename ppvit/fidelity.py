@@ -9,8 +9,9 @@ from pathlib import Path
 import numpy as np
 import paddle
 
-from ppcore import fidelity, losses
-from ppcore.fidelity import Row
+from ppcore import losses
+from ppcore.reproduce import fidelity
+from ppcore.reproduce.fidelity import Row
 from ppvit.vit import VisionTransformer
 
 

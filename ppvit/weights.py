@@ -9,20 +9,8 @@ import numpy as np
 from paddle import nn
 
 from ppcore.errors import WeightsError
-from ppcore.weight_tables import (
-    CONV,
-    MATRIX,
-    TOKENS,
-    TRANSPOSED,
-    VECTOR,
-    Arrays,
-    Kind,
-    Table,
-    load,
-    map_of,
-    store,
-)
 from ppcore.weights import WeightMap
+from ppcore.weights.layouts import CONV, MATRIX, TOKENS, TRANSPOSED, VECTOR, Arrays, Kind, Table, load, map_of, store
 
 HWIO = Kind(4, lambda a: a.transpose(3, 2, 0, 1), lambda a, model: a.transpose(2, 3, 1, 0))
 # flax writes the group norms of the hybrids as (1, 1, 1, C)

@@ -3,16 +3,16 @@
 import numpy as np
 import paddle.nn as nn
 
-from ppcore import checkpoint
 from ppcore.ema import EMA
+from ppcore.weights import checkpoints
 
 
 def everything(model: nn.Layer, optimizer, ema: EMA) -> dict[str, np.ndarray]:
     """Weights, average, masters and accumulators; the weights themselves, not what a hook makes of them."""
     return {
-        **{f"model/{name}": checkpoint.as_array(t) for name, t in model.state_dict(use_hook=False).items()},
+        **{f"model/{name}": checkpoints.as_array(t) for name, t in model.state_dict(use_hook=False).items()},
         **{f"ema/{name}": t.numpy() for name, t in ema.shadow.items()},
-        **{f"opt/{name}": array for name, array in checkpoint.optimizer_arrays(model, optimizer).items()},
+        **{f"opt/{name}": array for name, array in checkpoints.optimizer_arrays(model, optimizer).items()},
     }
 
 

@@ -8,7 +8,8 @@ from pathlib import Path
 import paddle
 import pytest
 
-from ppcore import components, config
+from ppcore import config
+from ppcore.config import components
 from ppcore.report import load_paper
 
 ROOT = Path(__file__).resolve().parents[1]
@@ -115,7 +116,7 @@ class TestClassifiers:
             seen |= {size} - {None}
             [at] = [i for i, t in enumerate(split.transforms) if t["name"] == "ppcore.data.Normalize"]
             after = {t["name"] for t in split.transforms[at + 1 :]}
-            assert after <= ({"ppdeit.RandomErasing"} if split is loaded.DataLoader.Train else set())
+            assert after <= ({"ppcore.data.RandomErasing"} if split is loaded.DataLoader.Train else set())
             normalize.append(split.transforms[at])
         assert len(seen) <= 1, "one size in training and evaluation"
         assert normalize[0] == normalize[-1]

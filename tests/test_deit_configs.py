@@ -10,9 +10,10 @@ import paddle
 import pytest
 from test_configs import DEIT, FOLDER, PAPERS, ROOT, build, header, label, load
 
-from ppcore import components, config, signatures
-from ppcore.durations import Plan
-from ppcore.engine.runs import essentials
+from ppcore import config
+from ppcore.config import components, signatures
+from ppcore.config.durations import Plan
+from ppcore.engine.run_folder import essentials
 from ppcore.optim import AdamW, decayed_names
 
 DEIT1 = {path.stem: path for path in DEIT if path.parent.name == "deit"}
@@ -23,7 +24,7 @@ IMAGENET = 1_281_167  # training images
 MEAN_STD = {"name": "ppcore.data.Normalize", "mean": [0.485, 0.456, 0.406], "std": [0.229, 0.224, 0.225]}
 FLIP = {"name": "ppcore.data.RandomHorizontalFlip"}
 RAND_AUGMENT = {  # rand-m9-mstd0.5-inc1
-    "name": "ppdeit.RandAugment",
+    "name": "ppcore.data.RandAugment",
     "magnitude": 9,
     "magnitude_std": 0.5,
     "num_ops": 2,
@@ -32,7 +33,7 @@ RAND_AUGMENT = {  # rand-m9-mstd0.5-inc1
     "fill": [124, 116, 104],  # 255 · mean
 }
 THREE_AUGMENT = [
-    {"name": "ppdeit.ThreeAugment"},
+    {"name": "ppcore.data.ThreeAugment"},
     {"name": "ppcore.data.ColorJitter", "brightness": 0.3, "contrast": 0.3, "saturation": 0.3},
 ]
 
@@ -49,7 +50,7 @@ def crop(size: int) -> dict:
 def erasing(prob: float) -> dict:
     third = 0.3333333333333333
     return {
-        "name": "ppdeit.RandomErasing",
+        "name": "ppcore.data.RandomErasing",
         "prob": prob,
         "mode": "pixel",
         "area": [0.02, third],
@@ -584,7 +585,7 @@ def test_table_8_changes_one_thing(row, values):
     [item] = [item for item in PAPER.reproduce if (item.table, item.row) == ("table8", row)]
     [part] = item.configs
     changed = step(part.config, tuple(part.options)).tree
-    names = {2: "ppdeit.RandAugment", 4: "ppdeit.RandomErasing"}
+    names = {2: "ppcore.data.RandAugment", 4: "ppcore.data.RandomErasing"}
 
     def flat(node, path=()):
         if isinstance(node, (dict, list, tuple)):
@@ -613,7 +614,7 @@ def test_autoaugment_stands_where_randaugment_stood():
         for part, plain in zip(item.configs, ("base_224", "base_384"), strict=False):
             changed, before = step(part.config, tuple(part.options)), load(DEIT1[plain])
             transforms = changed.DataLoader.Train.transforms
-            assert transforms[2] == {"name": "ppdeit.AutoAugment", "fill": RAND_AUGMENT["fill"]}
+            assert transforms[2] == {"name": "ppcore.data.AutoAugment", "fill": RAND_AUGMENT["fill"]}
             assert [*transforms[:2], RAND_AUGMENT, *transforms[3:]] == before.DataLoader.Train.transforms
             assert changed.Optimizer == before.Optimizer
         assert transforms[0]["size"] == size

@@ -47,14 +47,14 @@ PADDLE_FREE = [
     "ppcore.runtime",
     "ppcore.errors",
     "ppcore.cli",
-    "ppcore.gpu_setup",
-    "ppcore.durations",
-    "ppcore.components",
+    "ppcore.runtime.gpu_setup",
+    "ppcore.config.durations",
+    "ppcore.config.components",
     "ppcore.config",
     "ppcore.data",
     "ppcore.schedules",
     "ppcore.metrics",
-    "ppcore.weight_files",
+    "ppcore.weights.files",
     "ppcore.report",
 ]
 

@@ -5,7 +5,8 @@ import shlex
 
 import yaml
 
-from ppcore import components, config, runtime  # noqa: F401
+from ppcore import config, runtime  # noqa: F401
+from ppcore.config import components
 
 
 def commands(root) -> list[list[str]]:

@@ -8,9 +8,10 @@ import numpy as np
 import paddle
 import pytest
 
-from ppcore import components, config
+from ppcore import config
+from ppcore.config import components
 from ppcore.engine import build
-from ppcore.engine.runs import essentials
+from ppcore.engine.run_folder import essentials
 from ppcore.report import load_paper
 
 ROOT = Path(__file__).resolve().parents[1]

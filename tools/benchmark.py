@@ -26,28 +26,28 @@ IMAGENET = {"mean": [0.485, 0.456, 0.406], "std": [0.229, 0.224, 0.225]}
 DEIT_PIPELINE = {
     "crop": {"name": "ppcore.data.RandomResizedCrop", "size": 224, "interpolation": "bicubic"},
     "flip": {"name": "ppcore.data.RandomHorizontalFlip"},
-    "augment": {"name": "ppdeit.augment.RandAugment"},
+    "augment": {"name": "ppcore.data.transforms.augment.RandAugment"},
     "normalize": {"name": "ppcore.data.Normalize", **IMAGENET},
-    "erase": {"name": "ppdeit.augment.RandomErasing", "prob": 0.25},
+    "erase": {"name": "ppcore.data.transforms.augment.RandomErasing", "prob": 0.25},
 }
 
 
 def train(arguments: argparse.Namespace) -> tuple[dict[str, Any], str]:
     """The result and its text."""
-    from ppcore.benchmark import run
+    from benchmarks import classify
 
-    result = run.train(
+    result = classify.train(
         arguments.contenders or ["ours", "paddleclas", "torch"], batch=arguments.batch, size=arguments.size, steps=arguments.steps,
         rounds=arguments.rounds or 2, threads=arguments.threads, arch="ppvit.vit_tiny_patch16_224",
     )  # fmt: skip
     head = f"{result['model']}, batch {result['batch']}, {result['size']} px, {result['machine']}"
-    return result, f"{head}\n{run.table(result)}"
+    return result, f"{head}\n{classify.table(result)}"
 
 
 def augment(arguments: argparse.Namespace) -> tuple[dict[str, Any], str]:
     """The result and its text."""
     runtime.configure(1)
-    from ppcore.benchmark import augment as benchmark
+    from benchmarks import augment as benchmark
 
     result = benchmark.augment(DEIT_PIPELINE, benchmark.photographs(arguments.data), arguments.rounds or 9)
     return result, benchmark.table(result)
@@ -56,7 +56,7 @@ def augment(arguments: argparse.Namespace) -> tuple[dict[str, Any], str]:
 def distill(arguments: argparse.Namespace) -> tuple[dict[str, Any], str]:
     """The result and its text."""
     runtime.configure(arguments.threads)
-    from ppcore.benchmark import distill as benchmark
+    from benchmarks import distill as benchmark
 
     base = {"name": "ppcore.losses.CrossEntropy"}
     result = benchmark.distill(
@@ -73,7 +73,7 @@ def distill(arguments: argparse.Namespace) -> tuple[dict[str, Any], str]:
 def enhance(arguments: argparse.Namespace) -> tuple[dict[str, Any], str]:
     """The result and its text."""
     runtime.configure(arguments.threads)
-    from ppcore.benchmark import enhance as benchmark
+    from benchmarks import enhance as benchmark
 
     sizes = []
     for text in arguments.sizes:
@@ -115,7 +115,7 @@ def main() -> None:
     result, text = WHAT[arguments.what](arguments)
     print(text)
     if arguments.json:
-        from ppcore.engine.events import write_json
+        from ppcore.io import write_json
 
         write_json(Path(arguments.json), result)
 

@@ -7,12 +7,14 @@
 
 import environment  # noqa: F401  (says how to set up what is missing)
 
-from ppcore import interrupts, runtime
+from ppcore import runtime
+from ppcore.runtime import interrupts
 
 interrupts.leave_at_once()
 runtime.configure()
 
-from ppcore import cli, components, config, roles
+from ppcore import cli, config
+from ppcore.config import components, roles
 
 
 def main() -> None:

@@ -7,7 +7,8 @@ python tools/eval.py -c configs/uhdfour/classical.yaml        (a table: the meth
 
 import environment  # noqa: F401  (says how to set up what is missing)
 
-from ppcore import interrupts, runtime
+from ppcore import runtime
+from ppcore.runtime import interrupts
 
 interrupts.leave_at_once()
 runtime.configure()
@@ -23,12 +24,14 @@ def main() -> None:
     cli.add_weights_options(parser)
     parser.add_argument("--json", metavar="FILE", help="also write the result as JSON")
     arguments, settings = cli.configured(parser)
-    from ppcore.engine import evaluate
-    from ppcore.engine.events import write_json
+    from ppcore.engine import build, evaluate
+    from ppcore.io import write_json
 
     result = evaluate.run(settings, arguments.weights, arguments.source)
     if "beside" in result:
-        print(f"{evaluate.table(result)}\nprotocol: {result['protocol']}\nweights: {result['weights']}")
+        print(
+            f"{evaluate.table(result, build.metric_specs(settings))}\nprotocol: {result['protocol']}\nweights: {result['weights']}"
+        )
     else:
         print(json.dumps(result, indent=1, ensure_ascii=False))
     if arguments.json:

@@ -1,4 +1,4 @@
-"""Writes a trained model's inference files, which `ppcore.predictor` and other runtimes read.
+"""Writes a trained model's inference files, which `ppcore.deploy.predictor` and other runtimes read.
 
     python tools/export_model.py -c FILE
     python tools/export_model.py -c FILE --weights FILE -o Export.output=folder -o "Export.formats=[paddle,onnx]"
@@ -9,7 +9,8 @@ run's. Weights as in tools/eval.py.
 
 import environment  # noqa: F401  (says how to set up what is missing)
 
-from ppcore import interrupts, runtime
+from ppcore import runtime
+from ppcore.runtime import interrupts
 
 interrupts.leave_at_once()
 runtime.configure()
@@ -23,10 +24,10 @@ def main() -> None:
     parser = cli.config_parser(__doc__)
     cli.add_weights_options(parser)
     arguments, settings = cli.configured(parser)
+    from ppcore.deploy.export import export_model
     from ppcore.engine.evaluate import load_model
-    from ppcore.engine.events import setup_logging
+    from ppcore.engine.logger import setup_logging
     from ppcore.engine.precision import say_float32
-    from ppcore.export import export_model
 
     setup_logging()
     say_float32(settings.AMP, "exported")

@@ -8,7 +8,8 @@ Weights as in tools/eval.py. Layouts: paddle (ours), and those of the model, suc
 
 import environment  # noqa: F401  (says how to set up what is missing)
 
-from ppcore import interrupts, runtime
+from ppcore import runtime
+from ppcore.runtime import interrupts
 
 interrupts.leave_at_once()
 runtime.configure()

@@ -11,7 +11,8 @@ from pathlib import Path
 
 sys.path.insert(0, str(Path(__file__).resolve().parents[1]))  # the suite is not installed yet
 
-from ppcore import cli, gpu_setup
+from ppcore import cli
+from ppcore.runtime import gpu_setup
 
 
 def main() -> None:

@@ -12,7 +12,8 @@ default the log says what does. Weights as in tools/eval.py.
 
 import environment  # noqa: F401  (says how to set up what is missing)
 
-from ppcore import interrupts, runtime
+from ppcore import runtime
+from ppcore.runtime import interrupts
 
 interrupts.leave_at_once()
 runtime.configure()

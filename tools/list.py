@@ -10,7 +10,8 @@ layouts: weight files, for `source`, `--source` and `--layout`.
 
 import environment  # noqa: F401  (says how to set up what is missing)
 
-from ppcore import interrupts, runtime
+from ppcore import runtime
+from ppcore.runtime import interrupts
 
 interrupts.leave_at_once()
 runtime.configure()
@@ -20,7 +21,7 @@ from ppcore.errors import ConfigError
 
 
 def main() -> None:
-    from ppcore import catalogue
+    from ppcore.config import catalogue
 
     parser = cli.Parser(description=__doc__, formatter_class=cli.argparse.RawDescriptionHelpFormatter)
     parser.add_argument("kind", choices=(*catalogue.KINDS, "layouts"))

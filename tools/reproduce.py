@@ -6,7 +6,8 @@ python tools/reproduce.py vit --scale full --table table5 --row "B/16 ImageNet-1
 
 import environment  # noqa: F401  (says how to set up what is missing)
 
-from ppcore import interrupts, runtime
+from ppcore import runtime
+from ppcore.runtime import interrupts
 
 interrupts.leave_at_once()
 runtime.configure()
@@ -27,9 +28,9 @@ def main() -> int:
     parser.add_argument("-o", "--output", help="folder for runs and report (default: output/reproduce/PAPER)")
     cli.add_allow(parser)
     arguments = parser.parse_args()
-    from ppcore.engine import reproduce
+    from ppcore.reproduce import reproduction
 
-    page = reproduce.run(
+    page = reproduction.run(
         arguments.paper,
         root=Path(__file__).resolve().parents[1],
         output=Path(arguments.output or f"output/reproduce/{arguments.paper}"),

@@ -7,7 +7,8 @@ python -m paddle.distributed.launch --nproc_per_node 2 tools/train.py -c ... -o 
 
 import environment  # noqa: F401  (says how to set up what is missing)
 
-from ppcore import interrupts, runtime
+from ppcore import runtime
+from ppcore.runtime import interrupts
 
 interrupts.leave_at_once()
 runtime.configure()

@@ -4,9 +4,9 @@ from typing import Any, get_args
 
 from pydantic import BaseModel, ValidationError
 
+from ppcore.config.paddleclas_keys import answer
 from ppcore.config.schema import Config
 from ppcore.errors import nearest
-from ppcore.paddleclas_keys import answer
 
 
 def explain(error: ValidationError, tree: Any) -> list[str]:

@@ -10,12 +10,12 @@ from omegaconf import OmegaConf
 from omegaconf.errors import OmegaConfBaseException
 from pydantic import BaseModel, ValidationError
 
-from ppcore import components, roles
+from ppcore.config import components, roles
+from ppcore.config.durations import Duration
 from ppcore.config.explain import explain
+from ppcore.config.read_only import read_only
 from ppcore.config.schema import Component, Config, role_of, section_of
-from ppcore.durations import Duration
 from ppcore.errors import ConfigError, raise_all
-from ppcore.read_only import read_only
 
 
 def load(path: str | Path, overrides: Sequence[str] = ()) -> Config:

@@ -8,9 +8,9 @@ import yaml
 from pydantic import BaseModel, ConfigDict, Field, PrivateAttr, field_validator, model_validator
 from pydantic.fields import FieldInfo
 
-from ppcore import components, roles
-from ppcore.durations import Duration
-from ppcore.read_only import read_only
+from ppcore.config import components, roles
+from ppcore.config.durations import Duration
+from ppcore.config.read_only import read_only
 
 Component = dict[str, Any]
 
@@ -171,7 +171,7 @@ class InferSection(Section):
     tile: int | None = Field(None, ge=1)
     """Rows finished at a time: less memory, the same result (networks that make images)."""
     engine: Literal["auto", "eager", "paddle", "onnxruntime", "openvino"] = "auto"
-    """What computes on a CPU: the model itself (`eager`), or its export by an engine of `ppcore.predictor`. `auto`: a classifier
+    """What computes on a CPU: the model itself (`eager`), or its export by an engine of `ppcore.deploy.predictor`. `auto`: a classifier
     itself; photographs by the engine that suits their sizes."""
     precision: Literal["fp32", "bf16"] = "fp32"
     """Precision of the engine; bf16 needs OpenVINO."""

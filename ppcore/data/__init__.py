@@ -1,22 +1,22 @@
 """Datasets, transforms, samplers and loaders. Importing this does not import Paddle."""
 
-from ppcore.data.cifar import Cifar10Jpeg
-from ppcore.data.class_names import Relabelled, match_classes
-from ppcore.data.dataset import ArrayImages, Dataset, FileImages, check_labels
-from ppcore.data.digits import Digits
-from ppcore.data.file_list import FileList
-from ppcore.data.flat_folder import FlatFolder
-from ppcore.data.image_file import ImageFile
-from ppcore.data.image_folder import ImageFolder
-from ppcore.data.image_io import IMAGE_SUFFIXES, decode_image, read_image
+from ppcore.data.datasets.cifar import Cifar10Jpeg
+from ppcore.data.datasets.class_names import Relabelled, match_classes
+from ppcore.data.datasets.dataset import ArrayImages, Dataset, FileImages, check_labels
+from ppcore.data.datasets.digits import Digits
+from ppcore.data.datasets.file_list import FileList
+from ppcore.data.datasets.flat_folder import FlatFolder
+from ppcore.data.datasets.image_folder import ImageFolder
+from ppcore.data.datasets.mnist import MnistIdx
+from ppcore.data.datasets.paddle_vision import PaddleVision
+from ppcore.data.datasets.paired_folder import PairedFolder
+from ppcore.data.datasets.photographs import Photographs
+from ppcore.data.images.decode import IMAGE_SUFFIXES, decode_image, read_image
+from ppcore.data.images.image_file import ImageFile
 from ppcore.data.loader import EvalLoader, TrainLoader
-from ppcore.data.mixup import Mixup, cutmix_box, mix_images, mix_targets, smooth_one_hot
-from ppcore.data.mnist import MnistIdx
-from ppcore.data.paddle_vision import PaddleVision
-from ppcore.data.paired_folder import PairedFolder
-from ppcore.data.photographs import Photographs
 from ppcore.data.samplers import EvalStream, TrainStream
 from ppcore.data.transforms import (
+    AutoAugment,
     CenterCrop,
     ColorJitter,
     Grayscale,
@@ -27,16 +27,21 @@ from ppcore.data.transforms import (
     PairedRandomCrop,
     PairedResize,
     PairToFloat,
+    RandAugment,
     RandomCrop,
+    RandomErasing,
     RandomHorizontalFlip,
     RandomResizedCrop,
     Resize,
+    ThreeAugment,
     resize_image,
 )
+from ppcore.data.transforms.mixup import Mixup, cutmix_box, mix_images, mix_targets, smooth_one_hot
 
 __all__ = [
     "IMAGE_SUFFIXES",
     "ArrayImages",
+    "AutoAugment",
     "CenterCrop",
     "Cifar10Jpeg",
     "ColorJitter",
@@ -62,11 +67,14 @@ __all__ = [
     "PairedRandomCrop",
     "PairedResize",
     "Photographs",
+    "RandAugment",
     "RandomCrop",
+    "RandomErasing",
     "RandomHorizontalFlip",
     "RandomResizedCrop",
     "Relabelled",
     "Resize",
+    "ThreeAugment",
     "TrainLoader",
     "TrainStream",
     "check_labels",

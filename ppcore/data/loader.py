@@ -10,7 +10,7 @@ from typing import Literal
 
 import numpy as np
 
-from ppcore.data.dataset import Dataset
+from ppcore.data.datasets.dataset import Dataset
 from ppcore.data.reader import AFTER, SampleReader, collate, split_failures
 from ppcore.data.rng import batch_rng
 from ppcore.data.samplers import EvalStream, TrainStream

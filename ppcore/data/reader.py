@@ -11,7 +11,7 @@ from typing import Any, Literal, NamedTuple
 import numpy as np
 
 from ppcore import errors
-from ppcore.data.dataset import Dataset
+from ppcore.data.datasets.dataset import Dataset
 from ppcore.data.rng import sample_rng
 from ppcore.data.samplers import Key
 

@@ -1,6 +1,5 @@
 """manifest.json: what an exported folder holds, and whether it still does."""
 
-import hashlib
 import json
 from dataclasses import asdict, dataclass
 from pathlib import Path
@@ -8,9 +7,10 @@ from typing import TYPE_CHECKING, Any
 
 from ppcore.deploy.rules import Padding, Strips
 from ppcore.errors import WeightsError
+from ppcore.io import sha256
 
 if TYPE_CHECKING:
-    from ppcore.deploy.form import Form
+    from ppcore.deploy.export_spec import ExportSpec
 
 NAME = "manifest.json"
 VERSION = 1
@@ -33,7 +33,7 @@ class StageFiles:
 
 @dataclass(frozen=True)
 class Manifest:
-    """The content of manifest.json: `ppcore.deploy.form.Form` without its layers, and the files."""
+    """The content of manifest.json: `ppcore.deploy.export_spec.ExportSpec` without its layers, and the files."""
 
     arch: str
     suite: str
@@ -46,19 +46,19 @@ class Manifest:
     files: dict[str, dict[str, Any]]
 
 
-def write(folder: Path, form: "Form", arch: str, suite: str, formats: tuple[str, ...]) -> None:
+def write(folder: Path, spec: "ExportSpec", arch: str, suite: str, formats: tuple[str, ...]) -> None:
     """Describes the files in `folder`, each with size and sha256."""
     stages = [
         StageFiles(stage.name, {name: list(shape) for name, shape in stage.inputs.items()}, list(stage.outputs))
-        for stage in form.stages
+        for stage in spec.stages
     ]
     files = {
         path.name: {"bytes": path.stat().st_size, "sha256": sha256(path)}
         for path in sorted(folder.iterdir())
         if path.name != NAME
     }
-    bf16 = None if form.bf16 is None else list(form.bf16)
-    found = Manifest(arch, suite, list(formats), stages, form.padding, form.strips, bf16, form.onednn, files)
+    bf16 = None if spec.bf16 is None else list(spec.bf16)
+    found = Manifest(arch, suite, list(formats), stages, spec.padding, spec.strips, bf16, spec.onednn, files)
     (folder / NAME).write_text(json.dumps({"version": VERSION, **asdict(found)}, indent=1) + "\n")
 
 
@@ -98,9 +98,3 @@ def check(folder: Path, manifest: Manifest, suffixes: tuple[str, ...] = ("",)) -
             raise WeightsError(f"{path}: missing; export the model again")
         if path.stat().st_size != fact["bytes"] or sha256(path) != fact["sha256"]:
             raise WeightsError(f"{path}: not the file that was exported (sha256 differs); export the model again")
-
-
-def sha256(path: Path) -> str:
-    """Of a file's content."""
-    with path.open("rb") as file:
-        return hashlib.file_digest(file, "sha256").hexdigest()

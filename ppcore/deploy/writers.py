@@ -9,7 +9,7 @@ from typing import Any
 import paddle
 from paddle.static import InputSpec
 
-from ppcore.deploy.form import Stage
+from ppcore.deploy.export_spec import Stage
 from ppcore.errors import ConfigError
 
 FORMATS = ("paddle", "onnx")

@@ -8,9 +8,9 @@ import cv2
 import numpy as np
 
 from ppcore.data import CenterCrop, Resize
-from ppcore.data.photo_encode import write_file
 from ppcore.data.transforms.geometry import resized_shape
-from ppcore.report.rollout import overlay
+from ppcore.engine.rollout import overlay
+from ppcore.photo.encode import write_file
 
 
 def save_overlay(target: Path, image: np.ndarray, steps: Sequence[Any], attention: np.ndarray) -> None:

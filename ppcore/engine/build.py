@@ -6,15 +6,16 @@ from typing import Any
 import paddle
 import paddle.nn as nn
 
-from ppcore import components, signatures, weights
-from ppcore.checkpoint import Found, find_weights
-from ppcore.config import Config, LoaderSection
+from ppcore import weights
+from ppcore.config import Config, LoaderSection, components, signatures
+from ppcore.config.durations import Duration, Plan
 from ppcore.data import EvalLoader, EvalStream, Normalize, TrainLoader, TrainStream, check_labels, match_classes
-from ppcore.durations import Duration, Plan
 from ppcore.engine.distributed import World
-from ppcore.engine.events import log
-from ppcore.errors import ConfigError
+from ppcore.engine.logger import log
+from ppcore.errors import ConfigError, nearest
+from ppcore.metrics.spec import MetricSpec
 from ppcore.schedules import Schedule
+from ppcore.weights.checkpoints import Found, find_weights
 
 
 def section(config: Config, split: str) -> LoaderSection:
@@ -132,10 +133,18 @@ def criterion(config: Config, precision: Any) -> Any:
     return built
 
 
-def best_metric(config: Config) -> str:
-    """The number that chooses the best checkpoint: `Global.best_metric`, else the metric's `headline`."""
-    named = config.Global.best_metric
-    return components.resolve(config.Metric["name"], "Metric").headline if named is None else named
+def metric_specs(config: Config) -> list[MetricSpec]:
+    """What the numbers of `Metric` are, first the one that chooses the best checkpoint: `Global.best_metric`, else the metric's own.
+
+    Raises:
+        ConfigError: the metric gives no number of that name.
+    """
+    metric = components.build(config.Metric)
+    primary = config.Global.best_metric or metric.primary_metric
+    known = {spec.key: spec for spec in metric.specs}
+    if primary not in known:
+        raise ConfigError(f"Global.best_metric: the evaluation gives no '{primary}'{nearest(primary, known)}")
+    return [known.pop(primary), *known.values()]
 
 
 def transforms(nodes: list, **provided: Any) -> list:

@@ -9,9 +9,10 @@ import paddle
 import paddle.distributed as dist
 import paddle.nn as nn
 
-from ppcore import interrupts, runtime
+from ppcore import runtime
 from ppcore.ema import EMA
 from ppcore.errors import ConfigError
+from ppcore.runtime import interrupts
 
 
 @dataclass(frozen=True)

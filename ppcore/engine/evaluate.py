@@ -1,7 +1,7 @@
 """Evaluation: every image once, the same number whatever the batch size or process count."""
 
 import math
-from collections.abc import Callable
+from collections.abc import Callable, Sequence
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
@@ -10,18 +10,19 @@ import numpy as np
 import paddle
 import paddle.nn as nn
 
-from ppcore import components, units, weights
-from ppcore.checkpoint import NAMES, Checkpoints, find_weights, read_state
-from ppcore.config import AMPSection, Config
+from ppcore import weights
+from ppcore.config import AMPSection, Config, components
 from ppcore.ema import EMA
 from ppcore.engine import build, distributed
-from ppcore.engine.events import clock, log, setup_logging
 from ppcore.engine.input_check import check_input
+from ppcore.engine.logger import clock, log, setup_logging
 from ppcore.engine.pace import Pace
 from ppcore.engine.precision import Precision
-from ppcore.engine.runs import node_text, protocol
+from ppcore.engine.run_folder import node_text, protocol
 from ppcore.errors import ConfigError
-from ppcore.units import Unit
+from ppcore.metrics.spec import MetricSpec
+from ppcore.model import traits
+from ppcore.weights.checkpoints import NAMES, Checkpoints, find_weights, read_state
 
 
 @paddle.no_grad()
@@ -105,20 +106,13 @@ def evaluate_weights(
     return found
 
 
-def headline_weights(config: Config, judged_by: Unit, numbers: dict[str, dict[str, Any]]) -> str:
+def headline_weights(config: Config, judged_by: MetricSpec, numbers: dict[str, dict[str, Any]]) -> str:
     """Which of the evaluated weights (`model`, `ema`) are the run's result: see `EMASection`."""
     if "ema" not in numbers:
         return "model"
     if config.EMA.headline != "auto":
         return config.EMA.headline
-    return "ema" if beats(judged_by, numbers["ema"][judged_by.key], numbers["model"][judged_by.key]) else "model"
-
-
-def beats(unit: Unit, score: float, other: float | None) -> bool:
-    """Whether a score is better than another; a number is better than none and than NaN, which is better than nothing."""
-    if math.isnan(score):
-        return False
-    return other is None or math.isnan(other) or unit.better(score, other)
+    return "ema" if judged_by.better(numbers["ema"][judged_by.key], numbers["model"][judged_by.key]) else "model"
 
 
 def run(config: Config, weights_path: str | None = None, source: str | None = None) -> dict[str, Any]:
@@ -138,7 +132,7 @@ def run(config: Config, weights_path: str | None = None, source: str | None = No
     setup_logging()
     part = build.section(config, "Eval")
     model, used = load_model(config, weights_path, source)
-    images = build.dataset(part, getattr(model, "num_classes", None), used.classes, "DataLoader.Eval")
+    images = build.dataset(part, traits(model).num_classes, used.classes, "DataLoader.Eval")
     loader = build.eval_loader(part, images, world)
     precision = Precision.of_evaluation(config.AMP, world.device)
     result = evaluate(model, loader, components.build(config.Metric), world, precision, progress="evaluate")
@@ -180,10 +174,10 @@ def method(node: dict[str, Any]) -> str:
     return node_text(node).removesuffix("()")
 
 
-def table(result: dict[str, Any]) -> str:
+def table(result: dict[str, Any], specs: Sequence[MetricSpec]) -> str:
     """The numbers of `run` for `Arch` and those beside it: one line a method under a heading, the best marked `*`."""
     rows = [result, *result["beside"]]
-    shown = units.present(rows)
+    shown = [spec for spec in specs if spec.key in result]
     cells = [["method", *(unit.heading for unit in shown), "images", "s/image"]]
     for row in rows:
         numbers = []
@@ -200,7 +194,7 @@ def table(result: dict[str, Any]) -> str:
 
 def has_weights(model: nn.Layer) -> bool:
     """Whether a model has weights to load; one without, such as a classical method, says `needs_weights = False`."""
-    return getattr(model, "needs_weights", True)
+    return traits(model).needs_weights
 
 
 @dataclass(frozen=True)

@@ -6,7 +6,7 @@ from copy import deepcopy
 import paddle
 import paddle.nn as nn
 
-from ppcore.engine.events import Events, log
+from ppcore.engine.logger import Events, log
 
 
 def add_graph(events: Events, model: nn.Layer, image: paddle.Tensor) -> None:

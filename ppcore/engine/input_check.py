@@ -4,8 +4,8 @@ from typing import Any
 
 import paddle.nn as nn
 
-from ppcore.deploy.form import input_size
 from ppcore.errors import ConfigError
+from ppcore.model import traits
 
 
 def check_input(model: nn.Layer, images: Any, split: str) -> None:
@@ -19,7 +19,7 @@ def check_input(model: nn.Layer, images: Any, split: str) -> None:
     Raises:
         ConfigError: they differ; names both sizes and the keys that decide them.
     """
-    wanted, came = input_size(model), tuple(images.shape[2:])
+    wanted, came = traits(model).img_size, tuple(images.shape[2:])
     if wanted is None or came == wanted:
         return
     height, width = wanted

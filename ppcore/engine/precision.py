@@ -8,7 +8,7 @@ import paddle.nn as nn
 
 from ppcore import runtime
 from ppcore.config import AMPSection
-from ppcore.engine.events import log
+from ppcore.engine.logger import log
 from ppcore.errors import ConfigError
 
 _CAPABILITY = {"bfloat16": (8, 0), "float16": (7, 0)}  # below, Paddle's autocast turns itself off

@@ -17,16 +17,19 @@ import paddle.nn.functional as F
 
 from ppcore.config import Config, InferSection
 from ppcore.data import IMAGE_SUFFIXES, EvalLoader, EvalStream, FileImages
-from ppcore.engine import build, distributed, enhance
+from ppcore.deploy.networks import Network, classifier, eager
+from ppcore.engine import build, distributed
 from ppcore.engine.attention_pictures import save_overlay
 from ppcore.engine.evaluate import load_model
-from ppcore.engine.events import clock, log, setup_logging, write_json
 from ppcore.engine.input_check import check_input
-from ppcore.engine.networks import Network, classifier, eager
+from ppcore.engine.logger import clock, log, setup_logging
 from ppcore.engine.pace import Pace
 from ppcore.engine.precision import say_float32
+from ppcore.engine.rollout import attention_rollout, unit_range
 from ppcore.errors import ConfigError, DataError, reason
-from ppcore.report.rollout import attention_rollout, unit_range
+from ppcore.io import write_json
+from ppcore.model import traits
+from ppcore.photo import enhance
 
 
 def find_images(inputs: str | Sequence[str]) -> list[str]:
@@ -134,7 +137,7 @@ def predictions(
 def run(config: Config, weights_path: str | None = None, source: str | None = None) -> list[dict[str, Any]]:
     """What `tools/infer.py` does: classify `Infer.input`, print a line an image, write JSON.
 
-    A model whose `task` is `restoration` makes images instead: `ppcore.engine.enhance.run`.
+    A model whose `task` is `restoration` makes images instead: `ppcore.photo.enhance.run`.
 
     Args:
         config: the configuration; preprocessing is `DataLoader.Eval.transforms`.
@@ -155,12 +158,12 @@ def run(config: Config, weights_path: str | None = None, source: str | None = No
     log.info("%d images found", len(files))
     world = distributed.start(config.Global.device, tf32=config.Global.tf32)
     model, used = load_model(config, weights_path, source)
-    if getattr(model, "task", None) == "restoration":
+    if traits(model).makes_images:
         return enhance.run(config, loaded=(model, str(used)))
-    if wanted.rollout and not hasattr(model, "attention_maps"):
+    if wanted.rollout and not traits(model).has_attention_maps:
         raise ConfigError(f"Infer.rollout: {config.Arch['name']} has no attention maps")
     part = build.section(config, "Eval")
-    names = class_names(wanted.class_names, used.classes, getattr(model, "num_classes", None))
+    names = class_names(wanted.class_names, used.classes, traits(model).num_classes)
     images = FileImages(files, np.zeros(len(files), np.int64), None, 1)
     stream = EvalStream(len(files), wanted.batch_size, world.rank, world.size)
     steps = build.transforms(part.transforms)

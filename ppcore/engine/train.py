@@ -5,26 +5,27 @@ randomness of a step is a function of (seed, step, rank), so a resumed run repea
 interrupted one bit for bit on a CPU.
 """
 
-from dataclasses import dataclass, replace
+from dataclasses import asdict, dataclass, replace
 from pathlib import Path
 from typing import Any
 
 import numpy as np
 import paddle
 
-from ppcore import checkpoint, components, optim, units
-from ppcore.config import Config
+from ppcore import optim
+from ppcore.config import Config, components
 from ppcore.ema import EMA
-from ppcore.engine import build, distributed, preflight, runs
-from ppcore.engine.evaluate import Interrupted, beats, evaluate_weights, headline_weights
-from ppcore.engine.events import Events, clock, environment, log, rewind, setup_logging, write_json
+from ppcore.engine import build, distributed, preflight, records, run_folder
+from ppcore.engine.evaluate import Interrupted, evaluate_weights, headline_weights
 from ppcore.engine.graph import add_graph
+from ppcore.engine.logger import Events, clock, environment, log, setup_logging
 from ppcore.engine.pace import Pace
 from ppcore.engine.precision import Precision
 from ppcore.engine.stopping import StopRequest
 from ppcore.engine.update import all_finite, backward, step_seed, update
 from ppcore.errors import ConfigError, PPError, Stopped
-from ppcore.weight_files import write_atomically
+from ppcore.io import write_atomically, write_json
+from ppcore.weights.checkpoints import NAMES, Checkpoints, restore, step_of
 
 
 @dataclass
@@ -54,8 +55,8 @@ def train(config: Config) -> Result:
     if not world.is_main:
         log.setLevel("WARNING")  # what the main process says is true for all
         return _train(config, world, folder)
-    with runs.hold(folder):
-        runs.check_resumable(folder, config)
+    with run_folder.hold(folder):
+        run_folder.check_resumable(folder, config)
         setup_logging(folder)
         return _train(config, world, folder)
 
@@ -68,7 +69,8 @@ def _train(config: Config, world: distributed.World, folder: Path) -> Result:
     train_part = build.section(config, "Train")
     eval_part = config.DataLoader.Eval
     classes = build.number_of_classes(config)
-    judged_by = units.of(build.best_metric(config))
+    specs = build.metric_specs(config)
+    judged_by = specs[0]
     train_images = build.dataset(train_part, classes, where="DataLoader.Train")
     names = train_images.classes
     eval_images = build.dataset(eval_part, classes, names, "DataLoader.Eval") if eval_part else None
@@ -95,14 +97,14 @@ def _train(config: Config, world: distributed.World, folder: Path) -> Result:
     # 1. the newest undamaged checkpoint in the run's own folder (Global.resume: auto)
     # 2. Global.pretrained, loaded by build.model above
     # 3. fresh weights
-    checkpoints = checkpoint.Checkpoints(folder, settings.keep_checkpoints)
+    saved_states = Checkpoints(folder, settings.keep_checkpoints)
     step, best, result, evaluated = 0, None, "ema" if config.EMA and config.EMA.headline == "ema" else "model", False
-    resumed_from = checkpoints.newest()
+    resumed_from = saved_states.newest()
     if resumed_from is not None:
-        old = build.plan(config, len(train_images), runs.saved_length(folder))
-        step = checkpoint.step_of(resumed_from)
-        runs.check_extension(folder, min(step, old.total_steps), build.schedule(config, old), schedule)
-        state = checkpoint.restore(resumed_from, model=model, optimizer=optimizer, ema=ema)
+        old = build.plan(config, len(train_images), run_folder.saved_length(folder))
+        step = step_of(resumed_from)
+        run_folder.check_extension(folder, min(step, old.total_steps), build.schedule(config, old), schedule)
+        state = restore(resumed_from, model=model, optimizer=optimizer, ema=ema)
         best, result, evaluated = state["best"], state["weights"], state["evaluated"]
         precision.restore(state["scaler"])
     finished = step >= plan.total_steps and (evaluated or eval_images is None)
@@ -113,8 +115,8 @@ def _train(config: Config, world: distributed.World, folder: Path) -> Result:
         write_atomically(folder / "config.yaml", lambda temp: temp.write_text(config.to_yaml(), encoding="utf-8"))
         write_json(folder / "env.json", environment(world.size, world.device))
         if resumed_from and not finished:
-            rewind(folder / "metrics.jsonl", step, evaluated)
-            checkpoints.point_to_best(best)
+            records.rewind(folder / records.NAME, step, evaluated)
+            saved_states.point_to_best(best)
     parameters = sum(int(np.prod(p.shape)) for p in model.parameters())
     log.info(
         "%s: %s, %s parameters, %d training images, batch %d, %d steps (%.1f epochs), device %s x %d%s",
@@ -124,7 +126,7 @@ def _train(config: Config, world: distributed.World, folder: Path) -> Result:
     )  # fmt: skip
     if finished:
         longer = build.schedule(config, replace(plan, total_steps=2 * plan.total_steps))
-        log.info("this run is finished; %s", runs.how_to_train_longer(folder, step, schedule, longer))
+        log.info("this run is finished; %s", run_folder.how_to_train_longer(folder, step, schedule, longer))
         return Result(folder, step, best)
 
     # ---- the loop ---------------------------------------------------------------------------
@@ -133,7 +135,8 @@ def _train(config: Config, world: distributed.World, folder: Path) -> Result:
     events.record(
         "start", step, params=parameters, train_images=len(train_images), steps=plan.total_steps,
         eval_images=len(eval_images) if eval_images else 0, epochs=plan.epoch_of(plan.total_steps),
-        batch_size=batch_size, classes=names, protocol=runs.protocol(config, precision.describe()), metric=runs.described(config),
+        batch_size=batch_size, classes=names, protocol=run_folder.protocol(config, precision.describe()), metric=run_folder.described(config),
+        metrics=[asdict(spec) for spec in specs],
     )  # fmt: skip
     every = {name: max(getattr(settings, f"{name}_every").in_steps(plan), 1) for name in ("eval", "save", "log")}
 
@@ -180,7 +183,7 @@ def _train(config: Config, world: distributed.World, folder: Path) -> Result:
                     if not np.isfinite(loss) or loss > 1e6 * max(first_loss, 1.0) or not all_finite(trainable):
                         raise Diverged(
                             f"training diverged at step {step} (loss {loss:.4g}, lr {lr:.3g}): lower Optimizer.lr "
-                            f"or set Optimizer.clip_norm; the last good state is in {checkpoints.folder}"
+                            f"or set Optimizer.clip_norm; the last good state is in {saved_states.folder}"
                         )
                 if due("log"):
                     events.record(
@@ -194,7 +197,7 @@ def _train(config: Config, world: distributed.World, folder: Path) -> Result:
                         state = {"best": best, "weights": result, "scaler": precision.state(), "classes": names}
                         world.share_buffers(model, ema)
                         if world.is_main:
-                            checkpoints.save(step, model=model, optimizer=optimizer, ema=ema, state=state)
+                            saved_states.save(step, model=model, optimizer=optimizer, ema=ema, state=state)
                         world.barrier()
                     saved = step
                 if stopping:
@@ -212,12 +215,12 @@ def _train(config: Config, world: distributed.World, folder: Path) -> Result:
                     events.record(
                         "eval", step, epoch=plan.epoch_of(step), weights=name, headline=name == result, **numbers
                     )
-                    log.info("step %d evaluation (%s): %s", step, checkpoint.NAMES[name], _summary(numbers))
+                    log.info("step %d evaluation (%s): %s", step, NAMES[name], _summary(numbers))
                 score = found[result][judged_by.key]
-                if beats(judged_by, score, (best or {}).get(judged_by.key)):
+                if judged_by.better(score, (best or {}).get(judged_by.key)):
                     best = {"step": step, judged_by.key: score, "weights": result}
                 if world.is_main:
-                    checkpoints.record_evaluation(step, result, best)
+                    saved_states.record_evaluation(step, result, best)
                 pending = False
         if settings.visualdl_graph and saved > pace.first:
             add_graph(events, model, inputs["image"])

@@ -5,7 +5,7 @@ from typing import Any, Literal
 from pydantic import Field, field_validator
 
 from ppcore.report.citation import Citation, Strict
-from ppcore.report.trainings import Option, Quick, check_named
+from ppcore.report.recipes import Option, Quick, check_named
 
 
 class ClaimRow(Strict):

@@ -2,14 +2,14 @@
 
 from collections.abc import Mapping, Sequence
 
-from ppcore.report import standing, summary
-from ppcore.report.claims import claims
+from ppcore.report import published_vs_ours, summary
+from ppcore.report.ablation_tables import claims
+from ppcore.report.analysis_plots import findings
 from ppcore.report.expectations import expectations
-from ppcore.report.fidelity import FidelityRow
-from ppcore.report.findings import findings
+from ppcore.report.fidelity_table import FidelityRow
 from ppcore.report.formats import decimals
 from ppcore.report.published import PaperTables, Row, Table
-from ppcore.report.runs import Run
+from ppcore.report.run_data import Run
 
 
 def build(
@@ -32,18 +32,18 @@ def build(
         "runs": [summary.run_facts(run) for run in runs],
         "fidelity": _fidelity(fidelity, paper),
         "expected": expectations(runs, paper) if paper else [],
-        "beside": standing.beside(runs, paper) if paper else [],
-        "at_a_glance": standing.at_a_glance(runs, paper) if paper else None,
+        "beside": published_vs_ours.beside(runs, paper) if paper else [],
+        "at_a_glance": published_vs_ours.at_a_glance(runs, paper) if paper else None,
         "published": [_table(table, paper) for table in paper.tables] if paper else [],
         "architecture": [
-            {"builder": item.builder, "params": item.params, "source": standing.cite(item.source, paper)}
+            {"builder": item.builder, "params": item.params, "source": published_vs_ours.cite(item.source, paper)}
             for item in (paper.architecture if paper else [])
         ],
         "peers": [
             {
                 **peer.model_dump(exclude={"source"}),
                 "digits": [decimals(row.top1 for row in peer.rows), decimals(row.reference for row in peer.rows)],
-                "source": standing.cite(peer.source, paper),
+                "source": published_vs_ours.cite(peer.source, paper),
             }
             for peer in (paper.peers if paper else [])
         ],
@@ -84,7 +84,7 @@ def _table(table: Table, paper: PaperTables) -> dict:
             {**row.model_dump(include={"group", "name", "values", "metric"}), "digits": _digits(row, table)}
             for row in table.rows
         ],
-        "source": standing.cite(table.source, paper),
+        "source": published_vs_ours.cite(table.source, paper),
     }
 
 

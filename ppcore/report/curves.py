@@ -9,7 +9,7 @@ from matplotlib.axes import Axes
 from ppcore.report.drawing import SERIES, drawing
 from ppcore.report.figures import grad_norm_curve, loss_curve, lr_curve, running_mean, score_curve, score_name, series
 from ppcore.report.formats import common_prefix, experiment
-from ppcore.report.runs import Run
+from ppcore.report.run_data import Run
 from ppcore.report.summary import dataset_name
 
 MANY = 6  # runs; of more than these, the runs of a config are drawn as one line
@@ -28,7 +28,7 @@ def curves(runs: Sequence[Run]) -> list[dict]:
     evaluated = any(record.get("loss") is not None for run in runs for record in run.evals)
     drawn = {
         "loss": (loss_curve, f"Loss by epoch (solid: training{', dotted: evaluation' if evaluated else ''})"),
-        score_name(unit): (score_curve, f"{unit.long[0].upper()}{unit.long[1:]} by epoch (dashed: averaged weights)"),
+        score_name(unit): (score_curve, f"{unit.title[0].upper()}{unit.title[1:]} by epoch (dashed: averaged weights)"),
         "learning_rate": (lr_curve, "Learning rate by epoch"),
         "gradient_norm": (grad_norm_curve, "Global norm of the gradient by epoch, before clipping"),
     }
@@ -45,7 +45,7 @@ def _by_dataset(runs: Sequence[Run]) -> dict[str, list[Run]]:
 def _many(dataset: str, runs: Sequence[Run]) -> list[dict]:
     unit = runs[0].headline
     kinds = (
-        (score_name(unit), unit.axis, f"{dataset}: {unit.long} by epoch, mean of the seeds"),
+        (score_name(unit), unit.axis, f"{dataset}: {unit.title} by epoch, mean of the seeds"),
         ("loss", "Training loss", f"{dataset}: training loss by epoch, mean of the seeds"),
     )
     drawn = []

@@ -6,11 +6,10 @@ from collections.abc import Sequence
 
 from scipy.special import stdtrit
 
-from ppcore import units
-from ppcore.report import summary
-from ppcore.report.claims import of_config
+from ppcore.report import metric_specs, summary
+from ppcore.report.ablation_tables import of_config
 from ppcore.report.published import PaperTables, Quick
-from ppcore.report.runs import Run
+from ppcore.report.run_data import Run
 
 CONFIDENCE = 0.95
 
@@ -28,7 +27,7 @@ def expectations(runs: Sequence[Run], paper: PaperTables) -> list[dict]:
 
 
 def _expectation(quick: Quick, runs: Sequence[Run]) -> dict:
-    unit = units.of(quick.metric)
+    unit = metric_specs.of(quick.metric)
     measured = [run for run in runs if run.result and run.result.get(unit.key) is not None]
     ours = [
         {
@@ -65,7 +64,7 @@ def _reached(quick: Quick, ours: Sequence[dict]) -> dict:
 
 def _judged(quick: Quick, found: dict, n: int | None) -> dict:
     """How the mean lies to the expected one; the parts that do not apply are None."""
-    unit = units.of(quick.metric)
+    unit = metric_specs.of(quick.metric)
     unknown = {"difference": None, "low": None, "high": None, "outcome": "unknown", "verdict": ""}
     if quick.expected is None or found["mean"] is None:
         return unknown

@@ -6,9 +6,9 @@ from collections.abc import Callable, Sequence
 import numpy as np
 from matplotlib.axes import Axes
 
+from ppcore.metrics.spec import MetricSpec
 from ppcore.report.drawing import SERIES, drawing
-from ppcore.report.runs import Run
-from ppcore.units import Unit
+from ppcore.report.run_data import Run
 
 # Of one run: training, trained weights evaluated, averaged weights evaluated. Several runs get one colour each instead.
 _Colours = tuple[str, str, str]
@@ -48,7 +48,7 @@ def score_curve(runs: Sequence[Run]) -> str:
     return _plot(score_name(unit), runs, unit.axis, draw)
 
 
-def score_name(unit: Unit) -> str:
+def score_name(unit: MetricSpec) -> str:
     """What the drawings of a metric are called."""
     return "accuracy" if unit.key == "top1" else unit.key
 

@@ -10,17 +10,16 @@ from typing import Any
 import jinja2
 from markupsafe import Markup
 
-from ppcore import units
 from ppcore.errors import PPError
-from ppcore.report import content, drawing, formats, pictures, plates, summary
-from ppcore.report.claims import of_config
+from ppcore.report import content, drawing, formats, image_cards, image_grids, metric_specs, summary
+from ppcore.report.ablation_tables import of_config
+from ppcore.report.analysis_plots import figure
 from ppcore.report.curves import MANY
 from ppcore.report.curves import curves as draw_curves
-from ppcore.report.fidelity import check_rows
-from ppcore.report.findings import figure
+from ppcore.report.fidelity_table import check_rows
 from ppcore.report.methods import methods as beside_others
 from ppcore.report.published import PaperTables
-from ppcore.report.runs import Run
+from ppcore.report.run_data import Run
 
 
 def write_report(
@@ -48,11 +47,11 @@ def write_report(
         predictions: Classified images, see `prediction_cards`; may be empty.
         title: Heading of the report.
         predictions_note: What to say of them: which run they are of, or why there are none.
-        evaluations: For the paper's claims, weights evaluated with other options, see `ppcore.engine.claims`.
-        findings: For the paper's findings, curves measured on runs, see `ppcore.engine.findings`.
-        methods: Other methods evaluated on the runs' test images, see `ppcore.engine.restored.methods`.
-        restored: Enhanced test images, see `ppcore.engine.restored.pictures`.
-        figures: The paper's figures on test images, see `ppcore.engine.restored.figures`.
+        evaluations: For the paper's claims, weights evaluated with other options, see `ppcore.reproduce.ablations`.
+        findings: For the paper's findings, curves measured on runs, see `ppcore.reproduce.analyses`.
+        methods: Other methods evaluated on the runs' test images, see `ppcore.reproduce.qualitative.methods`.
+        restored: Enhanced test images, see `ppcore.reproduce.qualitative.pictures`.
+        figures: The paper's figures on test images, see `ppcore.reproduce.qualitative.figures`.
 
     Returns:
         Path of `index.html`.
@@ -62,7 +61,7 @@ def write_report(
     """
     data = content.build(title, paper, runs, check_rows(fidelity), evaluations, findings)
     classes = next((run.start["classes"] for run in runs if run.start.get("classes")), None)
-    cards = pictures.prediction_cards(predictions, classes)
+    cards = image_cards.prediction_cards(predictions, classes)
     data["predictions"] = [{key: card[key] for key in ("label", "pred", "prob", "topk", "correct")} for card in cards]
     if predictions_note:
         data["predictions_note"] = predictions_note
@@ -75,10 +74,10 @@ def write_report(
         if of_config(run, quick.config)
     }
     shown_plates = {
-        "restored": plates.restored(restored, titles),
-        "figures": plates.drawn(paper, figures) if paper else [],
+        "restored": image_grids.restored(restored, titles),
+        "figures": image_grids.drawn(paper, figures) if paper else [],
     }
-    data |= {key: [plates.facts(plate) for plate in found] for key, found in shown_plates.items() if found}
+    data |= {key: [image_grids.facts(plate) for plate in found] for key, found in shown_plates.items() if found}
     curves = draw_curves(runs)
     drawn = {f"finding_{item['id']}": figure(item) for item in data.get("findings", [])}
     files: dict[str, bytes] = {
@@ -87,12 +86,12 @@ def write_report(
         if svg
     }
     for plate in (plate for found in shown_plates.values() for plate in found):
-        files[f"pictures/{plate['name']}.jpg"] = plates.sheet(plate)
+        files[f"pictures/{plate['name']}.jpg"] = image_grids.sheet(plate)
     if cards:
-        files["pictures/predictions.png"] = pictures.contact_sheet(cards)
+        files["pictures/predictions.png"] = image_cards.contact_sheet(cards)
     files["report.json"] = json.dumps(content.jsonable(data), indent=1, ensure_ascii=False, allow_nan=False).encode()
     missing = {"claims": [], "findings": [], "predictions_note": "", "methods": []}
-    missing["paper_unit"] = summary.unit_facts(units.of(paper.headline_metric)) if paper else None
+    missing["paper_unit"] = summary.unit_facts(metric_specs.of(paper.headline_metric)) if paper else None
     shown = {
         **missing,
         **data,

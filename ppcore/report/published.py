@@ -10,7 +10,7 @@ from pydantic import Field
 from ppcore.errors import ConfigError, nearest
 from ppcore.report.citation import Citation, Source, Strict
 from ppcore.report.comparisons import Claim, DrawnFigure, Finding, check_comparisons
-from ppcore.report.trainings import Quick, Recipe, check_quick
+from ppcore.report.recipes import Quick, Recipe, check_quick
 
 
 class Paper(Strict):

@@ -5,8 +5,9 @@ import math
 import statistics
 from collections.abc import Sequence
 
-from ppcore import units
-from ppcore.report.runs import Run
+from ppcore.metrics.spec import MetricSpec
+from ppcore.report import metric_specs
+from ppcore.report.run_data import Run
 
 
 def experiments(runs: Sequence[Run]) -> list[dict]:
@@ -37,7 +38,7 @@ def _experiment(group: list[Run]) -> dict:
     complete = len(measured) == len(group) and len({(r["n"], r["weights"], r["step"]) for r in measured}) == 1
     first, metric = group[0], group[0].headline
 
-    def over_seeds(unit: units.Unit) -> dict:
+    def over_seeds(unit: MetricSpec) -> dict:
         # A mean over runs that are not alike (one unfinished, another test set) would not be a number of anything.
         values = [unit.written(result[unit.key]) for result in measured] if complete else []
         return {
@@ -65,9 +66,9 @@ def _experiment(group: list[Run]) -> dict:
     }
 
 
-def unit_facts(unit: units.Unit) -> dict:
+def unit_facts(unit: MetricSpec) -> dict:
     """A unit as plain values for templates and JSON."""
-    facts = {"key": unit.key, "name": unit.name, "long": unit.long, "sign": unit.sign, "digits": unit.digits}
+    facts = {"key": unit.key, "name": unit.name, "title": unit.title, "unit": unit.unit, "digits": unit.digits}
     return {**facts, "heading": unit.heading}
 
 
@@ -153,7 +154,7 @@ def written(run: Run, record: dict | None) -> dict[str, float]:
 
 def metrics(runs: Sequence[Run]) -> list[dict]:
     """The units of all metrics of some runs, in one order."""
-    return [unit_facts(unit) for unit in units.present(record for run in runs for record in run.evals)]
+    return [unit_facts(unit) for unit in metric_specs.present(record for run in runs for record in run.evals)]
 
 
 def _eval(run: Run) -> dict:

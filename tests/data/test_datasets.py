@@ -15,7 +15,7 @@ from PIL import Image
 from sklearn.datasets import load_digits
 
 from ppcore.data import Cifar10Jpeg, Digits, FileList, ImageFolder, MnistIdx, PaddleVision, check_labels
-from ppcore.data.dataset import ArrayImages, PathTable, take_stratified
+from ppcore.data.datasets.dataset import ArrayImages, PathTable, take_stratified
 from ppcore.errors import ConfigError, DataError
 
 SHARED = pathlib.Path(os.environ.get("PP_DATA_DIR") or pathlib.Path(__file__).parents[3] / "shared" / "data")

@@ -12,7 +12,7 @@ from hypothesis import strategies as st
 from PIL import Image
 
 from ppcore.data import ImageFile, read_image
-from ppcore.data.image_file import pixels_of
+from ppcore.data.images.image_file import pixels_of
 from ppcore.errors import ConfigError, DataError, UnreadableImage
 
 RNG = np.random.default_rng(0)
@@ -267,7 +267,7 @@ def test_cache(tmp_path, monkeypatch):
     np.testing.assert_array_equal(ImageFile(path, cache).read((1, 2, 3, 4)), RGB[1:4, 2:6])
     assert [entry.suffix for entry in cache.iterdir()] == [".npy"]
 
-    import ppcore.data.image_file as module
+    import ppcore.data.images.image_file as module
 
     with monkeypatch.context() as patch:
         patch.setattr(module, "read_image", lambda path: pytest.fail("decoded again"))

@@ -13,7 +13,7 @@ from hypothesis import strategies as st
 from PIL import Image
 
 from ppcore.data import decode_image, read_image
-from ppcore.data.image_io import _complete_plain_jpeg, _complete_rgb_png
+from ppcore.data.images.decode import _complete_plain_jpeg, _complete_rgb_png
 from ppcore.errors import DataError
 
 

@@ -9,7 +9,7 @@ from hypothesis import given, settings
 from hypothesis import strategies as st
 from PIL import Image
 
-from ppcore.components import build, check
+from ppcore.config.components import build, check
 from ppcore.data import (
     EvalLoader,
     EvalStream,

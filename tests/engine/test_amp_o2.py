@@ -13,13 +13,14 @@ import paddle
 import pytest
 from checkpointed import assert_same, everything
 
-from ppcore import checkpoint, optim
-from ppcore.checkpoint import Checkpoints, load_weights, restore
+from ppcore import optim
 from ppcore.config import AMPSection
 from ppcore.ema import EMA
 from ppcore.engine.precision import Precision
 from ppcore.errors import CheckpointError
-from ppcore.weight_files import read
+from ppcore.weights import checkpoints
+from ppcore.weights.checkpoints import Checkpoints, load_weights, restore
+from ppcore.weights.files import read
 
 # Paddle's batch norm, whenever it trains.
 pytestmark = pytest.mark.filterwarnings("ignore:When training, we now always track global mean and variance")
@@ -130,7 +131,7 @@ def test_the_emulation_is_o2(name):
 def test_a_restored_run_is_the_saved_one_and_goes_on_alike(name, tmp_path):
     one = Run(FACTORIES[name], 3)
     saved = Checkpoints(tmp_path).save(3, **one.objects(), state={"best": None})
-    slots = set(checkpoint.optimizer_arrays(one.model, one.optimizer))
+    slots = set(checkpoints.optimizer_arrays(one.model, one.optimizer))
     assert "fc1.weight|master" in slots
     other = Run(FACTORIES[name], 0, seed=5)
     restore(saved, **other.objects())

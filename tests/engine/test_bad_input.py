@@ -11,7 +11,7 @@ from ppcore import config
 from ppcore.engine.evaluate import run as evaluate
 from ppcore.engine.train import train
 from ppcore.errors import CheckpointError, ConfigError, DataError, PPError, WeightsError
-from ppcore.weight_files import read, save_arrays
+from ppcore.weights.files import read, save_arrays
 
 
 @pytest.fixture
@@ -149,7 +149,7 @@ def test_two_trainings_in_one_folder(tiny_config, tmp_path, root):
 HOLD = """
 import sys, time
 from pathlib import Path
-from ppcore.engine.runs import hold
+from ppcore.engine.run_folder import hold
 block = hold(Path(sys.argv[1]))
 block.__enter__()
 print("held", flush=True)

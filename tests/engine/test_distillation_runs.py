@@ -12,15 +12,15 @@ import pytest
 import yaml
 
 from ppcore import config
-from ppcore.checkpoint import sha256
 from ppcore.engine.evaluate import run as evaluate
 from ppcore.engine.train import train
 from ppcore.errors import PPError
-from ppcore.weight_files import read
+from ppcore.io import sha256
+from ppcore.weights.files import read
 
 TEACHER = "{name: ppdeit.RegNet, widths: [8, 16], depths: [1, 1], group_width: 8, stem_width: 8, stem_stride: 1, num_classes: 10}"
 STUDENT = "{name: ppdeit.DistilledVisionTransformer, img_size: 8, patch_size: 4, embed_dim: 16, depth: 2, num_heads: 2, num_classes: 10, drop_path_rate: 0.1}"
-AUGMENT = "[{name: ppcore.data.RandomCrop, size: 8, padding: 1}, {name: ppdeit.RandAugment, magnitude: 3, fill: [0]}, {name: ppcore.data.Normalize, mean: [0.5, 0.5, 0.5], std: [0.5, 0.5, 0.5]}, {name: ppdeit.RandomErasing}]"
+AUGMENT = "[{name: ppcore.data.RandomCrop, size: 8, padding: 1}, {name: ppcore.data.RandAugment, magnitude: 3, fill: [0]}, {name: ppcore.data.Normalize, mean: [0.5, 0.5, 0.5], std: [0.5, 0.5, 0.5]}, {name: ppcore.data.RandomErasing}]"
 MIXUP = "[{name: ppcore.data.Mixup}]"
 
 

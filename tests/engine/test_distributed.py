@@ -5,7 +5,7 @@ import json
 import numpy as np
 import pytest
 
-from ppcore.weight_files import read
+from ppcore.weights.files import read
 
 
 def evaluations(folder) -> list[dict]:

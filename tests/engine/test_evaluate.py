@@ -7,8 +7,8 @@ import numpy as np
 import pytest
 
 import ppvit
-from ppcore import components, config
-from ppcore.config import AMPSection
+from ppcore import config
+from ppcore.config import AMPSection, components
 from ppcore.data import Digits, EvalLoader, EvalStream, Normalize
 from ppcore.engine.distributed import World
 from ppcore.engine.evaluate import evaluate

@@ -13,13 +13,14 @@ import skimage.io
 import ppvit
 from ppcore import config, weights
 from ppcore.data import CenterCrop, Normalize, Resize
-from ppcore.engine import networks, predict
+from ppcore.deploy import networks
+from ppcore.deploy.predictor import ENGINES
+from ppcore.engine import predict
 from ppcore.engine.attention_pictures import seen
 from ppcore.engine.build import eval_loader
 from ppcore.engine.distributed import World
 from ppcore.engine.input_check import check_input
 from ppcore.errors import ConfigError, DataError
-from ppcore.predictor import ENGINES
 
 ONNX = importlib.util.find_spec("paddle2onnx") is not None
 USABLE = [
@@ -119,7 +120,7 @@ class TestEngines:
             monkeypatch.setattr(log, "info", lambda text, *values: said.append(text % values))
         infer(trained)
         assert f"VisionTransformer on eager Paddle {paddle.__version__}, cpu" in said
-        monkeypatch.setattr("ppcore.predictor.log.info", lambda text, *values: said.append(text % values))
+        monkeypatch.setattr("ppcore.deploy.predictor.log.info", lambda text, *values: said.append(text % values))
         infer(trained, "Infer.engine=paddle")
         assert any(line.startswith("VisionTransformer on Paddle Inference") for line in said)
 

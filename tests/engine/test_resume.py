@@ -11,7 +11,8 @@ import time
 
 import pytest
 
-from ppcore.checkpoint import Checkpoints, sha256
+from ppcore.io import sha256
+from ppcore.weights.checkpoints import Checkpoints
 
 OPTIONS = [
     "-o", "Arch.drop_path_rate=0.2", "-o", "Arch.drop_rate=0.1", "-o", "EMA={decay: 0.9}",

@@ -8,7 +8,7 @@ import time
 
 import pytest
 
-from ppcore.checkpoint import Checkpoints
+from ppcore.weights.checkpoints import Checkpoints
 
 
 def start(root, config, *options):

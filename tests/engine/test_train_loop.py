@@ -1,19 +1,17 @@
 """The loop itself: what it writes, accumulation, divergence, precision."""
 
 import json
-import math
 
 import numpy as np
 import paddle
 import pytest
 
-from ppcore import config, units
-from ppcore.engine.evaluate import beats
-from ppcore.engine.events import rewind
+from ppcore import config
+from ppcore.engine.logger import rewind
 from ppcore.engine.train import Diverged, train
 from ppcore.engine.update import step_seed
 from ppcore.errors import ConfigError
-from ppcore.weight_files import read
+from ppcore.weights.files import read
 
 
 def records(folder, kind):
@@ -122,14 +120,6 @@ def test_step_seeds_differ():
 def test_a_loss_far_beyond_the_first_is_divergence_though_it_is_a_number(tiny_config):
     with pytest.raises(Diverged, match="diverged at step"):
         train(config.load(tiny_config, ["Optimizer.lr.base_lr=1e7", "Optimizer.clip_norm=null", "Arch.init=jax"]))
-
-
-@pytest.mark.parametrize(
-    ("score", "other", "answer"),
-    [(0.5, None, True), (0.5, math.nan, True), (math.nan, 0.5, False), (math.nan, None, False), (0.4, 0.5, False)],
-)
-def test_what_is_no_number_is_never_the_best(score, other, answer):
-    assert beats(units.of("top1"), score, other) is answer
 
 
 def test_without_evaluation_nothing_is_called_best(tiny_config, tmp_path):

@@ -99,7 +99,7 @@ def test_the_accuracy_of_training_is_that_of_every_stop(fine_tuned, images, tool
 
 def test_the_exported_model_has_that_accuracy_too(fine_tuned, images, tool, tmp_path):
     pytest.importorskip("onnxruntime")
-    from ppcore.predictor import Predictor
+    from ppcore.deploy.predictor import Predictor
 
     _, path, best = fine_tuned
     done = tool("export_model", "-c", path, "-o", f"Export.output={tmp_path / 'export'}", "-o", "Export.formats=[onnx]")
@@ -197,7 +197,7 @@ class TestHeadline:
 def test_damaged_weights_are_refused(fine_tuned, tool, tmp_path):
     import shutil
 
-    from ppcore.checkpoint import find_weights
+    from ppcore.weights.checkpoints import find_weights
 
     folder, _, _ = fine_tuned
     shutil.copytree(folder / "run", tmp_path / "run")

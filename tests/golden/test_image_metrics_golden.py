@@ -7,7 +7,7 @@ import numpy as np
 import paddle
 import pytest
 
-from ppcore.image_metrics import luma, psnr, round_to_8_bits, ssim
+from ppcore.metrics.psnr_ssim import luma, psnr, round_to_8_bits, ssim
 from ppuhdfour.losses import ssim_loss
 
 

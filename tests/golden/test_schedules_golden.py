@@ -6,7 +6,7 @@ import numpy as np
 import pytest
 
 from ppcore import schedules
-from ppcore.durations import Duration, Plan
+from ppcore.config.durations import Duration, Plan
 from ppcore.layers import drop_path_rates
 
 

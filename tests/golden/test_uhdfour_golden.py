@@ -11,7 +11,8 @@ import pytest
 
 import ppcore.weights
 import ppuhdfour
-from ppcore import optim, weight_tables
+from ppcore import optim
+from ppcore.weights import layouts
 from ppuhdfour.blocks import SFT, Coupling, FouSpa, Frequency, GuidedFrequency, HINUnit, ResidualCoupling
 from ppuhdfour.uhdfour import reduce
 from ppuhdfour.weights import block_table
@@ -86,7 +87,7 @@ def test_block(path, case):
     holder, table = at(place, block), block_table("block", "block")
     unused = set(facts["unused_keys"])
     given = {f"block.{prefix}{k}": a for k, a in filling.weights(facts).items() if k not in unused}
-    state = weight_tables.load(table, given, holder)
+    state = layouts.load(table, given, holder)
     assert set(state) == set(holder.state_dict())
     holder.set_state_dict({key: paddle.to_tensor(array) for key, array in state.items()})
 
@@ -102,7 +103,7 @@ def test_block(path, case):
     found = {"out": (out.numpy(), BLOCK)}
     found |= {f"grad_{name}": (tensor.grad.numpy(), BLOCK_GRADIENT) for name, tensor in inputs.items()}
     gradients = {name: p.grad.numpy() for name, p in holder.named_parameters()}
-    for key, gradient in weight_tables.store(table, gradients, holder, "uhdfour").items():
+    for key, gradient in layouts.store(table, gradients, holder, "uhdfour").items():
         key = key.removeprefix(f"block.{prefix}")
         want = arrays[f"{case}/gradp/{key}"]
         if re.search(r"conv_1\.bias$", key):

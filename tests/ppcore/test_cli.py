@@ -5,7 +5,8 @@ import re
 import pytest
 import yaml
 
-from ppcore import cli, config, roles
+from ppcore import cli, config
+from ppcore.config import roles
 from ppcore.errors import ConfigError, ConfigErrors
 
 CONFIGURED = ("train", "eval", "infer", "export_model", "export_weights")
@@ -207,7 +208,7 @@ class TestPaddleClas:
         assert [line for line in found if "PaddleClas" in line and ours in line], found
 
     def test_what_the_answers_name_exists(self, tiny_config):
-        from ppcore.paddleclas_keys import KEYS, NAMES
+        from ppcore.config.paddleclas_keys import KEYS, NAMES
 
         for name in NAMES.values():
             assert any(_resolves(name, role) for role in roles.COMPONENTS), name
@@ -218,7 +219,7 @@ class TestPaddleClas:
 
 
 def _resolves(name, role) -> bool:
-    from ppcore import components
+    from ppcore.config import components
 
     try:
         components.resolve(name, "", role)

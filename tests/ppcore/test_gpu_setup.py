@@ -8,9 +8,9 @@ from pathlib import Path
 
 import pytest
 
-from ppcore import gpu_setup
 from ppcore.errors import ConfigError
-from ppcore.gpu_setup import WHEELS, GpuError, choose, fitting, judge, parse
+from ppcore.runtime import gpu_setup
+from ppcore.runtime.gpu_setup import WHEELS, GpuError, choose, fitting, judge, parse
 
 V100 = "Tesla V100-SXM2-16GB, 7.0, 535.183.01"
 T4 = "Tesla T4, 7.5, 550.54.15"

@@ -7,7 +7,7 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from ppcore.durations import Duration, Plan
+from ppcore.config.durations import Duration, Plan
 from ppcore.schedules import Constant, StepDecay, TimmCosine, ViTSchedule, scaled_lr
 
 PLAN = Plan(steps_per_epoch=10, batch_size=1024, total_steps=300)

@@ -5,9 +5,9 @@ import paddle
 import pytest
 
 import ppdeit
-from ppcore import components
+from ppcore.config import components
 from ppcore.errors import ConfigError
-from ppcore.fidelity import count_parameters
+from ppcore.reproduce.fidelity import count_parameters
 
 TINY = dict(img_size=16, patch_size=8, embed_dim=24, depth=3, num_heads=3, num_classes=7)
 # Official code and timm 1.0.31.

@@ -15,8 +15,8 @@ import pytest
 from scipy import stats
 
 from ppcore.data import ArrayImages, Mixup, Normalize, TrainLoader, TrainStream, mix_targets
+from ppcore.data.transforms.augment import OPERATIONS, RandAugment, RandomErasing, ThreeAugment
 from ppcore.layers import DropPath
-from ppdeit.augment import OPERATIONS, RandAugment, RandomErasing, ThreeAugment
 
 ALPHA = 1e-6
 DEVIATIONS = stats.norm.isf(ALPHA / 2)  # 4.89

@@ -7,9 +7,9 @@ import paddle
 import pytest
 
 import ppcore.weights as weights
-from ppcore import components
+from ppcore.config import components
 from ppcore.errors import ConfigError, WeightsError
-from ppcore.fidelity import count_parameters
+from ppcore.reproduce.fidelity import count_parameters
 from ppdeit.regnet import Bottleneck, ConvNorm, RegNet, SqueezeExcite, regnety_160
 
 SMALL = dict(

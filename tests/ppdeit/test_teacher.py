@@ -6,7 +6,7 @@ import pytest
 
 import ppcore.weights
 import ppdeit
-from ppcore import components
+from ppcore.config import components
 from ppcore.errors import ConfigError, WeightsError
 from ppdeit.teacher import LogitsCache
 

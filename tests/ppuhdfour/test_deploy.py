@@ -30,7 +30,7 @@ def test_equals_the_model(options):
     paddle.seed(1)
     model = UHDFour(**{**TINY, **options})
     model.eval()
-    form = model.deployed()
+    form = model.export_spec()
     for tiles in ((9, 14), (11, 8)):
         shape = (1, 3, *(n * model.scale for n in tiles))
         errors = []
@@ -46,11 +46,11 @@ def test_equals_the_model(options):
 @pytest.mark.parametrize("scale", [2, 4, 8])
 def test_pads_as_the_model_does(scale):
     model = UHDFour(**{**TINY, "scale": scale})
-    padding = model.deployed().padding
+    padding = model.export_spec().padding
     sizes = [(1, 1), (5, 9), (31, 40), (32, 64), (63, 63), (64, 1), (130, 200)]
     assert [padding.size(*size) for size in sizes] == [model.padded_size(*size) for size in sizes]
 
 
 def test_the_released_codes_undefined_phase_is_not_exported():
     with pytest.raises(ConfigError, match="raw=True"):
-        UHDFour(**TINY, raw=True).deployed()
+        UHDFour(**TINY, raw=True).export_spec()

@@ -7,7 +7,7 @@ from hypothesis import strategies as st
 from PIL import Image
 from skimage.metrics import peak_signal_noise_ratio
 
-from ppcore.components import build, check
+from ppcore.config.components import build, check
 from ppcore.data import PairedRandomCrop, PairToFloat, TrainLoader, TrainStream
 from ppcore.errors import ConfigError, DataError
 from ppuhdfour.darkened import DarkenedFolder, DarkenedPhotographs

@@ -8,7 +8,7 @@ from hypothesis import strategies as st
 
 import ppuhdfour
 from ppcore.errors import ConfigError
-from ppcore.fidelity import count_parameters
+from ppcore.reproduce.fidelity import count_parameters
 from ppuhdfour import UHDFour
 from ppuhdfour.uhdfour import reduce
 

@@ -4,10 +4,10 @@ import numpy as np
 import paddle
 import pytest
 
-from ppcore import components
+from ppcore.config import components
 from ppcore.errors import ConfigError, WeightsError
-from ppcore.image_metrics import ssim
-from ppcore.vgg import VGG19
+from ppcore.metrics.psnr_ssim import ssim
+from ppcore.metrics.vgg import VGG19
 from ppcore.weights import save_arrays
 from ppuhdfour.losses import UHDFourLoss, low_target, ssim_loss
 

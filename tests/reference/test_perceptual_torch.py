@@ -13,9 +13,9 @@ import paddle  # noqa: E402
 import torch.nn.functional as F  # noqa: E402
 from torch import nn  # noqa: E402
 
-from ppcore.fidelity import of_max  # noqa: E402
-from ppcore.lpips import load_lpips  # noqa: E402
-from ppcore.vgg import CONVS, load_vgg19  # noqa: E402
+from ppcore.metrics.lpips import load_lpips  # noqa: E402
+from ppcore.metrics.vgg import CONVS, load_vgg19  # noqa: E402
+from ppcore.reproduce.fidelity import of_max  # noqa: E402
 from ppuhdfour.losses import ssim_loss  # noqa: E402
 
 rng = np.random.default_rng(0)

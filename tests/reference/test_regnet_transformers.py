@@ -16,7 +16,7 @@ import paddle  # noqa: E402
 from transformers import RegNetConfig, RegNetForImageClassification  # noqa: E402
 
 import ppcore.weights  # noqa: E402
-from ppcore.fidelity import of_max  # noqa: E402
+from ppcore.reproduce.fidelity import of_max  # noqa: E402
 from ppdeit.regnet import RegNet, regnety_160  # noqa: E402
 
 # regnety_160 divided by 14, its depths, strides, stem and gate ratio kept.

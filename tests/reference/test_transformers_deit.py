@@ -23,7 +23,7 @@ from transformers import DeiTForImageClassification  # noqa: E402
 
 import ppcore.weights  # noqa: E402
 from ppcore import losses  # noqa: E402
-from ppcore.fidelity import of_max  # noqa: E402
+from ppcore.reproduce.fidelity import of_max  # noqa: E402
 from ppdeit import DeiT, DeiT3, Distillation, DistilledVisionTransformer, hard_distillation, soft_distillation  # noqa: E402
 
 BASE = dict(img_size=32, patch_size=8, in_chans=3, num_classes=10, embed_dim=48, depth=3, num_heads=3, mlp_dim=96)

@@ -9,8 +9,8 @@ import yaml
 from page import Page
 
 from ppcore.report import load_paper, read_run, write_report
-from ppcore.report.claims import claims, of_config
-from ppcore.report.verdicts import (
+from ppcore.report.ablation_tables import claims, of_config
+from ppcore.report.significance import (
     NO_NUMBER,
     NOT_RUN,
     OPPOSITE,

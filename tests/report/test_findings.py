@@ -10,7 +10,7 @@ import yaml
 from page import Page
 
 from ppcore.report import load_paper, write_report
-from ppcore.report.findings import figure, findings
+from ppcore.report.analysis_plots import figure, findings
 
 
 @pytest.fixture

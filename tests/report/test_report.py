@@ -12,7 +12,7 @@ import pytest
 from page import Page
 
 from ppcore.errors import ConfigError, PPError
-from ppcore.report import content, load_paper, read_run, standing, write_report
+from ppcore.report import content, load_paper, published_vs_ours, read_run, write_report
 from ppcore.report.drawing import standalone
 from ppcore.report.figures import loss_curve
 from ppcore.report.summary import wilson
@@ -335,7 +335,7 @@ CIFAR = {"name": "ppcore.data.PaddleVision", "dataset": "Cifar10", "split": "tes
 def test_a_data_set_is_known_by_its_loader_and_split(tmp_path, paper, dataset, key):
     config = fabricate.CONFIG | {"DataLoader": {"Eval": {"dataset": dataset}}}
     run = read_run(fabricate.write_run(tmp_path / "run", fabricate.records(n=10_000), config=config))
-    assert standing.measured_on(run, paper) == key
+    assert published_vs_ours.measured_on(run, paper) == key
 
 
 def test_core_days_are_not_written_like_percentages(three_seeds):

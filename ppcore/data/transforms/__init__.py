@@ -5,6 +5,8 @@ last and returns float32 [C, H, W]. A class with `on_sample = True` takes and re
 sample (a dict) instead of its image.
 """
 
+from ppcore.data.transforms.augment import RandAugment, ThreeAugment
+from ppcore.data.transforms.auto_augment import AutoAugment
 from ppcore.data.transforms.color import ColorJitter, Grayscale
 from ppcore.data.transforms.geometry import CenterCrop, Resize
 from ppcore.data.transforms.normalize import Normalize
@@ -16,10 +18,12 @@ from ppcore.data.transforms.paired import (
     PairedResize,
     PairToFloat,
 )
+from ppcore.data.transforms.random_erasing import RandomErasing
 from ppcore.data.transforms.random_geometry import RandomCrop, RandomHorizontalFlip, RandomResizedCrop
 from ppcore.data.transforms.resize_image import resize_image
 
 __all__ = [
+    "AutoAugment",
     "CenterCrop",
     "ColorJitter",
     "Grayscale",
@@ -30,9 +34,12 @@ __all__ = [
     "PairedFlipRotate",
     "PairedRandomCrop",
     "PairedResize",
+    "RandAugment",
     "RandomCrop",
+    "RandomErasing",
     "RandomHorizontalFlip",
     "RandomResizedCrop",
     "Resize",
+    "ThreeAugment",
     "resize_image",
 ]

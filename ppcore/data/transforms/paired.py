@@ -10,7 +10,7 @@ from typing import Any
 import cv2
 import numpy as np
 
-from ppcore.data.image_file import pixels_of
+from ppcore.data.images.image_file import pixels_of
 from ppcore.data.transforms.geometry import resized_shape
 from ppcore.data.transforms.resize_image import Interpolation, check_resize, height_and_width, resize_image
 from ppcore.errors import ConfigError, DataError

@@ -1,0 +1,192 @@
+"""Time and memory of enhancing a photograph: `ppcore.deploy.predictor` by engine and precision, eager, a peer in torch.
+
+Every contender and size has a process of its own; they take turns, so that what else the machine does
+meets all alike. Seconds are those of a ready contender; `first` is the start, with loading and compiling.
+"""
+
+import json
+import os
+import subprocess
+import sys
+import tempfile
+from collections.abc import Sequence
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+
+from ppcore import runtime
+from ppcore.errors import ConfigError, nearest
+
+CONTENDERS = {
+    "peer": ("torch", "fp32"),
+    "openvino": ("openvino", "fp32"),
+    "openvino-bf16": ("openvino", "bf16"),
+    "onnxruntime": ("onnxruntime", "fp32"),
+    "paddle": ("paddle", "fp32"),
+    "eager": ("eager", "fp32"),
+}
+ROOT = Path(__file__).resolve().parents[1]
+
+
+def enhance(
+    arch: str,
+    *,
+    layout: str,
+    contenders: Sequence[str],
+    sizes: Sequence[tuple[int, int]],
+    rounds: int,
+    threads: int,
+    weights_file: str | None = None,
+    peer: str | None = None,
+    peer_python: str = sys.executable,
+    photographs: Sequence[str] = (),
+) -> dict[str, Any]:
+    """Measures.
+
+    Args:
+        arch: the model's builder.
+        layout: of the weights the peer reads (`ppcore.weights.export`).
+        contenders: of CONTENDERS.
+        sizes: (height, width).
+        rounds: processes for each; the median of their runs counts.
+        threads: of everybody.
+        weights_file: trained weights; None takes the model's initial ones.
+        peer: a Python file with `Net`; without it the peer is left out.
+        peer_python: an interpreter that has torch.
+        photographs: files on which bf16 is compared with fp32.
+
+    Returns:
+        `machine`, `rows` (contender, size, seconds, first, peak bytes, difference to the first contender over its
+        maximum), `growth` (bytes a pixel of each contender) and `psnr` (photograph, dB).
+    """
+    for name in contenders:
+        if name not in CONTENDERS:
+            raise ConfigError(
+                f"--contenders: no '{name}'{nearest(name, CONTENDERS)}; there are {', '.join(CONTENDERS)}"
+            )
+    contenders = [name for name in contenders if name != "peer" or peer]
+    with tempfile.TemporaryDirectory() as folder:
+        files = _prepare(arch, layout, weights_file, Path(folder), contenders)
+        base = {**files, "arch": arch, "peer": peer, "threads": threads, "runs": 3}
+        found: dict[tuple[str, tuple[int, int]], list[dict]] = {}
+        for _ in range(rounds):
+            for height, width in sizes:
+                for name in contenders:
+                    engine, precision = CONTENDERS[name]
+                    job = {**base, "engine": engine, "precision": precision, "height": height, "width": width}
+                    python = peer_python if name == "peer" else sys.executable
+                    result = _process(name, job, python, threads)
+                    found.setdefault((name, (height, width)), []).append(result)
+                    told = result.get("missing") or f"{min(result['seconds']):.2f} s, {result['peak'] / 2**30:.2f} GiB"
+                    print(f"  {name} {width}x{height}: {told}", file=sys.stderr, flush=True)
+        psnr = _psnr(Path(files["folder"]), photographs, threads) if photographs else []
+    machine = {"cpu": runtime.cpu_name(), "cores": runtime.available_cores(), "threads": threads}
+    rows = _rows(found)
+    return {"what": "enhance", "arch": arch, "machine": machine, "rows": rows, "growth": _growth(rows), "psnr": psnr}
+
+
+def _prepare(
+    arch: str, layout: str, weights_file: str | None, folder: Path, contenders: Sequence[str]
+) -> dict[str, str]:
+    """Writes the export, the weights for the eager model and for the peer."""
+    import paddle
+
+    from ppcore import weights
+    from ppcore.config import components
+    from ppcore.deploy.export import export_model
+
+    paddle.seed(0)
+    model = components.build({"name": arch})
+    if weights_file:
+        weights.load(model, weights_file)
+    formats = {"onnx"} | ({"paddle"} if "paddle" in contenders else set())
+    files = {"state": folder / "state.safetensors", "weights": folder / "peer.npz", "folder": folder / "export"}
+    weights.save(model, files["state"])
+    np.savez(files["weights"], **weights.export(model, layout=layout))
+    export_model(model, files["folder"], sorted(formats))
+    return {name: str(path) for name, path in files.items()}
+
+
+def _process(name: str, job: dict[str, Any], python: str, threads: int) -> dict[str, Any]:
+    variables = {k: v for k, v in os.environ.items() if not k.startswith(("OMP_", "MKL_", "FLAGS_"))}
+    variables |= {"OMP_NUM_THREADS": str(threads), "OMP_WAIT_POLICY": "PASSIVE", "PYTHONPATH": str(ROOT)}
+    command = [python, "-W", "ignore", "-m", "benchmarks.enhance_contender", json.dumps(job)]
+    done = subprocess.run(command, capture_output=True, text=True, env=variables)
+    if done.returncode:
+        reason = (done.stderr.strip().splitlines() or [f"exit status {done.returncode}"])[-1]
+        raise ConfigError(f"benchmark of {name} failed: {reason}")
+    return json.loads(done.stdout.splitlines()[-1])
+
+
+def _rows(found: dict[tuple[str, tuple[int, int]], list[dict]]) -> list[dict[str, Any]]:
+    rows, references = [], {}
+    for (name, (height, width)), results in found.items():
+        row = {"contender": name, "height": height, "width": width}
+        if "missing" in results[0]:
+            rows.append(row | {"missing": results[0]["missing"]})
+            continue
+        sample = np.array(results[0]["sample"])
+        reference = references.setdefault((height, width), sample)
+        rows.append(
+            row
+            | {
+                "seconds": float(np.median([s for result in results for s in result["seconds"]])),
+                "first": float(np.median([result["first"] for result in results])),
+                "peak": max(result["peak"] for result in results),
+                "difference": float(np.abs(sample - reference).max() / np.abs(reference).max()),
+            }
+        )
+    return rows
+
+
+def _growth(rows: Sequence[dict[str, Any]]) -> dict[str, float]:
+    """Bytes of peak memory that a pixel adds, from the smallest to the largest size."""
+    growth = {}
+    for name in dict.fromkeys(row["contender"] for row in rows):
+        points = sorted(
+            (row["height"] * row["width"], row["peak"]) for row in rows if row["contender"] == name and "peak" in row
+        )
+        if len(points) > 1:
+            growth[name] = (points[-1][1] - points[0][1]) / (points[-1][0] - points[0][0])
+    return growth
+
+
+def _psnr(folder: Path, photographs: Sequence[str], threads: int) -> list[dict[str, Any]]:
+    """bf16 against fp32 on each photograph, unclamped, in dB for images in [0, 1]."""
+    from ppcore.data import read_image
+    from ppcore.deploy.predictor import Predictor
+    from ppcore.metrics.psnr_ssim import psnr
+
+    exact, short = (Predictor(folder, "openvino", precision, threads=threads) for precision in ("fp32", "bf16"))
+    found = []
+    for path in photographs:
+        x = np.ascontiguousarray(read_image(path).transpose(2, 0, 1)[None], np.float32) / np.float32(255)
+        found.append({"photograph": Path(path).name, "psnr": psnr(short(x)[0], exact(x)[0])})
+    return found
+
+
+def table(result: dict[str, Any]) -> str:
+    """The result as Markdown tables."""
+    machine = result["machine"]
+    lines = [
+        f"{result['arch']}, {machine['threads']} threads of {machine['cpu']}", "",
+        "| size | contender | seconds | first, s | peak, GiB | over the peer | difference |", "|---|---|---|---|---|---|---|",
+    ]  # fmt: skip
+    peers = {
+        (r["height"], r["width"]): r["seconds"] for r in result["rows"] if r["contender"] == "peer" and "seconds" in r
+    }
+    for row in result["rows"]:
+        size = f"{row['width']}×{row['height']}"
+        if "missing" in row:
+            lines.append(f"| {size} | {row['contender']} | {row['missing']} is not installed | | | | |")
+            continue
+        peer = peers.get((row["height"], row["width"]))
+        ratio = f"{peer / row['seconds']:.2f}×" if peer else ""
+        lines.append(
+            f"| {size} | {row['contender']} | {row['seconds']:.2f} | {row['first']:.1f} "
+            f"| {row['peak'] / 2**30:.2f} | {ratio} | {row['difference']:.1e} |"
+        )
+    lines += ["", *(f"{name}: {value:.0f} bytes a pixel" for name, value in result["growth"].items())]
+    lines += [f"bf16 against fp32, {row['photograph']}: {row['psnr']:.1f} dB" for row in result["psnr"]]
+    return "\n".join(lines)

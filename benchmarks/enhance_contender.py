@@ -1,0 +1,95 @@
+"""One contender at one size, alone in its process: `python -m benchmarks.enhance_contender JSON`.
+
+Imports what the contender needs and nothing else, because the memory of the whole process is what is compared.
+"""
+
+import importlib.util
+import json
+import re
+import sys
+import time
+from collections.abc import Callable
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+
+Run = Callable[[np.ndarray], np.ndarray]
+
+
+def torch_peer(job: dict[str, Any]) -> Run:
+    """A file with `Net(arrays)`, called with a tensor; the image is its first result."""
+    import torch
+
+    torch.set_num_threads(job["threads"])
+    spec = importlib.util.spec_from_file_location("peer", job["peer"])
+    module = importlib.util.module_from_spec(spec)
+    spec.loader.exec_module(module)
+    with np.load(job["weights"]) as arrays:
+        net = module.Net(dict(arrays))
+    return lambda x: net(torch.from_numpy(x))[0].numpy()
+
+
+def eager(job: dict[str, Any]) -> Run:
+    """The model itself on Paddle."""
+    from ppcore import runtime
+
+    runtime.configure(job["threads"])
+    import paddle
+
+    from ppcore import weights
+    from ppcore.config import components
+
+    model = components.build({"name": job["arch"]})
+    weights.load(model, job["state"])
+    model.eval()
+
+    @paddle.no_grad()
+    def run(x: np.ndarray) -> np.ndarray:
+        return model(paddle.to_tensor(x)).numpy()
+
+    return run
+
+
+def predictor(job: dict[str, Any]) -> Run:
+    """`ppcore.deploy.predictor` with an engine and a precision."""
+    from ppcore.deploy.predictor import Predictor
+
+    return Predictor(job["folder"], job["engine"], job["precision"], threads=job["threads"])
+
+
+def peak_memory() -> int:
+    """Bytes this program has had resident at most. (`ru_maxrss` would begin with what its parent had.)"""
+    status = Path("/proc/self/status").read_text()
+    return int(re.search(r"^VmHWM:\s+(\d+) kB", status, re.MULTILINE)[1]) * 1024
+
+
+def main() -> None:
+    """Measures the job in the first argument and prints one line of JSON."""
+    job = json.loads(sys.argv[1])
+    begin = time.perf_counter()
+    make = {"torch": torch_peer, "eager": eager}.get(job["engine"], predictor)
+    try:
+        run = make(job)
+    except ModuleNotFoundError as error:
+        print(json.dumps({"missing": error.name}))
+        return
+    # Filled in place: temporaries would count as the contender's memory.
+    x = np.empty((1, 3, job["height"], job["width"]), np.float32)
+    rng = np.random.default_rng(0)
+    for row in range(job["height"]):
+        x[:, :, row] = rng.random((1, 3, job["width"])) * 0.3
+    y = run(x)
+    first = time.perf_counter() - begin
+    seconds = []
+    for _ in range(job["runs"]):
+        y = None  # the result before is not wanted any more
+        begin = time.perf_counter()
+        y = run(x)
+        seconds.append(time.perf_counter() - begin)
+    sample = y[0, :, :: max(job["height"] // 64, 1), :: max(job["width"] // 64, 1)].astype(np.float64)
+    print(json.dumps({"first": first, "seconds": seconds, "peak": peak_memory(), "sample": sample.ravel().tolist()}))
+
+
+if __name__ == "__main__":
+    main()

@@ -1,0 +1,71 @@
+"""What a model hands over to be exported.
+
+A model with `deployed()` returns a `ExportSpec` of its own; any other model is exported as it is, as one stage.
+"""
+
+from collections.abc import Mapping
+from dataclasses import dataclass
+
+import paddle.nn as nn
+
+from ppcore.deploy.rules import Padding, Strips
+from ppcore.errors import ConfigError
+from ppcore.model import traits
+
+Shape = tuple[int | None, ...]
+
+
+@dataclass(frozen=True)
+class Stage:
+    """One exported graph.
+
+    Attributes:
+        name: of its files.
+        layer: a Paddle layer; its `forward` takes the inputs in order.
+        inputs: their names and shapes, None for an open size. float32.
+        outputs: names.
+    """
+
+    name: str
+    layer: nn.Layer
+    inputs: Mapping[str, Shape]
+    outputs: tuple[str, ...]
+
+
+@dataclass(frozen=True)
+class ExportSpec:
+    """A model to export: stages that run one after the other, each reading the image and earlier outputs by name.
+
+    Attributes:
+        stages: the first reads `x`, [B, 3, H, W]; the last output of the last stage is the result.
+        padding: None for a model whose result is not an image, or that takes its size only.
+        strips: how the last stage may be cut, or None.
+        bf16: with precision bf16, the stages in which convolutions (and nothing else) are computed in
+            bfloat16; None leaves the choice to the engine.
+        onednn: whether Paddle Inference may use oneDNN. False where its operators make wrong numbers of a
+            graph with open sizes.
+    """
+
+    stages: tuple[Stage, ...]
+    padding: Padding | None = None
+    strips: Strips | None = None
+    bf16: tuple[str, ...] | None = None
+    onednn: bool = True
+
+
+def spec_of(model: nn.Layer) -> ExportSpec:
+    """What a model is exported as: its own `export_spec()`, or the model as it is, in one stage.
+
+    Raises:
+        ConfigError: the model has no weights to export.
+    """
+    about = traits(model)
+    if not about.needs_weights:
+        raise ConfigError(f"{type(model).__name__} is a method without weights: there is nothing to export")
+    model.eval()
+    if about.export_spec is not None:
+        return about.export_spec()
+    if about.makes_images:
+        return ExportSpec((Stage("model", model, {"x": (None, 3, None, None)}, ("y",)),), padding=Padding())
+    height, width = about.img_size or (None, None)
+    return ExportSpec((Stage("model", model, {"x": (None, 3, height, width)}, ("logits",)),))

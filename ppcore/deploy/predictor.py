@@ -1,0 +1,147 @@
+"""Running an exported model (`ppcore.deploy.export`) on a CPU: OpenVINO, onnxruntime or Paddle Inference."""
+
+import importlib
+import importlib.util
+import logging
+import os
+from functools import partial
+from pathlib import Path
+from typing import Literal
+
+import numpy as np
+
+from ppcore.deploy import manifest, tiles
+from ppcore.errors import ConfigError, DataError
+
+log = logging.getLogger(__name__)
+
+Engine = Literal["auto", "paddle", "onnxruntime", "openvino"]
+Precision = Literal["fp32", "bf16", "int8"]
+
+# Fastest first, as measured (RESULTS.md): the module each needs, and where its class is.
+ENGINES = {
+    "openvino": ("openvino", "ppcore.deploy.runtimes.openvino", "OpenVINO"),
+    "onnxruntime": ("onnxruntime", "ppcore.deploy.runtimes.onnxruntime", "OnnxRuntime"),
+    "paddle": ("paddle", "ppcore.deploy.runtimes.paddle", "PaddleInference"),
+}
+FORMATS = {"openvino": "onnx", "onnxruntime": "onnx", "paddle": "paddle"}
+
+
+class Predictor:
+    """An exported model, ready to run.
+
+    `predictor(x)` takes and returns float32 arrays: x [B, 3, H, W] -> logits, or images of the same
+    size. Any B; any H and W >= 1 where the model takes any (the input is extended by reflection
+    as the manifest says, the result cut back). `describe()` says what runs it.
+
+    Args:
+        folder: written by `ppcore.deploy.export.export_model`; its files are compared with their sha256.
+        engine: `auto` takes the fastest that is installed and has its format here.
+        precision: `fp32`; `bf16` where engine and processor have it; `int8` for exports that have such a form.
+        threads: None leaves it to the engine.
+        tile: output pixels along the cut axis computed at a time, where the last stage can be cut; None
+            chooses about a megapixel. What is global is computed on the whole image, so the result does not change.
+
+    Raises:
+        WeightsError: the folder holds no export, or a file is missing or damaged.
+        ConfigError: an engine that is unknown, not installed or without its format here; a precision it
+            does not have.
+    """
+
+    def __init__(
+        self,
+        folder: str | os.PathLike,
+        engine: Engine = "auto",
+        precision: Precision = "fp32",
+        threads: int | None = None,
+        tile: int | None = None,
+    ):
+        folder = Path(folder)
+        self.manifest = manifest.read(folder)
+        if tile is not None and tile < 1:
+            raise ConfigError(f"tile: {tile}, but must be at least 1")
+        if threads is not None and threads < 1:
+            raise ConfigError(f"threads: {threads}, but must be at least 1")
+        if precision not in ("fp32", "bf16", "int8"):
+            raise ConfigError(f"precision: {precision!r}; choose fp32, bf16 or int8")
+        if precision == "int8":
+            raise ConfigError(f"precision int8: this export of {self.manifest.arch} has no int8 form; use fp32 or bf16")
+        self.engine = choose(engine, precision, self.manifest.formats, folder)
+        self.precision, self.threads, self.tile = precision, threads, tile
+        _, module, name = ENGINES[self.engine]
+        kind = getattr(importlib.import_module(module), name)
+        manifest.check(folder, self.manifest, kind.suffix)
+        self._engine = kind(folder, self.manifest, precision, threads)
+        log.info("%s", self.describe())
+
+    def describe(self) -> str:
+        """Engine with version, precision and threads, one line."""
+        threads = self.threads or "the engine's choice"
+        return f"{self.manifest.arch} on {self._engine.version()}, {self.precision}, threads: {threads}"
+
+    def __call__(self, x: np.ndarray) -> np.ndarray:
+        """Runs the model.
+
+        Args:
+            x: float32 [B, 3, H, W].
+
+        Returns:
+            float32 logits [B, K], or images [B, 3, H, W].
+
+        Raises:
+            DataError: x has another form.
+        """
+        wanted = self.manifest.stages[0].inputs["x"]
+        if not isinstance(x, np.ndarray) or x.ndim != 4 or x.dtype != np.float32 or 0 in x.shape:
+            got = f"{x.dtype} {list(x.shape)}" if isinstance(x, np.ndarray) else type(x).__name__
+            advice = (
+                "; convert it with x.astype('float32')" if isinstance(x, np.ndarray) and x.dtype != np.float32 else ""
+            )
+            raise DataError(f"predictor: the input must be a float32 array [B, 3, H, W], got {got}{advice}")
+        if any(size is not None and size != given for size, given in zip(wanted, x.shape, strict=True)):
+            form = [size or "any" for size in wanted]
+            raise DataError(f"predictor: {self.manifest.arch} takes {form}, got {list(x.shape)}")
+        if self.manifest.padding is None:
+            return self._stages({"x": x})
+        # One image at a time: memory does not grow with the batch, and sizes alone decide what is compiled.
+        if len(x) == 1:
+            return self._image(x)
+        return np.concatenate([self._image(image[None]) for image in x])
+
+    def _image(self, x: np.ndarray) -> np.ndarray:
+        height, width = x.shape[2:]
+        tall, wide = self.manifest.padding.size(height, width)
+        if (tall, wide) != (height, width):
+            x = np.pad(x, [(0, 0), (0, 0), (0, tall - height), (0, wide - width)], mode="reflect")
+        return self._stages({"x": x})[:, :, :height, :width]
+
+    def _stages(self, values: dict[str, np.ndarray]) -> np.ndarray:
+        """The last output, of inputs by name."""
+        for stage in self.manifest.stages:
+            inputs = {name: values[name] for name in stage.inputs}
+            run = partial(self._engine.run, stage.name)
+            if self.manifest.strips and stage.name == self.manifest.strips.stage:
+                return tiles.run(self.manifest.strips, inputs, lambda piece, run=run: run(piece)[-1], self.tile)
+            values |= dict(zip(stage.outputs, run(inputs), strict=True))
+        return values[self.manifest.stages[-1].outputs[-1]]
+
+
+def choose(engine: str, precision: str, formats: list[str], folder: Path) -> str:
+    """The engine to use: the one asked for, or the fastest there is.
+
+    Raises:
+        ConfigError: there is none.
+    """
+    if engine != "auto" and engine not in ENGINES:
+        raise ConfigError(f"engine: {engine!r} is none; choose from auto, {', '.join(ENGINES)}")
+    reasons = []
+    for name in ENGINES if engine == "auto" else (engine,):
+        if FORMATS[name] not in formats:
+            reasons.append(f"{name} needs format {FORMATS[name]}, {folder} has {', '.join(formats)}")
+        elif importlib.util.find_spec(ENGINES[name][0]) is None:
+            reasons.append(f"{name} is not installed (extra 'deploy')")
+        elif engine == "auto" and name == "onnxruntime" and precision == "bf16":
+            reasons.append("onnxruntime has no bf16 on CPUs")
+        else:
+            return name
+    raise ConfigError(f"engine {engine}: {'; '.join(reasons)}")

@@ -1,0 +1,75 @@
+"""VGG19 up to conv4_4 (Simonyan and Zisserman 2015, configuration E): features of a perceptual loss."""
+
+import os
+from collections.abc import Sequence
+
+import paddle
+import paddle.nn as nn
+
+from ppcore import weights as weight_io
+from ppcore.errors import ConfigError
+from ppcore.metrics.feature_trunk import freeze, renamed, trunk
+from ppcore.weights import WeightMap
+
+
+def _convs(channels: int, count: int) -> list:
+    return [(channels, 3, 1, 1), "relu"] * count
+
+
+_PLAN = [*_convs(64, 2), "pool2", *_convs(128, 2), "pool2", *_convs(256, 4), "pool2", *_convs(512, 4)][:-1]
+# The last convolution of each scale, by its index in the chain.
+CONVS = {"conv1_2": 2, "conv2_2": 7, "conv3_4": 16, "conv4_4": 25}
+# conv5_* and the classifier, in torchvision's file and in timm's.
+_UNUSED = r"features\.(?:28|30|32|34)\..*|classifier\..*|pre_logits\..*|head\..*"
+
+
+class VGG19(nn.Layer):
+    """The first 26 layers of VGG19, convolutions to conv4_4 before its ReLU; 10,585,152 parameters.
+
+    Args:
+        taps: which of `CONVS` to return, each before its ReLU.
+
+    Shape:
+        [B, 3, H, W], H and W ≥ 8 -> one [B, C, H / s, W / s] for each tap, s = 1, 2, 4, 8.
+
+    Raises:
+        ConfigError: an unknown tap.
+    """
+
+    def __init__(self, *, taps: Sequence[str] = ("conv4_4",)):
+        super().__init__()
+        if not taps or not set(taps) <= set(CONVS):
+            raise ConfigError(f"VGG19: taps {list(taps)} must be some of {', '.join(CONVS)}")
+        self.features = trunk(_PLAN)
+        self.taps = list(taps)
+
+    def forward(self, x) -> list[paddle.Tensor]:
+        """Features of images [B, 3, H, W], in the order of `taps`."""
+        found = {}
+        wanted = {CONVS[tap]: tap for tap in self.taps}
+        for i, layer in enumerate(self.features):
+            x = layer(x)
+            if i in wanted:
+                found[wanted[i]] = x
+                if len(found) == len(wanted):
+                    break
+        return [found[tap] for tap in self.taps]
+
+    def weight_maps(self) -> dict[str, WeightMap]:
+        """Layouts these weights are read from: `torchvision`, whose `vgg19` file also holds what is left out."""
+        return {"torchvision": _TORCHVISION}
+
+
+_TORCHVISION = renamed(_UNUSED)
+
+
+def load_vgg19(path: str | os.PathLike, taps: Sequence[str] = ("conv4_4",)) -> VGG19:
+    """The frozen network with the weights of torchvision's `vgg19` file (.pth or .safetensors).
+
+    Raises:
+        WeightsError: no such file, not readable, or of another network (`vgg19_bn` does not fit).
+    """
+    network = VGG19(taps=taps)
+    weight_io.load(network, path, source="torchvision")
+    freeze(network)
+    return network

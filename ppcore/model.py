@@ -1,0 +1,72 @@
+"""What a model may say of itself, beside computing: the one place where its optional attributes are read.
+
+A network needs none of them. `traits(model)` gives the answers with their defaults, so that nothing else asks a model
+what it has.
+"""
+
+from collections.abc import Callable, Mapping
+from dataclasses import dataclass
+from typing import Any, Protocol
+
+import paddle.nn as nn
+
+
+class Model(Protocol):
+    """The optional attributes, each with what its absence means.
+
+    Attributes:
+        num_classes: outputs of a classifier; absent: not a classifier.
+        makes_images: whether the output is an image of the input's size (or `scale` times it); absent: no.
+        needs_weights: False for a method that has none to train or to load; absent: True.
+        img_size: (height, width) of the images it takes, its own or its `patch_embed`'s; absent or None: any size.
+    """
+
+    num_classes: int
+    makes_images: bool
+    needs_weights: bool
+    img_size: tuple[int, int] | None
+
+    def weight_maps(self) -> Mapping[str, Any]:
+        """`{layout: ppcore.weights.WeightMap}` of other people's files; absent: our own layout alone."""
+        ...
+
+    def export_spec(self) -> Any:
+        """The `ppcore.deploy.ExportSpec` it is exported in; absent: as it is, in one stage."""
+        ...
+
+    def attention_maps(self, x: Any) -> list[Any]:
+        """Attention [B, heads, N, N] of every block (with `num_prefix_tokens`, `grid`, `tokens_read`); absent: none."""
+        ...
+
+    def trunk(self, x: Any) -> tuple[Any, Any]:
+        """What is global of an image network (with `tail`, `factor`, `padded_size`, `tail_reach`); absent: not split."""
+        ...
+
+
+@dataclass(frozen=True)
+class Traits:
+    """The answers of one model; see `Model`."""
+
+    num_classes: int | None
+    makes_images: bool
+    needs_weights: bool
+    img_size: tuple[int, int] | None
+    weight_maps: Callable[[], Mapping[str, Any]]
+    export_spec: Callable[[], Any] | None
+    has_attention_maps: bool
+    splits: bool
+
+
+def traits(model: nn.Layer) -> Traits:
+    """What a model says of itself, and the defaults of what it does not say."""
+    size = getattr(getattr(model, "patch_embed", model), "img_size", None)
+    return Traits(
+        num_classes=getattr(model, "num_classes", None),
+        makes_images=getattr(model, "makes_images", False),
+        needs_weights=getattr(model, "needs_weights", True),
+        img_size=None if size is None else tuple(size),
+        weight_maps=getattr(model, "weight_maps", dict),
+        export_spec=getattr(model, "export_spec", None),
+        has_attention_maps=hasattr(model, "attention_maps"),
+        splits=hasattr(model, "trunk"),
+    )

@@ -1,0 +1,6 @@
+"""Pretrained weights: in from the formats people publish, out to the ones they load; and a run's checkpoints."""
+
+from ppcore.weights.conversion import WeightMap, check_output, convert, export, load, save
+from ppcore.weights.files import read, save_arrays
+
+__all__ = ["WeightMap", "check_output", "convert", "export", "load", "read", "save", "save_arrays"]

@@ -1,0 +1,279 @@
+"""Pretrained weights: in from the formats people publish, out to the ones they load.
+
+A *source* (or, going out, a *layout*) is a naming and storing convention: `timm`, `google`, …
+The conventions belong to the papers' packages; they are reached through the model, whose
+`weight_maps()` returns `{source: WeightMap}`. `paddle`, the model's own names and Paddle's own
+layouts, needs no map.
+
+Loading is strict: every tensor of the model must be in the file, in its shape, and nothing else.
+"""
+
+import logging
+import math
+import os
+import re
+from collections.abc import Callable, Mapping
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Literal
+
+import numpy as np
+import paddle
+from paddle import nn
+
+from ppcore.errors import OutputError, WeightsError, nearest, reason
+from ppcore.io import check_folder, write_atomically
+from ppcore.layers.mlp import Mlp
+from ppcore.layers.pos_embed import Mode, check_mode, interpolate
+from ppcore.model import traits
+from ppcore.weights.files import TORCH_SUFFIXES, metadata, read, save_arrays
+
+__all__ = ["WeightMap", "check_output", "convert", "export", "load", "read", "save", "save_arrays"]
+
+log = logging.getLogger(__name__)
+
+Arrays = dict[str, np.ndarray]
+_WRITTEN = (".safetensors", ".pdparams", ".npz")
+
+
+@dataclass(frozen=True)
+class WeightMap:
+    """One naming convention, both ways.
+
+    Attributes:
+        to_paddle: `(arrays, model) -> arrays` with the model's names and layouts. What it does
+            not know it passes through under its own name, so that loading can report it.
+        from_paddle: `(state, model) -> arrays`, the inverse. Raises WeightsError for parameters
+            the convention has no place for.
+        pos_embed: how this source's own loader resamples position embeddings.
+        framework: `format` entry of the .safetensors files its users read.
+        tanh_gelu: the weights were trained with the tanh approximation of GELU.
+        heads: first parts of the names that make up the classifier.
+    """
+
+    to_paddle: Callable[[Arrays, nn.Layer], Arrays]
+    from_paddle: Callable[[Arrays, nn.Layer], Arrays]
+    pos_embed: Mode = "timm_bicubic_antialias"
+    framework: Literal["pd", "pt", "np"] = "pd"
+    tanh_gelu: bool = False
+    heads: tuple[str, ...] = ("head", "head_dist", "pre_logits")
+
+
+_PADDLE = WeightMap(lambda arrays, model: arrays, lambda state, model: state)
+
+
+def load(
+    model: nn.Layer,
+    path: str | os.PathLike,
+    source: str | None = None,
+    *,
+    key: str | None = None,
+    pos_embed: Mode | None = None,
+    new_head: bool = False,
+) -> None:
+    """Loads a weight file into `model`.
+
+    Args:
+        path: .safetensors, .pdparams, .npz, .pt, .pth or .bin; no code in it is run.
+        source: convention of the file; None for one of our own (`save`).
+        key: entry of a training checkpoint to take (`model_ema`, …).
+        pos_embed: resampling of a position embedding of another grid, instead of the source's.
+        new_head: leave out a classifier that does not fit; the model keeps its fresh one.
+
+    Raises:
+        WeightsError: unreadable file, unknown or missing `source`, or tensors that are missing,
+            unexpected or misshapen (all of them in one message).
+        ConfigError: unknown `pos_embed`.
+    """
+    path = Path(path)
+    if pos_embed is not None:
+        check_mode(pos_embed)
+    arrays = read(path, key)
+    _check_source(model, path, source)
+    try:
+        state = convert(arrays, source=source or "paddle", model=model, pos_embed=pos_embed, new_head=new_head)
+    except WeightsError as error:
+        raise WeightsError(f"{path}: {error}") from None
+    own = model.state_dict()
+    model.set_state_dict({n: paddle.to_tensor(a).astype(own[n].dtype) for n, a in state.items()})
+
+
+def check_output(path: str | os.PathLike, *inputs: str | os.PathLike | None) -> None:
+    """Says what would make `save` fail or destroy something, before the work is done.
+
+    Args:
+        path: what `save` is to write.
+        inputs: files that are read; None is left out.
+
+    Raises:
+        WeightsError: unknown suffix.
+        OutputError: there is no such folder, or the file is one of `inputs` (under whatever name) or part of
+            a checkpoint.
+    """
+    path = Path(path)
+    if path.suffix not in _WRITTEN:
+        raise WeightsError(f"{path}: weights are written as {', '.join(_WRITTEN[:-1])} or {_WRITTEN[-1]}")
+    try:
+        check_folder(path)
+        for file in (Path(file) for file in inputs if file is not None):
+            if path.exists() and file.exists() and path.samefile(file):
+                raise OutputError(f"{path} is the file that is read ({file}), and would be lost: choose another output")
+        if path.exists() and path.resolve().with_name("state.json").is_file():
+            raise OutputError(f"{path} is part of a checkpoint, and would be lost: choose another output")
+    except OSError as error:
+        raise OutputError(f"cannot write {path}: {reason(error)}") from error
+
+
+def save(model: nn.Layer, path: str | os.PathLike, layout: str = "paddle") -> None:
+    """Writes the model's weights (float32) in `layout`, atomically, in the format of the suffix.
+
+    .safetensors and .pdparams take any layout; .npz takes those of `export`, too.
+
+    Raises:
+        WeightsError: unknown suffix or layout, a parameter without a place.
+        OutputError: the file cannot be written.
+    """
+    path = Path(path)
+    check_output(path)
+    arrays = export(model, layout=layout)
+    if path.suffix == ".pdparams":
+        tensors = {name: paddle.to_tensor(array) for name, array in arrays.items()}
+        write_atomically(path, lambda temp: paddle.save(tensors, str(temp)))
+    else:
+        # timm and transformers refuse a .safetensors file that does not say format "pt".
+        framework = _map(model, layout).framework
+        save_arrays(path, arrays, {"format": framework, "layout": layout, "producer": "ppcore"})
+
+
+def convert(
+    arrays: Mapping[str, np.ndarray],
+    *,
+    source: str,
+    model: nn.Layer,
+    pos_embed: Mode | None = None,
+    new_head: bool = False,
+) -> Arrays:
+    """Returns what `model.set_state_dict` takes, complete, from arrays in another convention.
+
+    With `new_head` a classifier that does not fit is replaced by the model's own values.
+    Arguments and errors as for `load`.
+    """
+    if pos_embed is not None:
+        check_mode(pos_embed)
+    weight_map = _map(model, source)
+    wanted = model.state_dict()
+    state = weight_map.to_paddle(dict(arrays), model)
+    if "pos_embed" in state and "pos_embed" in wanted:
+        state["pos_embed"] = _fit_pos_embed(state["pos_embed"], model, pos_embed or weight_map.pos_embed)
+    shapes = {name: tuple(tensor.shape) for name, tensor in wanted.items()}
+    if new_head:
+        state |= _fresh_head(state, wanted, weight_map.heads)
+        for name in set(state) - set(wanted):
+            if _part(name) in weight_map.heads:
+                del state[name]
+    _check_fit(state, shapes, model, weight_map.heads)
+    if weight_map.tanh_gelu and any(isinstance(m, Mlp) and m.act == "gelu" for m in model.sublayers()):
+        log.warning(
+            "%s weights were trained with the tanh approximation of GELU, this model computes the "
+            "exact one: logits differ by about 1e-3 (build it with act='gelu_tanh' to match)",
+            source,
+        )
+    return {
+        name: array.astype(np.float32) if array.dtype.kind == "f" else array
+        for name, array in ((name, np.asarray(state[name])) for name in wanted)
+    }
+
+
+def export(model: nn.Layer, *, layout: str) -> Arrays:
+    """Returns the model's weights as float32 arrays in another convention: `convert`'s inverse.
+
+    Raises:
+        WeightsError: unknown layout, or a parameter the layout has no place for.
+    """
+    state = {
+        # bfloat16 tensors come out of .numpy() as raw uint16
+        name: (tensor.astype("float32") if tensor.is_floating_point() else tensor).numpy()
+        for name, tensor in model.state_dict().items()
+    }
+    return _map(model, layout).from_paddle(state, model)
+
+
+def _map(model: nn.Layer, source: str) -> WeightMap:
+    maps = {"paddle": _PADDLE} | traits(model).weight_maps()
+    if source not in maps:
+        raise WeightsError(
+            f"{type(model).__name__} has no weight layout {source!r}{nearest(source, maps)}: "
+            f"choose from {', '.join(maps)}"
+        )
+    return maps[source]
+
+
+def _check_source(model: nn.Layer, path: Path, source: str | None) -> None:
+    """Square matrices fit transposed, too: a foreign file must never pass for one of ours."""
+    stored = metadata(path)
+    said, made_by = stored.get("layout"), stored.get("format")
+    foreign = path.suffix in (".npz", *TORCH_SUFFIXES) or made_by == "pt"
+    if source is None and said not in (None, "paddle"):
+        raise WeightsError(f"{path}: its layout is {said}: give source={said!r}")
+    if source is None and said is None and foreign:
+        names = ", ".join(_others(model))
+        raise WeightsError(f"{path}: not one of our own files: say which layout it has, source={names}")
+    if source is not None and said is not None:
+        same = said == source or _map(model, said).to_paddle is _map(model, source).to_paddle
+        if not same:
+            raise WeightsError(f"{path}: its layout is {said}, not {source}")
+
+
+def _others(model: nn.Layer) -> list[str]:
+    return list(traits(model).weight_maps())
+
+
+def _part(name: str) -> str:
+    return re.split(r"[./]", name, maxsplit=1)[0]
+
+
+def _fit_pos_embed(array: np.ndarray, model: nn.Layer, mode: Mode) -> np.ndarray:
+    """Resamples [1, prefix + h·w, D] of a square grid to the model's grid; other misfits are kept."""
+    wanted = tuple(model.pos_embed.shape)
+    prefix = wanted[1] - math.prod(model.grid)
+    patches = array.shape[1] - prefix if array.ndim == 3 else -1
+    side = math.isqrt(max(patches, 0))
+    if array.shape == wanted or patches < 1 or side * side != patches or array.shape[::2] != wanted[::2]:
+        return array
+    log.info("position embedding: %dx%d grid resampled to %dx%d (%s)", side, side, *model.grid, mode)
+    return interpolate(array, (side, side), model.grid, num_prefix_tokens=prefix, mode=mode)
+
+
+def _fresh_head(state: Arrays, wanted: Mapping[str, paddle.Tensor], heads: tuple[str, ...]) -> Arrays:
+    """The model's own values of every head of which some tensor of `state` is absent or misshapen."""
+    fresh: Arrays = {}
+    for head in heads:
+        own = {name: tensor for name, tensor in wanted.items() if _part(name) == head}
+        # A representation layer that is absent from the file is no matter of class count.
+        if head == "pre_logits" or all(
+            name in state and state[name].shape == tuple(tensor.shape) for name, tensor in own.items()
+        ):
+            continue
+        log.info("%s: left out of the file, the model keeps its fresh one", head)
+        fresh |= {name: tensor.astype("float32").numpy() for name, tensor in own.items()}
+    return fresh
+
+
+def _check_fit(state: Arrays, shapes: dict[str, tuple], model: nn.Layer, heads: tuple[str, ...]) -> None:
+    missing = [name for name in shapes if name not in state]
+    extra = [name for name in state if name not in shapes]
+    misshapen = [n for n, shape in shapes.items() if n in state and state[n].shape != shape]
+    if not (missing or extra or misshapen):
+        return
+    problems = []
+    if missing:
+        problems.append(f"missing {', '.join(missing)}")
+    if extra:
+        problems.append(f"unexpected {', '.join(extra)}")
+    if misshapen:
+        listed = (f"{name} {state[name].shape} where the model has {shapes[name]}" for name in misshapen)
+        problems.append(f"misshapen {', '.join(listed)}")
+    hint = ""
+    if all(_part(name) in heads for name in (*missing, *extra, *misshapen)):
+        hint = " (new_head=True keeps the model's own classifier)"
+    raise WeightsError(f"the weights do not fit {type(model).__name__}: {'; '.join(problems)}{hint}")
