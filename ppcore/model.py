@@ -6,9 +6,10 @@ what it has.
 
 from collections.abc import Callable, Mapping
 from dataclasses import dataclass
-from typing import Any, Protocol
+from typing import TYPE_CHECKING, Any, Protocol
 
-import paddle.nn as nn
+if TYPE_CHECKING:
+    from paddle import nn
 
 
 class Model(Protocol):
@@ -34,6 +35,10 @@ class Model(Protocol):
         """The `ppcore.deploy.ExportSpec` it is exported in; absent: as it is, in one stage."""
         ...
 
+    def layer_ids(self) -> Mapping[str, int]:
+        """The layer of every parameter by name, 0 next to the input; absent: no layer-wise learning rates."""
+        ...
+
     def attention_maps(self, x: Any) -> list[Any]:
         """Attention [B, heads, N, N] of every block (with `num_prefix_tokens`, `grid`, `tokens_read`); absent: none."""
         ...
@@ -53,11 +58,12 @@ class Traits:
     img_size: tuple[int, int] | None
     weight_maps: Callable[[], Mapping[str, Any]]
     export_spec: Callable[[], Any] | None
+    layer_ids: Callable[[], Mapping[str, int]] | None
     has_attention_maps: bool
     splits: bool
 
 
-def traits(model: nn.Layer) -> Traits:
+def traits(model: "nn.Layer") -> Traits:
     """What a model says of itself, and the defaults of what it does not say."""
     size = getattr(getattr(model, "patch_embed", model), "img_size", None)
     return Traits(
@@ -67,6 +73,7 @@ def traits(model: nn.Layer) -> Traits:
         img_size=None if size is None else tuple(size),
         weight_maps=getattr(model, "weight_maps", dict),
         export_spec=getattr(model, "export_spec", None),
+        layer_ids=getattr(model, "layer_ids", None),
         has_attention_maps=hasattr(model, "attention_maps"),
         splits=hasattr(model, "trunk"),
     )

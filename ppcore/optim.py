@@ -1,12 +1,16 @@
 """Optimisers and the rule that says which tensors weight decay leaves alone."""
 
-from collections.abc import Sequence
+from collections.abc import Callable, Sequence
+from dataclasses import dataclass
+from typing import Any
 
 import paddle
 import paddle.nn as nn
 from paddle.optimizer import Optimizer
 
 from ppcore.errors import ConfigError, nearest
+from ppcore.model import traits
+from ppcore.schedules import Schedule
 
 
 def decayed_names(model: nn.Layer, rules: Sequence[str]) -> set[str]:
@@ -32,16 +36,82 @@ def decayed_names(model: nn.Layer, rules: Sequence[str]) -> set[str]:
     return {name for name, p in trainable.items() if not exempt(name, p)}
 
 
-def make(model: nn.Layer, factory, *, weight_decay: float, no_weight_decay: Sequence[str], **kwargs) -> Optimizer:
-    """Calls an optimiser factory below on a model's trainable parameters."""
+def layer_scales(model: nn.Layer, decay: float) -> dict[str, float]:
+    """Factors of the learning rate by parameter: decay^(last layer - layer) (Clark et al. 2020; BEiT, MAE fine-tuning).
+
+    Args:
+        model: says in `layer_ids()` which layer each parameter belongs to, 0 next to the input.
+        decay: in (0, 1]; 1 leaves every rate as it is.
+
+    Raises:
+        ConfigError: the model does not say.
+    """
+    ids = traits(model).layer_ids
+    if ids is None:
+        raise ConfigError(f"Optimizer.layer_decay: {type(model).__name__} does not say which layer a parameter is of")
+    layers = ids()
+    last = max(layers.values())
+    return {name: decay ** (last - layer) for name, layer in layers.items()}
+
+
+def make(
+    model: nn.Layer,
+    factory: Callable[..., Optimizer],
+    *,
+    weight_decay: float,
+    no_weight_decay: Sequence[str],
+    layer_decay: float | None = None,
+    **kwargs: Any,
+) -> Optimizer:
+    """Calls an optimiser factory below on a model's trainable parameters.
+
+    Args:
+        model: the network.
+        factory: such as `AdamW`.
+        weight_decay: as the factory understands it.
+        no_weight_decay: rules of `decayed_names`.
+        layer_decay: see `layer_scales`; None: one rate for all.
+        kwargs: the factory's own arguments.
+    """
     names = decayed_names(model, no_weight_decay) if weight_decay else set()
     trainable = [(name, p) for name, p in model.named_parameters() if not p.stop_gradient]
+    if layer_decay is not None:
+        scales = layer_scales(model, layer_decay)
+        for name, p in trainable:
+            p.optimize_attr["learning_rate"] = scales[name]
     return factory(
         parameters=[p for _, p in trainable],
         decayed={p.name for name, p in trainable if name in names},
         weight_decay=weight_decay,
         **kwargs,
     )
+
+
+@dataclass(frozen=True)
+class ScheduledOptimizer:
+    """A Paddle optimiser with the schedules of its rate and of its weight decay, as functions of the step.
+
+    Attributes:
+        paddle: the optimiser.
+        parameters: what it updates.
+        rate: learning rate by step.
+        clip_norm: largest global norm of the gradients, or None.
+        decay: weight decay by step, or None for the one it was made with (AdamW).
+    """
+
+    paddle: Optimizer
+    parameters: list[paddle.Tensor]
+    rate: Schedule
+    clip_norm: float | None = None
+    decay: Schedule | None = None
+
+    def prepare(self, step: int) -> float:
+        """Sets what the schedules say for a step; returns the learning rate."""
+        rate = self.rate(step)
+        self.paddle.set_lr(rate)
+        if self.decay is not None:
+            self.paddle._weight_decay = self.decay(step)  # Paddle reads it at every update, and has no setter
+        return rate
 
 
 def AdamW(

@@ -3,8 +3,7 @@
 Everything is computed in float32 whatever the model's precision.
 """
 
-from collections.abc import Callable, Sequence
-from typing import Literal
+from typing import Any, Literal
 
 import paddle
 
@@ -58,6 +57,7 @@ class Distillation:
         through: `token`: the distilled model's second head learns from the teacher; needs the pair of
             outputs such a model has in training mode. `class`: both terms on the only output (the
             rows of Table 3 without a distillation token).
+        run: the training (`ppcore.engine.task.Run`), for its AMP and the normalisation of its images; None: neither.
 
     Raises:
         ConfigError: an argument out of its range; in a call, outputs other than `through` says, or a teacher
@@ -75,6 +75,7 @@ class Distillation:
         kl: Literal["batchmean", "numel"] = "batchmean",
         teacher_smoothing: float = 0.0,
         through: Literal["token", "class"] = "token",
+        run: Any = None,
     ):
         if not 0.0 <= alpha <= 1.0 or not tau > 0.0 or not 0.0 <= teacher_smoothing < 1.0:
             raise ConfigError(
@@ -88,10 +89,8 @@ class Distillation:
             raise ConfigError("teacher_smoothing is for mode=hard: soft distillation has no labels to smooth")
         self.base, self.teacher, self.mode, self.alpha, self.tau = base, teacher, mode, alpha, tau
         self.kl, self.teacher_smoothing, self.through = kl, teacher_smoothing, through
-
-    def bind(self, forward: Callable, mean: Sequence[float], std: Sequence[float]) -> None:
-        """Tells the teacher how the run computes (AMP) and how it normalises its images."""
-        self.teacher.bind(forward, mean, std)
+        if run is not None:
+            teacher.bind(run.forward, *run.normalization)
 
     def __call__(self, outputs: paddle.Tensor | tuple, batch: dict) -> paddle.Tensor:
         class_logits, other = pair(outputs, "Loss.through=token") if self.through == "token" else (outputs, outputs)

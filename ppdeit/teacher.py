@@ -5,12 +5,14 @@ import logging
 import sqlite3
 from collections.abc import Callable, Sequence
 from pathlib import Path
+from typing import Annotated
 
 import numpy as np
 import paddle
 import paddle.nn as nn
 
 from ppcore import weights as weight_io
+from ppcore.config.components import FREE
 from ppcore.errors import ConfigError
 from ppcore.weights.checkpoints import find_weights
 
@@ -45,7 +47,7 @@ class Teacher:
         key: str | None = None,
         mean: Sequence[float] | None = None,
         std: Sequence[float] | None = None,
-        cache: str | None = None,
+        cache: Annotated[str | None, FREE] = None,
     ):
         if (mean is None) != (std is None):
             raise ConfigError("Loss.teacher: give both mean and std, or neither")

@@ -136,10 +136,10 @@ class TestQuick:
 
     @pytest.mark.parametrize("path", QUICK, ids=lambda p: p.stem)
     def test_classical_methods_stand_beside(self, path):
-        names = {node["name"].rpartition(".")[2] for node in load(path).Beside}
+        names = {node["name"].rpartition(".")[2] for node in load(path).Baselines}
         expected = {"Identity", "Gamma", "HistogramEqualization", "CLAHE", "DarkChannel", "Retinex", "LIME"}
         assert names == expected
-        assert load(path).Beside == load(CLASSICAL).Beside
+        assert load(path).Baselines == load(CLASSICAL).Baselines
 
 
 def _names(part) -> list[str]:

@@ -2,7 +2,7 @@
 
 python tools/eval.py -c configs/quick/vit_digits.yaml
 python tools/eval.py -c FILE --weights weights.safetensors --json result.json
-python tools/eval.py -c configs/uhdfour/classical.yaml        (a table: the methods of Beside, which need no weights)
+python tools/eval.py -c configs/uhdfour/classical.yaml        (a table: the methods of Baselines, which need no weights)
 """
 
 import environment  # noqa: F401  (says how to set up what is missing)
@@ -24,13 +24,13 @@ def main() -> None:
     cli.add_weights_options(parser)
     parser.add_argument("--json", metavar="FILE", help="also write the result as JSON")
     arguments, settings = cli.configured(parser)
-    from ppcore.engine import build, evaluate
+    from ppcore.engine import evaluate, evaluators
     from ppcore.io import write_json
 
     result = evaluate.run(settings, arguments.weights, arguments.source)
-    if "beside" in result:
+    if "baselines" in result:
         print(
-            f"{evaluate.table(result, build.metric_specs(settings))}\nprotocol: {result['protocol']}\nweights: {result['weights']}"
+            f"{evaluate.table(result, evaluators.metric_specs(settings))}\nprotocol: {result['protocol']}\nweights: {result['weights']}"
         )
     else:
         print(json.dumps(result, indent=1, ensure_ascii=False))

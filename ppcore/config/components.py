@@ -10,7 +10,7 @@ import inspect
 from collections.abc import Callable, Iterable, Mapping, Sequence
 from functools import reduce
 from operator import or_
-from typing import Any
+from typing import Any, get_args
 
 from pydantic import ValidationError
 
@@ -20,6 +20,9 @@ from ppcore.config.paddleclas_keys import answer, answer_name
 from ppcore.config.roles import Role, foreign_argument, inside, is_foreign
 from ppcore.config.signatures import convert, describe, open_ended, own_parameters, parameters
 from ppcore.errors import ConfigError, nearest, raise_all
+
+# `Annotated[type, FREE]`: an argument that changes how fast or where something is done, not what is computed.
+FREE = "free when a run goes on"
 
 
 def resolve(name: Any, where: str, role: Role | None = None) -> Callable:
@@ -209,6 +212,17 @@ def _value_with_defaults(value: Any, annotation: Any) -> Any:
         found = {key: _value_with_defaults(item, each) for key, item, each in inner}
         return found if isinstance(value, Mapping) else list(found.values())
     return value
+
+
+def free_arguments(node: Mapping) -> set[str]:
+    """Arguments of a component that may change when a run goes on: their annotation says `FREE`."""
+    if not is_component(node):
+        return set()
+    try:
+        target = resolve(node["name"], "configuration")
+    except ConfigError:  # of a run whose package is not here any more
+        return set()
+    return {key for key, parameter in parameters(target).items() if FREE in get_args(parameter.annotation)}
 
 
 def is_component(value: Any) -> bool:

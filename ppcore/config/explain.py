@@ -1,11 +1,11 @@
 """What pydantic says of a configuration, as lines that name the key and the nearest match."""
 
-from typing import Any, get_args
+from typing import Any
 
-from pydantic import BaseModel, ValidationError
+from pydantic import ValidationError
 
 from ppcore.config.paddleclas_keys import answer
-from ppcore.config.schema import Config
+from ppcore.config.schema import Config, section_of
 from ppcore.errors import nearest
 
 
@@ -49,8 +49,7 @@ def _keys_beside(location: tuple) -> list[str]:
     model: Any = Config
     for part in location[:-1]:
         field = model.model_fields.get(part)
-        options = (field.annotation, *get_args(field.annotation)) if field else ()
-        model = next((o for o in options if isinstance(o, type) and issubclass(o, BaseModel)), None)
+        model = (section_of(field.annotation) if field else None) or (None if field else model)  # a name, or a tag
         if model is None:
             return []
     return list(model.model_fields)

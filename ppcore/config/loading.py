@@ -39,7 +39,9 @@ def load(path: str | Path, overrides: Sequence[str] = ()) -> Config:
         plain = OmegaConf.to_container(tree, resolve=True, throw_on_missing=True)
     except OmegaConfBaseException as error:
         raise_all([*wrong, f"{path}: {_first_line(error)}"])
-    return check(plain, str(path), wrong)
+    config = check(plain, str(path), wrong)
+    config._path = str(path)
+    return config
 
 
 def _default_components() -> dict[str, Component]:
@@ -141,14 +143,23 @@ def _components_in(
     """(key path, mapping, role, keys that stand beside its own) of each component; what is no mapping is left out."""
     for key, field in section.model_fields.items():
         node, at = tree.get(key) if isinstance(tree, Mapping) else None, f"{path}{key}"
-        inner = section_of(field.annotation)
+        inner, role = section_of(field.annotation), role_of(field)
         fields = inner.model_fields if inner else {}
-        if (role := role_of(field)) is not None:
-            for i, item in enumerate(node if isinstance(node, list) else [node]):
-                if isinstance(item, Mapping):
-                    # A section that is a component itself has keys of its own beside the component's.
-                    own = {name: value for name, value in item.items() if name == "name" or name not in fields}
-                    if not fields or "name" in own:
-                        yield (f"{at}.{i}" if isinstance(node, list) else at), own, role, fields.keys()
-        if inner is not None:
-            yield from _components_in(node, inner, f"{at}.")
+        for where, item in _each(node, at, fields) if role or inner else ():
+            if role is not None and isinstance(item, Mapping):
+                # A section that is a component itself has keys of its own beside the component's.
+                own = {name: value for name, value in item.items() if name == "name" or name not in fields}
+                if not fields or "name" in own:
+                    yield where, own, role, fields.keys()
+            if inner is not None:
+                yield from _components_in(item, inner, f"{where}.")
+
+
+def _each(node: Any, at: str, fields: Collection[str]) -> Iterator[tuple[str, Any]]:
+    """(key path, item) of a list, of sections by name, or of a single one."""
+    if isinstance(node, list):
+        yield from ((f"{at}.{i}", item) for i, item in enumerate(node))
+    elif fields and isinstance(node, Mapping) and node and not {"name", *fields} & node.keys():
+        yield from ((f"{at}.{name}", item) for name, item in node.items())
+    else:
+        yield at, node

@@ -137,7 +137,13 @@ def _is_dataset(target: Any) -> bool:
 
 def _is_metric(target: Any) -> bool:
     updates = [*(_takes(target, "update") or ()), "", ""]
-    return updates[1] == "batch" and _takes(target, "compute") is not None and hasattr(target, "primary_metric")
+    adds_up = updates[1] == "batch" and _takes(target, "compute") is not None and hasattr(target, "primary_metric")
+    return adds_up or (_takes(target, "evaluate") or [])[:2] == ["model", "run"]
+
+
+def _is_task(target: Any) -> bool:
+    parts = {name: _takes(target, name) for name in ("optimizers", "losses", "after_update", "evaluators")}
+    return parts == {"optimizers": [], "losses": ["batch", "step"], "after_update": ["step"], "evaluators": []}
 
 
 def _is_schedule(target: Any) -> bool:
@@ -171,6 +177,15 @@ CRITERION = Role(
     _is_criterion,
     "ppcore.losses.CrossEntropy",
     "ppcore.config.roles.Criterion",
+    provided=("run",),
+)
+TASK = Role(
+    "a task",
+    "to be a class with optimizers(), losses(batch, step), after_update(step) and evaluators()",
+    ("ppcore.engine.task",),
+    _is_task,
+    "ppcore.engine.task.Supervised",
+    provided=("run",),
 )
 OPTIMIZER = Role(
     "an optimizer",
@@ -204,13 +219,13 @@ BATCH_TRANSFORM = Role(
 )
 METRIC = Role(
     "a metric",
-    "to be a class with update(outputs, batch), compute() and primary_metric",
+    "to be a class with update(outputs, batch), compute(), specs and primary_metric, or with evaluate(model, run) and specs",
     ("ppcore.metrics",),
     _is_metric,
     "ppcore.metrics.TopK",
 )
 # What a configuration's sections and the arguments of its components may be.
-COMPONENTS = (NETWORK, CRITERION, OPTIMIZER, SCHEDULE, DATASET, TRANSFORM, BATCH_TRANSFORM, METRIC)
+COMPONENTS = (NETWORK, CRITERION, TASK, OPTIMIZER, SCHEDULE, DATASET, TRANSFORM, BATCH_TRANSFORM, METRIC)
 # What the tables of `papers/` name beside builders of networks; no configuration does.
 FIDELITY = Role("a fidelity check", "to be a function of (path)", (), _measures("path"), "ppvit.fidelity.measure")
 FINDING = Role(

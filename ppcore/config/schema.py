@@ -5,7 +5,7 @@ from copy import deepcopy
 from typing import Annotated, Any, Literal, get_args
 
 import yaml
-from pydantic import BaseModel, ConfigDict, Field, PrivateAttr, field_validator, model_validator
+from pydantic import BaseModel, ConfigDict, Discriminator, Field, PrivateAttr, Tag, field_validator, model_validator
 from pydantic.fields import FieldInfo
 
 from ppcore.config import components, roles
@@ -198,6 +198,10 @@ class OptimizerSection(Section):
     """The learning rate as a function of the step."""
     weight_decay: float = Field(0.0, ge=0)
     """Weight decay, as the optimizer understands it."""
+    weight_decay_schedule: Annotated[Component | None, roles.SCHEDULE] = None
+    """Weight decay as a function of the step, instead of one value (AdamW; `weight_decay` is then its first)."""
+    layer_decay: float | None = Field(None, gt=0, le=1)
+    """Factor of the learning rate from each layer to the one before it (fine-tuning); `null`: one rate for all."""
     no_weight_decay: list[str] = []
     """What decay leaves alone: `1d` (vectors and scalars), or a part between dots of a parameter's name, such as `bias`."""
     clip_norm: float | None = Field(None, gt=0)
@@ -212,8 +216,20 @@ class OptimizerSection(Section):
         return self
 
     def component(self) -> Component:
-        """The optimiser's own arguments."""
+        """The optimiser and its own arguments."""
         return {"name": self.name, **(self.model_extra or {})}
+
+
+def _one_or_several(value: Any) -> str:
+    """Whether a value of `Optimizer` is one optimizer or several by name."""
+    plain = isinstance(value, Mapping) and value and not {"name", "lr"} & value.keys()
+    return "several" if plain and all(isinstance(item, Mapping) for item in value.values()) else "one"
+
+
+Optimizers = Annotated[
+    Annotated[OptimizerSection, Tag("one")] | Annotated[dict[str, OptimizerSection], Tag("several")],
+    Discriminator(_one_or_several),
+]
 
 
 class Config(Section):
@@ -227,13 +243,15 @@ class Config(Section):
     """The network."""
     Loss: Annotated[Component | None, roles.CRITERION] = None
     """What training minimises."""
-    Optimizer: Annotated[OptimizerSection | None, roles.OPTIMIZER] = None
-    """How it is minimised."""
+    Task: Annotated[Component | None, roles.TASK] = None
+    """What training does, when it is more than one network, one loss and one optimizer; `null`: that."""
+    Optimizer: Annotated[Optimizers | None, roles.OPTIMIZER] = None
+    """How it is minimised; a task with several optimizers names each: `Optimizer: {generator: {…}, critic: {…}}`."""
     DataLoader: DataSection = DataSection()
     """Data to train and to evaluate on."""
-    Metric: Annotated[Component, roles.METRIC] = {"name": "ppcore.metrics.TopK", "topk": [1, 5]}
-    """What evaluation measures."""
-    Beside: Annotated[list[Component], roles.NETWORK] = []
+    Metric: Annotated[Component | list[Component], roles.METRIC] = {"name": "ppcore.metrics.TopK", "topk": [1, 5]}
+    """What evaluation measures: a metric or an evaluator, or a list of them, the primary one first."""
+    Baselines: Annotated[list[Component], roles.NETWORK] = []
     """Networks without weights that `tools/eval.py` evaluates beside `Arch`."""
     EMA: EMASection | None = None
     """Moving average of the weights; `null`: there is none."""
@@ -242,6 +260,35 @@ class Config(Section):
     Export: ExportSection = ExportSection()
     """What `tools/export_model.py` writes."""
     _tree: dict[str, Any] = PrivateAttr(default_factory=dict)
+    _path: str | None = PrivateAttr(None)
+
+    def metrics(self) -> list[Component]:
+        """The components of `Metric`, the primary one first."""
+        return list(self.Metric) if isinstance(self.Metric, list) else [self.Metric]
+
+    def optimizers(self) -> dict[str, OptimizerSection]:
+        """The optimizers by name; a single one is called `model`."""
+        if self.Optimizer is None:
+            return {}
+        return {"model": self.Optimizer} if isinstance(self.Optimizer, OptimizerSection) else dict(self.Optimizer)
+
+    @property
+    def accumulate(self) -> int:
+        """Micro-batches of an update."""
+        return max((section.accumulate for section in self.optimizers().values()), default=1)
+
+    @model_validator(mode="after")
+    def _accumulate_alike(self) -> "Config":
+        if len({section.accumulate for section in self.optimizers().values()}) > 1:
+            raise ValueError(
+                "Optimizer: accumulate must be the same for all optimizers: they share their micro-batches"
+            )
+        return self
+
+    @property
+    def path(self) -> str | None:
+        """The file this configuration was read from, as it was named."""
+        return self._path
 
     @property
     def tree(self) -> dict[str, Any]:
@@ -286,6 +333,7 @@ def role_of(field: FieldInfo) -> roles.Role | None:
 
 
 def section_of(annotation: Any) -> type[Section] | None:
-    """The section a key holds, if it holds one."""
-    options = (annotation, *get_args(annotation))
-    return next((o for o in options if isinstance(o, type) and issubclass(o, Section)), None)
+    """The section a key holds, alone or several by name, if it holds one."""
+    if isinstance(annotation, type) and issubclass(annotation, Section):
+        return annotation
+    return next((found for part in get_args(annotation) if (found := section_of(part))), None)

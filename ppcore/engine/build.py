@@ -1,19 +1,20 @@
 """From a checked configuration to the objects of a run."""
 
 import math
+from collections.abc import Callable, Iterator, Mapping
 from typing import Any
 
+import numpy as np
 import paddle
 import paddle.nn as nn
 
 from ppcore import weights
-from ppcore.config import Config, LoaderSection, components, signatures
+from ppcore.config import Config, LoaderSection, components, roles, signatures
 from ppcore.config.durations import Duration, Plan
-from ppcore.data import EvalLoader, EvalStream, Normalize, TrainLoader, TrainStream, check_labels, match_classes
+from ppcore.data import EvalLoader, EvalStream, TrainLoader, TrainStream, check_labels, match_classes
 from ppcore.engine.distributed import World
 from ppcore.engine.logger import log
-from ppcore.errors import ConfigError, nearest
-from ppcore.metrics.spec import MetricSpec
+from ppcore.errors import ConfigError
 from ppcore.schedules import Schedule
 from ppcore.weights.checkpoints import Found, find_weights
 
@@ -68,24 +69,56 @@ def plan(config: Config, images: int, length: Duration) -> Plan:
     return Plan(steps_per_epoch, batch_size, steps)
 
 
-def schedule(config: Config, plan: Plan) -> Schedule:
-    """The learning rate by step.
+def schedule(node: Mapping[str, Any], plan: Plan, where: str | None = None) -> Schedule:
+    """A schedule component over a run, as a function of the step.
+
+    Args:
+        node: the component.
+        plan: length of the run.
+        where: key path of the component, for messages.
 
     Raises:
-        ConfigError: a rate is negative, or not a number.
+        ConfigError: a value is negative, or not a number.
     """
-    node = components.build(config.Optimizer.lr)
-    rates = node.bind(plan)
-    wrong = next((step for step in range(plan.total_steps) if not 0 <= rates(step) < math.inf), None)
+    built = components.build(node)
+    values = built.bind(plan)
+    wrong = next((step for step in range(plan.total_steps) if not 0 <= values(step) < math.inf), None)
     if wrong is not None:
-        raise ConfigError(f"Optimizer.lr: the rate of step {wrong} is {rates(wrong):.4g}: it must not be negative")
-    warmup = getattr(node, "warmup", None)
-    if warmup is not None and (steps := warmup.in_steps(plan)) >= plan.total_steps > 1:
-        log.warning(
-            "Optimizer.lr: the warm-up of %d steps is as long as the run of %d: the full rate is never reached",
-            steps, plan.total_steps,
-        )  # fmt: skip
-    return rates
+        raise ConfigError(
+            f"{where or node['name']}: the rate of step {wrong} is {values(wrong):.4g}: it must not be negative"
+        )
+    return values
+
+
+def schedules(config: Config, plan: Plan) -> Callable[[int], tuple[float, ...]]:
+    """All that the configuration schedules, as one function of the step: rates, weight decay, a task's own."""
+    bound = [schedule(node, plan) for node in _scheduled(config.tree)]
+    return lambda step: tuple(values(step) for values in bound)
+
+
+def _scheduled(node: Any) -> Iterator[Mapping[str, Any]]:
+    """The schedule components anywhere in a configuration, in its order."""
+    if isinstance(node, Mapping):
+        if components.is_component(node) and roles.SCHEDULE.plays(components.resolve(node["name"], "configuration")):
+            yield node
+        else:
+            for item in node.values():
+                yield from _scheduled(item)
+    elif isinstance(node, (list, tuple)):
+        for item in node:
+            yield from _scheduled(item)
+
+
+def warn_of_long_warmup(config: Config, plan: Plan) -> None:
+    """Says of a rate whose warm-up is as long as the run that its peak is never reached."""
+    for section in config.optimizers().values():
+        warmup = section.lr.get("warmup")
+        steps = Duration.model_validate(dict(warmup)).in_steps(plan) if isinstance(warmup, Mapping) else 0
+        if steps >= plan.total_steps > 1:
+            log.warning(
+                "Optimizer.lr: the warm-up of %d steps is as long as the run of %d: the full rate is never reached",
+                steps, plan.total_steps,
+            )  # fmt: skip
 
 
 def number_of_classes(config: Config) -> int | None:
@@ -117,36 +150,6 @@ def dataset(part: LoaderSection, num_classes: int | None, names: list[str] | Non
     return images
 
 
-def criterion(config: Config, precision: Any) -> Any:
-    """The criterion of `Loss`.
-
-    One with a network of its own (a teacher) has `bind(forward, mean, std)` and is told the run's
-    precision and what its images are normalised with.
-    """
-    built = components.build(config.Loss)
-    if hasattr(built, "bind"):
-        steps = transforms(section(config, "Train").transforms)
-        found = [step for step in steps if isinstance(step, Normalize)]
-        if len(found) != 1:
-            raise ConfigError("DataLoader.Train.transforms: distillation needs exactly one ppcore.data.Normalize")
-        built.bind(precision.forward, found[0].mean, found[0].std)
-    return built
-
-
-def metric_specs(config: Config) -> list[MetricSpec]:
-    """What the numbers of `Metric` are, first the one that chooses the best checkpoint: `Global.best_metric`, else the metric's own.
-
-    Raises:
-        ConfigError: the metric gives no number of that name.
-    """
-    metric = components.build(config.Metric)
-    primary = config.Global.best_metric or metric.primary_metric
-    known = {spec.key: spec for spec in metric.specs}
-    if primary not in known:
-        raise ConfigError(f"Global.best_metric: the evaluation gives no '{primary}'{nearest(primary, known)}")
-    return [known.pop(primary), *known.values()]
-
-
 def transforms(nodes: list, **provided: Any) -> list:
     """The callables of a `transforms` list."""
     return [components.build(node, **provided) for node in nodes]
@@ -163,7 +166,7 @@ def train_loader(config: Config, images: Any, world: World, start_step: int, tot
         total_steps,
         world.rank,
         world.size,
-        config.Optimizer.accumulate,
+        config.accumulate,
         part.repeats,
     )
     return TrainLoader(
@@ -183,6 +186,6 @@ def eval_loader(part: LoaderSection, images: Any, world: World) -> EvalLoader:
     return EvalLoader(images, transforms(part.transforms), stream, part.num_workers, part.unreadable)
 
 
-def tensors(batch: dict, keys: tuple[str, ...] = ("image", "label", "target")) -> dict[str, paddle.Tensor]:
-    """The arrays of a batch that the model and the criterion use, on the device."""
-    return {key: paddle.to_tensor(batch[key]) for key in keys if key in batch}
+def tensors(batch: Mapping[str, np.ndarray]) -> dict[str, paddle.Tensor]:
+    """The arrays of a batch on the device."""
+    return {key: paddle.to_tensor(array) for key, array in batch.items()}

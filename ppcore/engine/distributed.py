@@ -1,6 +1,7 @@
 """Processes and devices. One process unless `paddle.distributed.launch` started several."""
 
 import os
+from collections.abc import Iterable
 from dataclasses import dataclass
 from typing import Any
 
@@ -13,6 +14,8 @@ from ppcore import runtime
 from ppcore.ema import EMA
 from ppcore.errors import ConfigError
 from ppcore.runtime import interrupts
+
+_PIECE = 2**23  # values that are averaged over processes at a time
 
 
 @dataclass(frozen=True)
@@ -53,23 +56,47 @@ class World:
         """Waits for all processes."""
         self.sum(np.zeros(1))
 
-    def share_buffers(self, model: nn.Layer, ema: EMA | None) -> None:
+    def share(self, tensors: Iterable[paddle.Tensor]) -> None:
+        """Gives every process the main one's tensors."""
+        for tensor in tensors if self.size > 1 else ():
+            dist.broadcast(tensor, src=0)
+
+    def share_buffers(self, networks: nn.Layer, ema: EMA | None) -> None:
         """Gives every process the main one's buffers, such as a batch norm's running statistics, and their averages.
 
         Shared gradients keep the parameters equal; but what a forward pass tracks follows each process's own images.
         """
+        # Paddle's batch norm keeps its statistics as parameters without a gradient.
+        untrained = {name: t for name, t in networks.state_dict(use_hook=False).items() if t.stop_gradient}
+        self.share(untrained.values())
+        if ema is not None:
+            self.share(ema.shadow[name] for name in untrained if name in ema.shadow)
+
+    @paddle.no_grad()
+    def average_gradients(self, parameters: Iterable[paddle.Tensor]) -> None:
+        """Replaces every gradient by its mean over the processes, in pieces of some megabytes.
+
+        Not Paddle's DataParallel, which follows one network called once a step: a task may call several, several times.
+        """
         if self.size == 1:
             return
-        # Paddle's batch norm keeps its statistics as parameters without a gradient.
-        untrained = {name: t for name, t in model.state_dict(use_hook=False).items() if t.stop_gradient}
-        for name, tensor in untrained.items():
-            dist.broadcast(tensor, src=0)
-            if ema is not None and name in ema.shadow:
-                dist.broadcast(ema.shadow[name], src=0)
+        piece, size = [], 0
+        for gradient in [p.grad for p in parameters if p.grad is not None]:
+            piece.append(gradient)
+            size += gradient.size
+            if size >= _PIECE:
+                self._average(piece)
+                piece, size = [], 0
+        if piece:
+            self._average(piece)
 
-    def wrap(self, model: nn.Layer) -> nn.Layer:
-        """The model as DataParallel when there are several processes."""
-        return paddle.DataParallel(model) if self.size > 1 else model
+    def _average(self, gradients: list[paddle.Tensor]) -> None:
+        for kind in {gradient.dtype for gradient in gradients}:
+            alike = [gradient for gradient in gradients if gradient.dtype == kind]
+            flat = paddle.concat([gradient.flatten() for gradient in alike]) / self.size
+            dist.all_reduce(flat)
+            for gradient, part in zip(alike, flat.split([g.size for g in alike]), strict=True):
+                paddle.assign(part.reshape(gradient.shape), output=gradient)
 
 
 def start(device: str, *, tf32: bool = False) -> World:

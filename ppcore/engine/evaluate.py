@@ -1,8 +1,8 @@
-"""Evaluation: every image once, the same number whatever the batch size or process count."""
+"""Evaluating a model: which weights, by which evaluators, and the numbers with their protocol."""
 
-import math
-from collections.abc import Callable, Sequence
-from dataclasses import dataclass
+import time
+from collections.abc import Sequence
+from dataclasses import dataclass, replace
 from pathlib import Path
 from typing import Any
 
@@ -13,10 +13,9 @@ import paddle.nn as nn
 from ppcore import weights
 from ppcore.config import AMPSection, Config, components
 from ppcore.ema import EMA
-from ppcore.engine import build, distributed
-from ppcore.engine.input_check import check_input
-from ppcore.engine.logger import clock, log, setup_logging
-from ppcore.engine.pace import Pace
+from ppcore.engine import build, distributed, evaluators
+from ppcore.engine.evaluators import Evaluation, Evaluator
+from ppcore.engine.logger import log, setup_logging
 from ppcore.engine.precision import Precision
 from ppcore.engine.run_folder import node_text, protocol
 from ppcore.errors import ConfigError
@@ -26,78 +25,38 @@ from ppcore.weights.checkpoints import NAMES, Checkpoints, find_weights, read_st
 
 
 @paddle.no_grad()
-def evaluate(
-    model: nn.Layer,
-    loader: Any,
-    metric: Any,
-    world: distributed.World,
-    precision: Precision,
-    progress: str = "evaluate",
-    stop: Callable[[], bool] = lambda: False,
-) -> dict[str, Any]:
-    """Runs a model over a loader.
+def evaluate(model: nn.Layer, measures: Sequence[Evaluator], run: Evaluation) -> dict[str, Any]:
+    """Measures a model.
 
     Args:
         model: put into evaluation mode for the duration.
-        loader: an `EvalLoader` of this process's share.
-        metric: a fresh metric; its `sums` are added over processes.
-        world: the processes.
-        precision: AMP.
-        progress: what to call this in the log, after 2 s and then every 5 s.
-        stop: asked after every batch; once it says so, evaluation ends.
+        measures: what measures it.
+        run: what they are given.
 
     Returns:
-        The metric's numbers, `skipped` images and `seconds`.
+        The facts of the evaluation (`n` images, a mean `loss`), the metrics by key, `skipped` images and `seconds`.
 
     Raises:
-        Interrupted: `stop` said so.
+        Interrupted: `run.stop` said so.
     """
-    was_training = model.training
+    was_training, began = model.training, time.monotonic()
     model.eval()
-    pace = Pace(0, len(loader))
     try:
-        for batch in loader:
-            check_input(model, batch["image"], "Eval")
-            metric.update(precision.forward(model, paddle.to_tensor(batch["image"])), batch)
-            pace.add(len(batch["image"]) * world.size)
-            if pace.left is not None and pace.due() and world.is_main:
-                log.info(
-                    "%s: batch %d/%d %.1f images/s eta %s",
-                    progress,
-                    pace.step,
-                    pace.total,
-                    pace.rate,
-                    clock(math.ceil(pace.left)),
-                )
-            if stop():
-                raise Interrupted
+        numbers = {spec.key: value for evaluator in measures for spec, value in evaluator.evaluate(model, run)}
     finally:
         if was_training:
             model.train()
-    metric.sums = world.sum(metric.sums)
-    skipped = int(world.sum(np.array([float(loader.skipped)]))[0])
-    return {**metric.compute(), "skipped": skipped, "seconds": pace.seconds}
-
-
-class Interrupted(Exception):
-    """An evaluation was stopped; it has no result."""
+    seen, skipped = (int(count) for count in run.world.sum(np.array([run.seen, run.skipped], np.float64)))
+    return {"n": seen, **run.facts, **numbers, "skipped": skipped, "seconds": time.monotonic() - began}
 
 
 def evaluate_weights(
-    config: Config,
-    model: nn.Layer,
-    ema: EMA | None,
-    images: Any,
-    world: distributed.World,
-    precision: Precision,
-    stop: Callable[[], bool] = lambda: False,
+    model: nn.Layer, ema: EMA | None, measures: Sequence[Evaluator], run: Evaluation
 ) -> dict[str, dict[str, Any]]:
     """Evaluates a model during training, and its moving average where there is one: `model`, `ema`."""
 
     def measure(name: str) -> dict[str, Any]:
-        loader = build.eval_loader(config.DataLoader.Eval, images, world)
-        metric = components.build(config.Metric)
-        return evaluate(model, loader, metric, world, precision, f"evaluate ({NAMES[name]})", stop)
+        return evaluate(model, measures, replace(run, title=f"evaluate ({NAMES[name]})", facts={}))
 
     found = {"model": measure("model")}
     if ema is not None:
@@ -116,7 +75,7 @@ def headline_weights(config: Config, judged_by: MetricSpec, numbers: dict[str, d
 
 
 def run(config: Config, weights_path: str | None = None, source: str | None = None) -> dict[str, Any]:
-    """What `tools/eval.py` does: build, load, evaluate `DataLoader.Eval`, name the protocol.
+    """What `tools/eval.py` does: build, load, evaluate, name the protocol.
 
     Args:
         config: the configuration.
@@ -125,47 +84,45 @@ def run(config: Config, weights_path: str | None = None, source: str | None = No
 
     Returns:
         The numbers of `evaluate` with `weights` (the file), `weights_from` (why that one) and `protocol` (how it was
-        measured), and
-        under `beside` those of the models of `Beside`, each with its `method`, when there are some.
+        measured), and under `baselines` those of the models of `Baselines`, each with its `method`, when there are some.
     """
     world = distributed.start(config.Global.device, tf32=config.Global.tf32)
     setup_logging()
-    part = build.section(config, "Eval")
+    measures = evaluators.of(config)
+    if not measures:
+        build.section(config, "Eval")  # says that it is missing
     model, used = load_model(config, weights_path, source)
-    images = build.dataset(part, traits(model).num_classes, used.classes, "DataLoader.Eval")
-    loader = build.eval_loader(part, images, world)
+    part = config.DataLoader.Eval
+    images = build.dataset(part, traits(model).num_classes, used.classes, "DataLoader.Eval") if part else None
     precision = Precision.of_evaluation(config.AMP, world.device)
-    result = evaluate(model, loader, components.build(config.Metric), world, precision, progress="evaluate")
     result = {
-        **result,
+        **evaluate(model, measures, Evaluation(config, world, precision, images)),
         "weights": str(used),
         "weights_from": used.why,
         "protocol": protocol(config, precision.describe()),
     }
-    if not config.Beside:
+    if not config.Baselines:
         return result
-    name = type(model).__name__ if has_weights(model) else method(config.Arch)
-    return {"method": name, **result, "beside": beside(config)}
+    name = type(model).__name__ if traits(model).needs_weights else method(config.Arch)
+    return {"method": name, **result, "baselines": baselines(config)}
 
 
-def beside(config: Config) -> list[dict[str, Any]]:
-    """Evaluates the models of `Beside`, but `Arch` itself, as it is evaluated: the numbers of `evaluate`, and `method`.
+def baselines(config: Config) -> list[dict[str, Any]]:
+    """Evaluates the models of `Baselines`, but `Arch` itself, as it is evaluated: the numbers of `evaluate`, and `method`.
 
     Raises:
         ConfigError: one of them has weights to train.
     """
     world = distributed.start(config.Global.device, tf32=config.Global.tf32)
     part = build.section(config, "Eval")
-    precision = Precision(AMPSection(), world.device)
+    precision, measures = Precision(AMPSection(), world.device), evaluators.of(config)
     found = []
-    for node in (node for node in config.Beside if node != config.Arch):
+    for node in (node for node in config.Baselines if node != config.Arch):
         model = components.build(node)
-        if has_weights(model):
-            raise ConfigError(f"Beside: {node['name']} has weights: evaluate it by a configuration of its own")
-        images = build.dataset(part, None)
-        loader = build.eval_loader(part, images, world)
-        numbers = evaluate(model, loader, components.build(config.Metric), world, precision, progress=method(node))
-        found.append({"method": method(node), **numbers})
+        if traits(model).needs_weights:
+            raise ConfigError(f"Baselines: {node['name']} has weights: evaluate it by a configuration of its own")
+        run = Evaluation(config, world, precision, build.dataset(part, None), title=method(node))
+        found.append({"method": method(node), **evaluate(model, measures, run)})
     return found
 
 
@@ -176,7 +133,7 @@ def method(node: dict[str, Any]) -> str:
 
 def table(result: dict[str, Any], specs: Sequence[MetricSpec]) -> str:
     """The numbers of `run` for `Arch` and those beside it: one line a method under a heading, the best marked `*`."""
-    rows = [result, *result["beside"]]
+    rows = [result, *result["baselines"]]
     shown = [spec for spec in specs if spec.key in result]
     cells = [["method", *(unit.heading for unit in shown), "images", "s/image"]]
     for row in rows:
@@ -190,11 +147,6 @@ def table(result: dict[str, Any], specs: Sequence[MetricSpec]) -> str:
         "  ".join([line[0].ljust(widths[0]), *(c.rjust(w) for c, w in zip(line[1:], widths[1:], strict=True))])
         for line in cells
     )
-
-
-def has_weights(model: nn.Layer) -> bool:
-    """Whether a model has weights to load; one without, such as a classical method, says `needs_weights = False`."""
-    return traits(model).needs_weights
 
 
 @dataclass(frozen=True)
@@ -231,7 +183,7 @@ def load_model(config: Config, weights_path: str | None, source: str | None = No
     if source is not None and weights_path is None:
         raise ConfigError(f"--source {source} is the layout of the file that --weights names: give both")
     model = components.build(config.Arch)
-    if not has_weights(model):
+    if not traits(model).needs_weights:
         if weights_path is not None:
             raise ConfigError(f"{config.Arch['name']} has no weights: leave out --weights {weights_path}")
         return model, Used(None, "it has no weights")

@@ -25,8 +25,14 @@ from ppcore.engine.pace import Pace
 log = logging.getLogger("ppcore")
 
 
-def environment(world_size: int, device: str) -> dict[str, Any]:
-    """What a result depends on besides the configuration: versions, machine, command, commit."""
+def environment(world_size: int, device: str, config: str | None = None) -> dict[str, Any]:
+    """What a result depends on besides the configuration: versions, machine, command, commit.
+
+    Args:
+        world_size: processes.
+        device: `cpu` or `gpu`.
+        config: path of the configuration, if it has one.
+    """
 
     def version(package: str) -> str | None:
         try:
@@ -46,6 +52,7 @@ def environment(world_size: int, device: str) -> dict[str, Any]:
     dirty = git("status", "--porcelain", "--untracked-files=no")
     return {
         "command": shlex.join(["python", _from_root(Path(sys.argv[0])), *sys.argv[1:]]),
+        "config": None if config is None else _from_root(Path(config)),
         "git_sha": git("rev-parse", "HEAD"),
         "git_dirty": None if dirty is None else bool(dirty),
         "python": platform.python_version(),

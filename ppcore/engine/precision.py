@@ -1,5 +1,6 @@
 """Mixed precision: what runs low, what stays float32, and the loss scale."""
 
+from collections.abc import Callable
 from typing import Any
 
 import numpy as np
@@ -90,15 +91,15 @@ class Precision:
             text += " with TF32 products"
         return text
 
-    def decorate(self, model: nn.Layer, optimizer: Any) -> None:
-        """Casts the weights under O2; the optimiser then keeps float32 masters."""
+    def decorate(self, networks: nn.Layer, optimizers: list[Any]) -> None:
+        """Casts the weights under O2; the optimisers then keep float32 masters."""
         if self.section.level == "O2":
-            paddle.amp.decorate(model, optimizer, level="O2", dtype=self.section.dtype, master_weight=True)
+            paddle.amp.decorate(networks, optimizers, level="O2", dtype=self.section.dtype, master_weight=True)
 
-    def forward(self, model: nn.Layer, image: paddle.Tensor) -> Any:
+    def forward(self, model: Callable, *inputs: paddle.Tensor) -> Any:
         """The model's outputs under autocast, returned in float32."""
         with paddle.amp.auto_cast(enable=self.enabled, level=self._cast_level(), dtype=self.section.dtype):
-            outputs = model(image)
+            outputs = model(*inputs)
         return float32(outputs)
 
     def _cast_level(self) -> str:

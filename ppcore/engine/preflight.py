@@ -14,7 +14,7 @@ import paddle.nn as nn
 
 from ppcore.config import Config, LoaderSection, components
 from ppcore.data import EvalLoader, EvalStream
-from ppcore.engine import build
+from ppcore.engine import build, evaluators
 from ppcore.engine.distributed import World
 from ppcore.engine.input_check import check_input
 from ppcore.engine.logger import log
@@ -66,7 +66,8 @@ def check(
         where = f"DataLoader.{name}"
         with noting(where):
             for number, batch in enumerate(_first_batches(part, images)):
-                check_input(model, batch["image"], name)
+                if "image" in batch:
+                    check_input(model, batch["image"], name)
                 if name == "Eval" and number == 0:
                     _evaluate(config, model, batch, precision)
         if world.is_main:
@@ -105,18 +106,19 @@ class _First:
 
 @paddle.no_grad()
 def _evaluate(config: Config, model: nn.Layer, batch: dict[str, np.ndarray], precision: Precision) -> None:
-    """Puts a batch through the network and the metric."""
+    """Puts a batch through the network and the metrics."""
     if batch["image"][0, 0].size > _PIXELS:
         return
-    metric = components.build(config.Metric)
     was_training = model.training
     model.eval()
     try:
-        metric.update(precision.forward(model, paddle.to_tensor(batch["image"])), batch)
+        for node in filter(evaluators.is_metric, config.metrics()):
+            metric = components.build(node)
+            metric.update(precision.forward(model, paddle.to_tensor(batch["image"])), batch)
+            metric.compute()
     finally:
         if was_training:
             model.train()
-    metric.compute()
 
 
 def _look_for_files(images: Any, where: str, skipping: bool) -> None:

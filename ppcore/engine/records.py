@@ -89,7 +89,8 @@ def encode(kind: str, **values: Any) -> str:
     Raises:
         ValidationError: it does not follow the schema: a defect of the program.
     """
-    return _RECORD.validate_python({"kind": kind, **values}).model_dump_json()
+    record = _RECORD.validate_python({"kind": kind, **values}).model_dump()
+    return json.dumps({"kind": kind, **record})  # first: a record that follows a cut line is found by it
 
 
 @dataclass(frozen=True)

@@ -1,43 +1,47 @@
 """The folder of a run: what it was configured to be, and whether a run may continue in it."""
 
-import errno
-import fcntl
-import os
-from collections.abc import Iterator
+from collections.abc import Callable, Iterator, Mapping
 from contextlib import contextmanager
 from pathlib import Path
 from typing import Any
 
 import yaml
+from filelock import FileLock, Timeout
 from pydantic import ValidationError
 
 from ppcore.config import Config, GlobalSection, components
 from ppcore.config.durations import Duration
+from ppcore.engine import evaluators
 from ppcore.errors import CheckpointError, ConfigError, reason
-from ppcore.schedules import Schedule
+
+Schedules = Callable[[int], tuple[float, ...]]  # all that a configuration schedules, by step
 
 # Keys that may differ between a checkpoint and the run that resumes it: they change what is
-# written, shown or loaded how fast, not what is computed. (A new length is checked by `check_extension`.)
+# written, shown or loaded how fast, not what is computed. A component's own are annotated as `components.FREE`.
+# (A new length is checked by `check_extension`.)
 FREE = {
     "Global": {"output_dir", "device", "save_every", "log_every", "keep_checkpoints", "resume", "visualdl",
                "visualdl_graph", "eval_every", "best_metric", "duration", "epochs"},
     "DataLoader.Train": {"num_workers"},
     "DataLoader.Eval": {"num_workers", "batch_size"},
-    "Loss.teacher": {"cache"},
     "EMA": {"headline"},
 }  # fmt: skip
-IGNORED_SECTIONS = {"Infer", "Export", "Beside"}
+IGNORED_SECTIONS = {"Infer", "Export", "Baselines"}
 
 
-def essentials(tree: dict[str, Any]) -> dict[str, Any]:
+def essentials(tree: Mapping[str, Any]) -> dict[str, Any]:
     """The part of a resolved configuration that decides what training computes, as flat key paths."""
     flat: dict[str, Any] = {}
 
     def walk(node: Any, path: str) -> None:
-        if isinstance(node, dict):
+        if isinstance(node, Mapping):
+            free = FREE.get(path, set()) | components.free_arguments(node)
             for key, value in node.items():
-                if key not in FREE.get(path, ()):
+                if key not in free:
                     walk(value, f"{path}.{key}" if path else key)
+        elif isinstance(node, list):
+            for number, item in enumerate(node):
+                walk(item, f"{path}.{number}")
         else:
             flat[path] = node
 
@@ -55,19 +59,16 @@ def hold(folder: Path) -> Iterator[None]:
     change = "choose another Global.output_dir"
     try:
         folder.mkdir(parents=True, exist_ok=True)
-        descriptor = os.open(folder / "lock", os.O_RDWR | os.O_CREAT, 0o644)
-    except OSError as error:
-        raise ConfigError(f"{folder}: this run's folder cannot be written ({reason(error)}): {change}") from error
-    try:
-        try:
-            fcntl.lockf(descriptor, fcntl.LOCK_EX | fcntl.LOCK_NB)
-        except OSError as error:
-            if error.errno not in (errno.EACCES, errno.EAGAIN):  # a file system without locks
-                raise ConfigError(f"{folder}: cannot be locked ({reason(error)}): choose a local one") from error
-            raise ConfigError(f"{folder}: another process is training there: wait for it, or {change}") from error
+        lock = FileLock(folder / "lock", timeout=0)
+        lock.acquire()
+    except Timeout:
+        raise ConfigError(f"{folder}: another process is training there: wait for it, or {change}") from None
+    except (OSError, NotImplementedError) as error:  # a folder, or a file system without locks
+        raise ConfigError(
+            f"{folder}: this run's folder cannot be written or locked ({reason(error)}): {change}"
+        ) from error
+    with lock:
         yield
-    finally:
-        os.close(descriptor)
 
 
 def check_resumable(folder: Path, config: Config) -> None:
@@ -134,13 +135,13 @@ def saved_length(folder: Path) -> Duration:
 _MEND = "restore it, or choose another Global.output_dir"
 
 
-def check_extension(folder: Path, done: int, old: Schedule, new: Schedule) -> None:
-    """Checks that a run planned for another length may go on under the new one: the rates so far must be the same.
+def check_extension(folder: Path, done: int, old: Schedules, new: Schedules) -> None:
+    """Checks that a run planned for another length may go on under the new one: what was scheduled so far must be the same.
 
     Args:
         folder: the run's.
         done: updates it has made.
-        old: learning rate by step under the length it was started with.
+        old: all that is scheduled, by step, under the length it was started with.
         new: under the length wanted now.
 
     Raises:
@@ -154,9 +155,9 @@ def check_extension(folder: Path, done: int, old: Schedule, new: Schedule) -> No
     )
 
 
-def how_to_train_longer(folder: Path, done: int, schedule: Schedule, longer: Schedule) -> str:
-    """What works for a run of this schedule, given what it would be for a longer run."""
-    if _same(done, schedule, longer):
+def how_to_train_longer(folder: Path, done: int, schedules: Schedules, longer: Schedules) -> str:
+    """What works for a run of these schedules, given what they would be for a longer run."""
+    if _same(done, schedules, longer):
         return "set a longer Global.duration to train on"
     return (
         "to train longer, start a run of its own (-o Global.output_dir=NEW) with that Global.duration, or from the weights "
@@ -164,7 +165,7 @@ def how_to_train_longer(folder: Path, done: int, schedule: Schedule, longer: Sch
     )
 
 
-def _same(steps: int, one: Schedule, other: Schedule) -> bool:
+def _same(steps: int, one: Schedules, other: Schedules) -> bool:
     return all(one(step) == other(step) for step in range(steps))
 
 
@@ -174,18 +175,18 @@ def protocol(config: Config, precision: str) -> str:
     A metric that has conventions to name says them itself (`describe`), and so does `Precision`.
     """
     part = config.DataLoader.Eval
+    nodes = [node for node in config.metrics() if part or not evaluators.is_metric(node)]
+    measured = ", ".join(described(node) or node_text(node) for node in nodes)
     if part is None:
-        return "no evaluation data"
-
+        return f"{measured}; {precision}" if nodes else "no evaluation data"
     steps = " -> ".join(node_text(node) for node in part.transforms)
-    measured = described(config) or node_text(config.Metric)
     return f"{node_text(part.dataset)} -> {steps}; {measured}; {precision}; unreadable images: {part.unreadable}"
 
 
-def described(config: Config) -> str | None:
-    """What the metric says of its conventions, if it has any to name."""
-    metric = components.build(config.Metric)
-    return metric.describe() if hasattr(metric, "describe") else None
+def described(node: Mapping[str, Any]) -> str | None:
+    """What a metric says of its conventions, if it has any to name."""
+    kind = components.resolve(node["name"], "Metric")
+    return components.build(node).describe() if hasattr(kind, "describe") else None
 
 
 def node_text(node: dict[str, Any]) -> str:

@@ -73,7 +73,7 @@ def _refuse_copying(model: nn.Layer, config: Config) -> None:
         return  # a network is not tried out: it takes its time, and what it does is its training's matter
     x = np.random.default_rng(0).random((1, 3, 24, 24), np.float32) * np.float32(0.3)  # as dark as what it is for
     if np.array_equal(model(paddle.to_tensor(x)).numpy(), x):
-        others = [node["name"] for node in config.Beside if node["name"] != config.Arch["name"]]
+        others = [node["name"] for node in config.Baselines if node["name"] != config.Arch["name"]]
         raise ConfigError(
             f"Arch: {config.Arch['name']} leaves every pixel as it is and would only copy the photographs: choose a "
             f"network or another method{f', such as -o Arch.name={others[-1]}' if others else ''}"

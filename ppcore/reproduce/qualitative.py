@@ -21,7 +21,7 @@ PAIRS = 16  # test pairs that a figure measures
 
 
 def methods(runs: Sequence[QuickRun]) -> list[dict[str, Any]]:
-    """Evaluates the models of `Beside` on the test images of each quick config, once for all its seeds.
+    """Evaluates the models of `Baselines` on the test images of each quick config, once for all its seeds.
 
     Returns:
         One dict a config that has such models: `config`, `run` (of the first seed), `protocol` and `rows` as
@@ -30,8 +30,8 @@ def methods(runs: Sequence[QuickRun]) -> list[dict[str, Any]]:
     found = []
     for run in _first_seeds(runs):
         settings = config.load(run.folder / "config.yaml")
-        if settings.Beside:
-            log.info("%d other methods on the test images of %s", len(settings.Beside), run.config)
+        if settings.Baselines:
+            log.info("%d other methods on the test images of %s", len(settings.Baselines), run.config)
             rows = evaluate.beside(settings)
             measured = protocol(settings, "float32")
             found.append({"config": run.config, "run": run.folder.name, "protocol": measured, "rows": rows})
@@ -92,7 +92,7 @@ def _enhanced(folder: Path, others: Sequence[dict[str, Any]], count: int) -> dic
     networks = [(type(model).__name__, model)]
     if others:
         name = max(others, key=lambda row: row[unit.key] * (1 if unit.higher_is_better else -1))["method"]
-        node = next(node for node in settings.Beside if evaluate.method(node) == name)
+        node = next(node for node in settings.Baselines if evaluate.method(node) == name)
         networks.insert(0, (name, components.build(node)))
     rows = []
     for index, batch in zip(chosen, loader, strict=True):

@@ -1,7 +1,8 @@
 """Checkpoints of a run: complete, checked, and never half written.
 
-`checkpoints/step_N/` holds weights.safetensors, optimizer.safetensors and ema.safetensors (when there
-is one), state.json and manifest.json with the sha256 of each. The folder is written beside under
+`checkpoints/step_N/` holds weights.safetensors (the network that is evaluated), networks.safetensors (the others, when
+there are some), optimizer.safetensors, ema.safetensors (when there is one), state.json and manifest.json with the
+sha256 of each. The folder is written beside under
 another name, flushed to the disk and renamed; only then does the pointer `latest` move. A kill at
 any moment leaves the last complete checkpoint in place. It is saved before it is evaluated; what the
 evaluation found is added as evaluation.json: which weights, the trained ones (`model`) or their average
@@ -17,77 +18,14 @@ import shutil
 from pathlib import Path
 from typing import Any, NamedTuple
 
-import numpy as np
-import paddle
-import paddle.nn as nn
-
-from ppcore.ema import EMA
 from ppcore.errors import CheckpointError, PPError, reason
 from ppcore.io import sha256, write_atomically, write_json
 from ppcore.weights.files import read, save_arrays
+from ppcore.weights.training_state import EMA_FILE, MODEL, NETWORKS, OPTIMIZERS, TrainingState
 
-WEIGHTS = {"model": "weights.safetensors", "ema": "ema.safetensors"}
+FILES = (MODEL, NETWORKS, OPTIMIZERS, EMA_FILE)
+WEIGHTS = {"model": MODEL, "ema": EMA_FILE}
 NAMES = {"model": "trained weights", "ema": "averaged weights (EMA)"}
-SEPARATOR = "|"  # between a structured name and an accumulator's, in optimizer.safetensors
-
-
-def as_array(tensor: paddle.Tensor) -> np.ndarray:
-    """A tensor's values on the host; half precision is widened to float32, which is exact."""
-    if tensor.dtype in (paddle.float16, paddle.bfloat16):
-        tensor = tensor.astype("float32")
-    return tensor.numpy()
-
-
-def optimizer_arrays(model: nn.Layer, optimizer: paddle.optimizer.Optimizer) -> dict[str, np.ndarray]:
-    """Accumulators and master weights under structured names (`blocks.0.norm1.weight|moment1_0`).
-
-    Paddle's own keys begin with counters such as `linear_12.w_0` that depend on what else the
-    process has built.
-    """
-    structured = {p.name: name for name, p in model.named_parameters()}
-    arrays = {}
-    for key, value in optimizer.state_dict().items():
-        if key == "master_weights":
-            arrays.update({f"{structured[n]}{SEPARATOR}master": as_array(t) for n, t in value.items()})
-        elif isinstance(value, paddle.Tensor):
-            owner = _owner(key, structured)
-            arrays[f"{structured[owner]}{SEPARATOR}{key[len(owner) + 1 :]}"] = as_array(value)
-    return arrays
-
-
-def _owner(key: str, names: dict[str, str]) -> str:
-    """The parameter whose name begins an accumulator's key; the longest, as names may nest."""
-    owners = [name for name in names if key.startswith(f"{name}_")]
-    if not owners:
-        raise CheckpointError(f"the optimiser has an accumulator '{key}' of no parameter of this model")
-    return max(owners, key=len)
-
-
-def restore_optimizer(model: nn.Layer, optimizer: paddle.optimizer.Optimizer, arrays: dict[str, np.ndarray]) -> None:
-    """Inverse of `optimizer_arrays`.
-
-    Raises:
-        CheckpointError: the state is another model's, or of a run with half-precision weights where this one has none.
-    """
-    parameters = {name: p.name for name, p in model.named_parameters()}
-    masters = any(key.endswith(f"{SEPARATOR}master") for key in arrays)
-    if arrays and masters != any(p.dtype in (paddle.float16, paddle.bfloat16) for p in model.parameters()):
-        saved, own = ("under AMP O2", "is not") if masters else ("without AMP O2", "is under it")
-        raise CheckpointError(f"the checkpoint was saved {saved} and this run {own}: go on where AMP.level is the same")
-    state: dict[str, Any] = {}
-    for key, array in arrays.items():
-        name, _, slot = key.rpartition(SEPARATOR)
-        if name not in parameters:
-            raise CheckpointError(f"the checkpoint's optimiser state names '{name}', which this model does not have")
-        tensor = paddle.to_tensor(array)
-        if slot == "master":
-            # As Paddle names it: the accumulators of a half-precision weight are named after its master.
-            tensor.name = f"{parameters[name]}_fp32_master_0"
-            state.setdefault("master_weights", {})[parameters[name]] = tensor
-        else:
-            tensor.name = f"{parameters[name]}_{slot}"
-            state[tensor.name] = tensor
-    optimizer.set_state_dict(state)
 
 
 class Checkpoints:
@@ -101,20 +39,12 @@ class Checkpoints:
     def __init__(self, folder: Path, keep: int = 2):
         self.folder, self.keep = Path(folder) / "checkpoints", keep
 
-    def save(
-        self,
-        step: int,
-        *,
-        model: nn.Layer,
-        optimizer: paddle.optimizer.Optimizer,
-        ema: EMA | None,
-        state: dict[str, Any],
-    ) -> Path:
+    def save(self, step: int, training: TrainingState, state: dict[str, Any]) -> Path:
         """Writes `step_<step>`, moves the pointer `latest`, then removes what is no longer kept.
 
         Args:
             step: updates done.
-            model, optimizer, ema: what is saved.
+            training: what is saved.
             state: JSON values; `weights` (`model` or `ema`) says which weights are the run's result, `best`
                 is the best evaluation so far, if any: {step, weights, the metric}.
         """
@@ -125,12 +55,8 @@ class Checkpoints:
             try:
                 shutil.rmtree(temp, ignore_errors=True)
                 temp.mkdir()
-                weights = {name: as_array(t) for name, t in model.state_dict().items()}
-                save_arrays(temp / WEIGHTS["model"], weights)
-                if slots := optimizer_arrays(model, optimizer):  # plain SGD has none
-                    save_arrays(temp / "optimizer.safetensors", slots)
-                if ema is not None:
-                    save_arrays(temp / WEIGHTS["ema"], {name: as_array(t) for name, t in ema.shadow.items()})
+                for name, arrays in training.arrays().items():
+                    save_arrays(temp / name, arrays)
                 write_json(temp / "state.json", {"step": step, **state})
                 write_json(temp / "manifest.json", {p.name: sha256(p) for p in sorted(temp.iterdir())})
                 shutil.rmtree(target, ignore_errors=True)  # an incomplete one of the same step
@@ -288,33 +214,15 @@ def find_weights(path: str | Path) -> Found:
     return Found(step / WEIGHTS[weights], f"{which}, step {state['step']}{score}, {NAMES[weights]}")
 
 
-def restore(path: Path, *, model: nn.Layer, optimizer: paddle.optimizer.Optimizer, ema: EMA | None) -> dict[str, Any]:
-    """Loads a checkpoint into a run's objects and returns its state.
+def restore(path: Path, training: TrainingState) -> dict[str, Any]:
+    """Loads a checkpoint into a training and returns its state.
 
     Raises:
-        CheckpointError: the checkpoint has an EMA and the run has none, or the other way round.
+        CheckpointError: it is another training's.
     """
-    averaged = path / "ema.safetensors"
-    if (ema is not None) != averaged.is_file():
-        raise CheckpointError(f"{path}: EMA is {'on' if ema else 'off'} in this run and was not in the checkpoint's")
-    load_weights(model, read(path / "weights.safetensors"), path)
-    slots = path / "optimizer.safetensors"
-    restore_optimizer(model, optimizer, read(slots) if slots.is_file() else {})
-    if ema is not None:
-        ema.shadow = {name: paddle.to_tensor(array) for name, array in read(averaged).items()}
+    files = {name: read(path / name) for name in FILES if (path / name).is_file()}
+    training.load(files, path)
     return read_state(path)
-
-
-def load_weights(model: nn.Layer, arrays: dict[str, np.ndarray], path: Path) -> None:
-    """Copies arrays into a model of exactly these names and shapes."""
-    target = model.state_dict(use_hook=False)  # the weights themselves: a hook may give copies
-    wrong = [n for n in {*target, *arrays} if n not in target or n not in arrays]
-    wrong += [n for n in target if n in arrays and tuple(target[n].shape) != arrays[n].shape]
-    if wrong:
-        raise CheckpointError(f"{path}: not this model's weights; they differ in {', '.join(sorted(wrong))}")
-    with paddle.no_grad():
-        for name, tensor in target.items():
-            tensor.set_value(paddle.to_tensor(arrays[name]).astype(tensor.dtype))
 
 
 def _sync(folder: Path) -> None:

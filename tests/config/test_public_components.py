@@ -19,7 +19,7 @@ NETWORK = {"name": "ppvit.vit_tiny_patch16_224"}
 PLACES = {
     "Arch": lambda node: {"Arch": node},
     "Arch.embed_layer": lambda node: {"Arch": {**NETWORK, "embed_layer": node}},
-    "Beside.0": lambda node: {"Beside": [node]},
+    "Baselines.0": lambda node: {"Baselines": [node]},
     "Loss": lambda node: {"Loss": node},
     "Loss.base": lambda node: {"Loss": {"name": "ppdeit.BothHeads", "base": node}},
     "Loss.teacher": lambda node: {"Loss": {"name": "ppdeit.Distillation", "base": CROSS_ENTROPY, "teacher": node}},
@@ -188,7 +188,7 @@ SOUND = {
     "DataLoader.Eval.dataset.darken": {"name": "ppuhdfour.low_light.Darken", "seed": 0},
     "Arch.embed_layer": {"name": "ppvit.hybrid.hybrid", "units": [], "patch_size": 8, "conv_norm": "timm"},
 }
-FITS = {("Loss", "Loss.base"), ("Arch", "Beside.0"), ("Arch", "Loss.teacher.arch")}
+FITS = {("Loss", "Loss.base"), ("Arch", "Baselines.0"), ("Arch", "Loss.teacher.arch")}
 FITS |= {("DataLoader.Eval.dataset.darken", "DataLoader.Eval.transforms.0")}  # a transform, too
 
 

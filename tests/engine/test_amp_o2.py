@@ -18,9 +18,9 @@ from ppcore.config import AMPSection
 from ppcore.ema import EMA
 from ppcore.engine.precision import Precision
 from ppcore.errors import CheckpointError
-from ppcore.weights import checkpoints
-from ppcore.weights.checkpoints import Checkpoints, load_weights, restore
+from ppcore.weights.checkpoints import Checkpoints, restore
 from ppcore.weights.files import read
+from ppcore.weights.training_state import EMA_FILE, MODEL, OPTIMIZERS, TrainingState, copy_into
 
 # Paddle's batch norm, whenever it trains.
 pytestmark = pytest.mark.filterwarnings("ignore:When training, we now always track global mean and variance")
@@ -86,7 +86,7 @@ class Run:
         paddle.seed(seed)
         self.model = Widened()
         self.optimizer = optim.make(self.model, factory, weight_decay=0.1, no_weight_decay=["1d"])
-        Precision(AMPSection(level=level, dtype=dtype), "gpu").decorate(self.model, self.optimizer)
+        Precision(AMPSection(level=level, dtype=dtype), "gpu").decorate(self.model, [self.optimizer])
         self.ema = EMA(self.model, 0.9)
         for step in range(steps):
             self.step(step)
@@ -106,11 +106,11 @@ class Run:
         self.model.train()
         return answer
 
-    def objects(self) -> dict:
-        return dict(model=self.model, optimizer=self.optimizer, ema=self.ema)
+    def training(self) -> TrainingState:
+        return TrainingState(self.model, self.model, {"model": self.optimizer}, self.ema)
 
     def arrays(self) -> dict[str, np.ndarray]:
-        return everything(**self.objects())
+        return everything(self.training())
 
 
 @pytest.mark.parametrize("name", FACTORIES)
@@ -130,12 +130,12 @@ def test_the_emulation_is_o2(name):
 @pytest.mark.parametrize("name", FACTORIES)
 def test_a_restored_run_is_the_saved_one_and_goes_on_alike(name, tmp_path):
     one = Run(FACTORIES[name], 3)
-    saved = Checkpoints(tmp_path).save(3, **one.objects(), state={"best": None})
-    slots = set(checkpoints.optimizer_arrays(one.model, one.optimizer))
-    assert "fc1.weight|master" in slots
+    saved = Checkpoints(tmp_path).save(3, one.training(), state={"best": None})
+    slots = set(one.training().arrays()[OPTIMIZERS])
+    assert "model|fc1.weight|master" in slots
     other = Run(FACTORIES[name], 0, seed=5)
-    restore(saved, **other.objects())
-    for kind in ("model/", "ema/"):
+    restore(saved, other.training())
+    for kind in (MODEL, EMA_FILE):
         assert_same(*({k: a for k, a in r.arrays().items() if k.startswith(kind)} for r in (other, one)))
     for own, restored in zip(one.model.parameters(), other.model.parameters(), strict=True):
         if own.name in one.optimizer._master_weights:
@@ -152,9 +152,9 @@ def test_a_restored_run_is_the_saved_one_and_goes_on_alike(name, tmp_path):
 def test_a_run_that_has_stepped_can_be_set_back(name, tmp_path):
     run = Run(FACTORIES[name], 3)
     before = run.arrays()
-    saved = Checkpoints(tmp_path).save(3, **run.objects(), state={})
+    saved = Checkpoints(tmp_path).save(3, run.training(), state={})
     run.step(3)
-    restore(saved, **run.objects())
+    restore(saved, run.training())
     assert_same(run.arrays(), before)
 
 
@@ -165,9 +165,9 @@ def test_a_run_of_the_other_precision_is_refused(saved_under, tmp_path):
         Run(optim.AdamW, 2, level=saved_under),
         Run(optim.AdamW, 0, level={"O2": "O0", "O0": "O2"}[saved_under]),
     )
-    saved = Checkpoints(tmp_path).save(2, **one.objects(), state={})
+    saved = Checkpoints(tmp_path).save(2, one.training(), state={})
     with pytest.raises(CheckpointError, match=r"AMP O2 and this run is .*: go on where AMP\.level is the same"):
-        restore(saved, **other.objects())
+        restore(saved, other.training())
 
 
 @pytest.mark.parametrize("dtype", ["bfloat16", "float16"])
@@ -207,10 +207,10 @@ def test_the_average_follows_the_masters():
 
 def test_weights_reach_a_model_whose_state_dict_gives_copies(tmp_path):
     one, other = Run(optim.AdamW, 2), Run(optim.AdamW, 0, seed=3)
-    saved = Checkpoints(tmp_path).save(2, **one.objects(), state={})
+    saved = Checkpoints(tmp_path).save(2, one.training(), state={})
     hook = sys.modules["paddle.amp.auto_cast"].StateDictHook("float32")
     for layer in other.model.sublayers(include_self=True):
         layer.register_state_dict_hook(hook)
-    load_weights(other.model, read(saved / "weights.safetensors"), saved)
+    copy_into(other.model.state_dict(use_hook=False), read(saved / MODEL), saved)
     np.testing.assert_array_equal(other.answer(), one.answer())
     assert other.model.fc1.weight.dtype == paddle.bfloat16

@@ -9,13 +9,14 @@ import pytest
 import ppvit
 from ppcore import config
 from ppcore.config import AMPSection, components
-from ppcore.data import Digits, EvalLoader, EvalStream, Normalize
+from ppcore.data import Digits, Normalize
+from ppcore.engine import evaluators
 from ppcore.engine.distributed import World
 from ppcore.engine.evaluate import evaluate
+from ppcore.engine.evaluators import Evaluation
 from ppcore.engine.precision import Precision
 from ppcore.engine.predict import find_images
 from ppcore.errors import DataError
-from ppcore.metrics import TopK
 
 WORLD = World(0, 1, "cpu")
 
@@ -25,12 +26,13 @@ def model():
     return ppvit.VisionTransformer(img_size=8, patch_size=4, embed_dim=16, depth=2, num_heads=2, num_classes=10)
 
 
-def test_independent_of_batch_size(model):
-    images = Digits(split="test")
+def test_independent_of_batch_size(model, tiny_config):
     found = []
     for batch_size in (1000, 64, 7):
-        loader = EvalLoader(images, [Normalize(mean=[0.5] * 3, std=[0.5] * 3)], EvalStream(len(images), batch_size))
-        found.append(evaluate(model, loader, TopK(), WORLD, Precision(AMPSection(), "cpu")))
+        settings = config.load(tiny_config, [f"DataLoader.Eval.batch_size={batch_size}"])
+        images = components.build(settings.DataLoader.Eval.dataset)
+        run = Evaluation(settings, WORLD, Precision(AMPSection(), "cpu"), images)
+        found.append(evaluate(model, evaluators.of(settings), run))
     assert {f["n"] for f in found} == {len(images)}
     assert len({(f["top1"], f["top5"]) for f in found}) == 1
     assert max(f["loss"] for f in found) - min(f["loss"] for f in found) < 1e-6

@@ -7,7 +7,7 @@ import paddle
 import pytest
 
 from ppcore import config
-from ppcore.engine.logger import rewind
+from ppcore.engine.records import rewind
 from ppcore.engine.train import Diverged, train
 from ppcore.engine.update import step_seed
 from ppcore.errors import ConfigError

@@ -355,7 +355,7 @@ def test_the_tool_end_to_end(network, tmp_path, tool):
 def test_a_method_that_would_only_copy(network, tmp_path, arch):
     picture(tmp_path / "in" / "a.png")
     command = [f"Infer.input={tmp_path / 'in'}", "Infer.engine=auto"]
-    others = "Beside=[{name: ppllie.classical.Identity}, {name: ppllie.classical.LIME}]"
+    others = "Baselines=[{name: ppllie.classical.Identity}, {name: ppllie.classical.LIME}]"
     settings = config.load(network[0], [f"Arch={arch}", others, *command])
     with pytest.raises(ConfigError, match=r"would only copy.*Arch.name=ppllie.classical.LIME") as caught:
         predict.run(settings)

@@ -33,7 +33,7 @@ DataLoader:
     transforms: [{{name: ppcore.data.PairToFloat}}]
     batch_size: 1
 Metric: {{name: ppcore.metrics.ImageQuality, protocol: paper}}
-Beside:
+Baselines:
   - {{name: ppllie.classical.Identity}}
   - {{name: ppllie.classical.Gamma, gamma: 2.0}}
 """
@@ -92,8 +92,8 @@ def test_a_method_without_weights_needs_none(written, tool):
 @pytest.mark.parametrize(
     ("option", "words"),
     [
-        ("Beside=[{name: ppuhdfour.UHDFour, scale: 2, widths: [8, 4, 4]}]", "has weights"),
-        ("Beside=[{name: ppllie.classical.Gamma, gama: 2.0}]", "Beside.0.gama"),
+        ("Baselines=[{name: ppuhdfour.UHDFour, scale: 2, widths: [8, 4, 4]}]", "has weights"),
+        ("Baselines=[{name: ppllie.classical.Gamma, gama: 2.0}]", "Baselines.0.gama"),
         ("Global.best_metric=top1", "the evaluation gives no 'top1'"),
     ],
 )

@@ -15,6 +15,7 @@ from ppcore.ema import EMA
 from ppcore.errors import CheckpointError
 from ppcore.weights import checkpoints as module
 from ppcore.weights.checkpoints import Checkpoints, find_weights, read_state, restore
+from ppcore.weights.training_state import OPTIMIZERS, TrainingState
 from ppvit import VisionTransformer
 
 TINY = dict(img_size=8, patch_size=4, embed_dim=8, depth=1, num_heads=2, num_classes=3)
@@ -41,11 +42,11 @@ class Run:
         self.optimizer.clear_grad()
         self.ema.update()
 
-    def objects(self) -> dict:
-        return dict(model=self.model, optimizer=self.optimizer, ema=self.ema)
+    def training(self, ema: bool = True) -> TrainingState:
+        return TrainingState(self.model, self.model, {"model": self.optimizer}, self.ema if ema else None)
 
     def arrays(self) -> dict[str, np.ndarray]:
-        return everything(**self.objects())
+        return everything(self.training())
 
 
 def damage(path, name="weights.safetensors"):
@@ -66,13 +67,13 @@ class TestRoundTrip:
     )
     def test_a_restored_run_continues_bit_for_bit(self, tmp_path, factory, extra):
         one = Run(3, factory, **extra)
-        saved = Checkpoints(tmp_path).save(3, **one.objects(), state={"best": {"top1": 0.5}})
+        saved = Checkpoints(tmp_path).save(3, one.training(), state={"best": {"top1": 0.5}})
         VisionTransformer(**TINY)  # shifts Paddle's own parameter names
         paddle.nn.Linear(3, 3)
         other = Run(0, factory, seed=9, **extra)
         names = [[p.name for p in r.model.parameters()] for r in (one, other)]
         assert set(names[0]).isdisjoint(names[1])
-        state = restore(saved, **other.objects())
+        state = restore(saved, other.training())
         assert state == {"step": 3, "best": {"top1": 0.5}, "evaluated": False}
         for kind in ("model/", "ema/"):  # Paddle 2.6 shows restored accumulators after the next step only
             of_kind = [{k: a for k, a in r.arrays().items() if k.startswith(kind)} for r in (other, one)]
@@ -83,32 +84,36 @@ class TestRoundTrip:
         assert_same(other.arrays(), one.arrays())
 
     def test_accumulators_have_structured_names(self, run):
-        names = set(module.optimizer_arrays(run.model, run.optimizer))
-        assert {"blocks.0.norm1.weight|moment1_0", "cls_token|moment2_0", "head.bias|beta1_pow_acc_0"} <= names
+        names = set(run.training().arrays()[OPTIMIZERS])
+        assert {
+            "model|blocks.0.norm1.weight|moment1_0",
+            "model|cls_token|moment2_0",
+            "model|head.bias|beta1_pow_acc_0",
+        } <= names
         moments = [name for name in names if name.endswith("|moment1_0")]
         assert len(moments) == len(run.model.parameters())
 
     def test_without_ema(self, tmp_path, run):
-        saved = Checkpoints(tmp_path).save(3, model=run.model, optimizer=run.optimizer, ema=None, state={})
+        saved = Checkpoints(tmp_path).save(3, run.training(ema=False), state={})
         assert not (saved / "ema.safetensors").exists()
         with pytest.raises(CheckpointError, match="EMA is on"):
-            restore(saved, **run.objects())
+            restore(saved, run.training())
         other = Run(0, seed=4)
-        restore(saved, model=other.model, optimizer=other.optimizer, ema=None)
+        restore(saved, other.training(ema=False))
         np.testing.assert_array_equal(other.model.head.weight.numpy(), run.model.head.weight.numpy())
 
     def test_an_average_the_run_does_not_want(self, tmp_path, run):
-        saved = Checkpoints(tmp_path).save(3, **run.objects(), state={})
+        saved = Checkpoints(tmp_path).save(3, run.training(), state={})
         with pytest.raises(CheckpointError, match="EMA is off"):
-            restore(saved, model=run.model, optimizer=run.optimizer, ema=None)
+            restore(saved, run.training(ema=False))
 
     def test_another_model_is_refused(self, tmp_path, run):
-        saved = Checkpoints(tmp_path).save(3, **run.objects(), state={})
+        saved = Checkpoints(tmp_path).save(3, run.training(), state={})
         other = VisionTransformer(**{**TINY, "num_classes": 4})
         before = {name: t.numpy().copy() for name, t in other.state_dict().items()}
         optimizer = optim.make(other, optim.AdamW, weight_decay=0.0, no_weight_decay=[])
         with pytest.raises(CheckpointError, match=r"head\.bias, head\.weight"):
-            restore(saved, model=other, optimizer=optimizer, ema=EMA(other, 0.9))
+            restore(saved, TrainingState(other, other, {"model": optimizer}, EMA(other, 0.9)))
         for name, t in other.state_dict().items():
             np.testing.assert_array_equal(t.numpy(), before[name])
 
@@ -117,7 +122,7 @@ class TestWhichAreKept:
     def test_the_newest_and_the_best(self, tmp_path, run):
         checkpoints = Checkpoints(tmp_path, keep=2)
         for step in (2, 4, 6, 8, 10):
-            checkpoints.save(step, **run.objects(), state={})
+            checkpoints.save(step, run.training(), state={})
             checkpoints.record_evaluation(step, "model", {"step": min(step, 4)})
         kept = sorted(p.name for p in (tmp_path / "checkpoints").iterdir())
         assert kept == ["best", "latest", "step_10", "step_4", "step_8"]
@@ -128,28 +133,28 @@ class TestWhichAreKept:
     def test_a_new_best_frees_the_old(self, tmp_path, run):
         checkpoints = Checkpoints(tmp_path, keep=1)
         for step in (1, 2, 3):
-            checkpoints.save(step, **run.objects(), state={})
+            checkpoints.save(step, run.training(), state={})
             checkpoints.record_evaluation(step, "model", {"step": min(step, 2)})
         assert sorted(p.name for p in (tmp_path / "checkpoints").glob("step_*")) == ["step_2", "step_3"]
 
     def test_saving_a_step_again_leaves_it_as_it_is(self, tmp_path, run):
         checkpoints = Checkpoints(tmp_path)
-        first = checkpoints.save(5, **run.objects(), state={"n": 1})
+        first = checkpoints.save(5, run.training(), state={"n": 1})
         before = (first / "manifest.json").stat().st_mtime_ns
-        checkpoints.save(5, **run.objects(), state={"n": 1})
+        checkpoints.save(5, run.training(), state={"n": 1})
         assert (first / "manifest.json").stat().st_mtime_ns == before
 
     def test_a_damaged_newer_folder_does_not_push_out_the_good_one(self, tmp_path, run):
         checkpoints = Checkpoints(tmp_path, keep=1)
-        checkpoints.save(1, **run.objects(), state={})
-        damage(checkpoints.save(9, **run.objects(), state={}))
+        checkpoints.save(1, run.training(), state={})
+        damage(checkpoints.save(9, run.training(), state={}))
         again = Checkpoints(tmp_path, keep=1)
-        again.save(2, **run.objects(), state={})
+        again.save(2, run.training(), state={})
         assert again.newest().name == "step_2"
 
     def test_an_evaluation_is_added_to_what_is_saved(self, tmp_path, run):
         checkpoints = Checkpoints(tmp_path)
-        saved = checkpoints.save(5, **run.objects(), state={"weights": "model", "best": None})
+        saved = checkpoints.save(5, run.training(), state={"weights": "model", "best": None})
         assert not read_state(saved)["evaluated"]
         checkpoints.record_evaluation(5, "ema", {"step": 5, "top1": 0.5})
         assert checkpoints.is_complete(saved)
@@ -166,27 +171,27 @@ class TestWhichAreKept:
 class TestKilled:
     def test_while_files_are_written(self, tmp_path, run, monkeypatch):
         checkpoints = Checkpoints(tmp_path)
-        checkpoints.save(1, **run.objects(), state={})
+        checkpoints.save(1, run.training(), state={})
         # A kill before the rename: the folder beside stays, the target is not there.
-        monkeypatch.setattr(checkpoints.os, "replace", _killed_when(checkpoints.os.replace, "step_2"))
+        monkeypatch.setattr(os, "replace", _killed_when(os.replace, "step_2"))
         with pytest.raises(KeyboardInterrupt):
-            checkpoints.save(2, **run.objects(), state={})
+            checkpoints.save(2, run.training(), state={})
         monkeypatch.undo()
         left = list((tmp_path / "checkpoints").glob(".step_2.*.tmp"))
         assert len(left) == 1
         again = Checkpoints(tmp_path)
         assert again.newest().name == "step_1"
         assert again.pointed("latest").name == "step_1"
-        again.save(2, **run.objects(), state={})
+        again.save(2, run.training(), state={})
         assert again.newest().name == "step_2"
         assert not left[0].exists()
 
     def test_between_rename_and_pointer(self, tmp_path, run, monkeypatch):
         checkpoints = Checkpoints(tmp_path)
-        checkpoints.save(1, **run.objects(), state={})
-        monkeypatch.setattr(checkpoints.os, "replace", _killed_when(checkpoints.os.replace, "latest"))
+        checkpoints.save(1, run.training(), state={})
+        monkeypatch.setattr(os, "replace", _killed_when(os.replace, "latest"))
         with pytest.raises(KeyboardInterrupt):
-            checkpoints.save(2, **run.objects(), state={})
+            checkpoints.save(2, run.training(), state={})
         monkeypatch.undo()
         assert checkpoints.newest().name == "step_2"  # whole, though not pointed to
         assert checkpoints.pointed("latest").name == "step_1"
@@ -194,9 +199,9 @@ class TestKilled:
     def test_between_an_evaluation_and_its_pointer(self, tmp_path, run, monkeypatch):
         checkpoints = Checkpoints(tmp_path)
         for step in (1, 2):
-            checkpoints.save(step, **run.objects(), state={"weights": "model", "best": None})
+            checkpoints.save(step, run.training(), state={"weights": "model", "best": None})
             if step == 2:
-                monkeypatch.setattr(checkpoints.os, "replace", _killed_when(checkpoints.os.replace, "best"))
+                monkeypatch.setattr(os, "replace", _killed_when(os.replace, "best"))
                 with pytest.raises(KeyboardInterrupt):
                     checkpoints.record_evaluation(2, "model", {"step": 2, "top1": 0.9})
                 monkeypatch.undo()
@@ -209,12 +214,12 @@ class TestKilled:
 
     def test_a_folder_without_a_manifest_is_passed_over(self, tmp_path, run):
         checkpoints = Checkpoints(tmp_path)
-        checkpoints.save(1, **run.objects(), state={})
-        second = checkpoints.save(2, **run.objects(), state={})
+        checkpoints.save(1, run.training(), state={})
+        second = checkpoints.save(2, run.training(), state={})
         (second / "manifest.json").unlink()
         assert checkpoints.newest().name == "step_1"
         # Reaching the step again replaces what is incomplete.
-        checkpoints.save(2, **run.objects(), state={})
+        checkpoints.save(2, run.training(), state={})
         assert checkpoints.newest().name == "step_2"
 
     @pytest.mark.parametrize(
@@ -232,8 +237,8 @@ class TestKilled:
     )
     def test_damage_of_any_file_is_noticed(self, tmp_path, run, harm):
         checkpoints = Checkpoints(tmp_path)
-        checkpoints.save(1, **run.objects(), state={})
-        second = checkpoints.save(2, **run.objects(), state={})
+        checkpoints.save(1, run.training(), state={})
+        second = checkpoints.save(2, run.training(), state={})
         harm(second)
         assert not checkpoints.is_complete(second)
         assert checkpoints.newest().name == "step_1"
@@ -241,14 +246,14 @@ class TestKilled:
     def test_every_checkpoint_damaged(self, tmp_path, run):
         checkpoints = Checkpoints(tmp_path)
         for step in (1, 2):
-            damage(checkpoints.save(step, **run.objects(), state={}))
+            damage(checkpoints.save(step, run.training(), state={}))
         with pytest.raises(CheckpointError, match="every checkpoint is damaged") as raised:
             checkpoints.newest()
         assert str(tmp_path) in str(raised.value)
         assert "\n" not in str(raised.value)
 
     def test_the_manifest_lists_every_file(self, tmp_path, run):
-        saved = Checkpoints(tmp_path).save(1, **run.objects(), state={})
+        saved = Checkpoints(tmp_path).save(1, run.training(), state={})
         listed = set(json.loads((saved / "manifest.json").read_text()))
         assert listed == {p.name for p in saved.iterdir()} - {"manifest.json"}
         assert listed == {"weights.safetensors", "optimizer.safetensors", "ema.safetensors", "state.json"}
@@ -271,8 +276,8 @@ class TestFindWeights:
 
     def test_a_run_that_was_not_evaluated_gives_its_latest(self, tmp_path, run):
         checkpoints = Checkpoints(tmp_path)
-        checkpoints.save(1, **run.objects(), state={"weights": "ema"})
-        second = checkpoints.save(2, **run.objects(), state={"weights": "model"})
+        checkpoints.save(1, run.training(), state={"weights": "ema"})
+        second = checkpoints.save(2, run.training(), state={"weights": "model"})
         found = find_weights(tmp_path)
         assert found.path == second / "weights.safetensors"
         assert "latest" in found.why
@@ -280,9 +285,9 @@ class TestFindWeights:
     @pytest.mark.parametrize(("weights", "file"), [("model", "weights.safetensors"), ("ema", "ema.safetensors")])
     def test_what_the_evaluation_says_is_taken(self, tmp_path, run, weights, file):
         checkpoints = Checkpoints(tmp_path)
-        first = checkpoints.save(1, **run.objects(), state={"weights": "model"})
+        first = checkpoints.save(1, run.training(), state={"weights": "model"})
         checkpoints.record_evaluation(1, weights, {"step": 1, "top1": 0.8, "weights": weights})
-        second = checkpoints.save(2, **run.objects(), state={"weights": weights})
+        second = checkpoints.save(2, run.training(), state={"weights": weights})
         checkpoints.record_evaluation(2, weights, {"step": 1, "top1": 0.8, "weights": weights})
         assert find_weights(tmp_path).path == first / file
         assert "step 1, top1 0.8000" in find_weights(tmp_path).why
@@ -290,7 +295,7 @@ class TestFindWeights:
         assert find_weights(tmp_path / "checkpoints" / "latest").path == second / file
 
     def test_damaged_weights_are_not_used(self, tmp_path, run):
-        saved = Checkpoints(tmp_path).save(1, **run.objects(), state={"weights": "model"})
+        saved = Checkpoints(tmp_path).save(1, run.training(), state={"weights": "model"})
         damage(saved)
         with pytest.raises(CheckpointError, match="damaged"):
             find_weights(tmp_path)
@@ -301,7 +306,7 @@ class TestFindWeights:
             find_weights(tmp_path)
 
     def test_a_pointer_to_a_removed_folder(self, tmp_path, run):
-        saved = Checkpoints(tmp_path).save(1, **run.objects(), state={})
+        saved = Checkpoints(tmp_path).save(1, run.training(), state={})
         shutil.rmtree(saved)
         with pytest.raises(CheckpointError, match="no checkpoint"):
             find_weights(tmp_path)
@@ -309,13 +314,13 @@ class TestFindWeights:
 
 def test_a_full_disk_leaves_what_was_there(tmp_path, run, monkeypatch):
     checkpoints = Checkpoints(tmp_path)
-    checkpoints.save(1, **run.objects(), state={})
+    checkpoints.save(1, run.training(), state={})
 
     def full(path, *arguments):
         raise OSError(errno.ENOSPC, "No space left on device")
 
     monkeypatch.setattr(module, "save_arrays", full)
     with pytest.raises(CheckpointError, match=r"step_2: cannot be written: No space left on device"):
-        checkpoints.save(2, **run.objects(), state={})
+        checkpoints.save(2, run.training(), state={})
     assert checkpoints.newest().name == "step_1"
     assert not list((tmp_path / "checkpoints").glob(".step_*"))
