@@ -12,7 +12,8 @@ import paddle.nn as nn
 from ppcore.errors import ConfigError
 from ppcore.layers import Linear, checks, init
 from ppdeit.weights import distilled_maps
-from ppvit.vit import BASE, SMALL, TINY, VisionTransformer
+from ppvit.builders import BASE, SMALL, TINY
+from ppvit.vit import VisionTransformer
 
 
 class DeiT(VisionTransformer):

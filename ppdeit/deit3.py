@@ -9,7 +9,8 @@ import paddle
 
 from ppcore.layers import init
 from ppdeit.weights import deit3_maps
-from ppvit.vit import BASE, HUGE, LARGE, SMALL, VisionTransformer
+from ppvit.builders import BASE, HUGE, LARGE, SMALL
+from ppvit.vit import VisionTransformer
 
 # As the official code: LayerScale starts at 1e-4, every block has the same drop-path rate
 # (timm's port of the models: 1e-6 and a linear increase, which only matters for training).

@@ -1,18 +1,7 @@
 """ppvit: Vision Transformer on PaddlePaddle (not PaddleViT, which calls itself PPViT)."""
 
 import ppcore  # noqa: F401  (what must happen before Paddle is imported)
-from ppvit.hybrid import (
-    vit_base_r50_s16_224,
-    vit_base_r50_s16_384,
-    vit_large_r50_s32_224,
-    vit_large_r50_s32_384,
-    vit_small_r26_s32_224,
-    vit_small_r26_s32_384,
-    vit_tiny_r_s16_p8_224,
-    vit_tiny_r_s16_p8_384,
-)
-from ppvit.vit import (
-    VisionTransformer,
+from ppvit.builders import (
     vit_base_patch8_224,
     vit_base_patch16_224,
     vit_base_patch16_384,
@@ -30,6 +19,17 @@ from ppvit.vit import (
     vit_tiny_patch16_224,
     vit_tiny_patch16_384,
 )
+from ppvit.hybrid import (
+    vit_base_r50_s16_224,
+    vit_base_r50_s16_384,
+    vit_large_r50_s32_224,
+    vit_large_r50_s32_384,
+    vit_small_r26_s32_224,
+    vit_small_r26_s32_384,
+    vit_tiny_r_s16_p8_224,
+    vit_tiny_r_s16_p8_384,
+)
+from ppvit.vit import VisionTransformer
 
 __all__ = [
     "VisionTransformer",

@@ -12,7 +12,8 @@ import paddle.nn.functional as F
 from ppcore.errors import ConfigError
 from ppcore.layers import check_input, checks, init
 from ppcore.layers.std_conv import GROUP_NORM_EPS, ConvNorm, StdConv2D, group_norm, same_size
-from ppvit.vit import BASE, LARGE, SMALL, TINY, EmbedLayer, VisionTransformer, build
+from ppvit.builders import BASE, LARGE, SMALL, TINY, build
+from ppvit.vit import EmbedLayer, VisionTransformer
 
 STEM_WIDTH = 64
 STAGE_WIDTHS = (256, 512, 1024, 2048)  # out channels; a unit's inner width is a quarter

@@ -217,6 +217,19 @@ class VisionTransformer(nn.Layer):
             x = block(x)
         return maps
 
+    def layer_ids(self) -> dict[str, int]:
+        """The layer of each parameter for layer-wise rates: embedding 0, block i its i + 1, all after the blocks the last.
+
+        The rule of BEiT's and MAE's fine-tuning, which put the final norm with the head.
+        """
+        first, last = ("patch_embed", "cls_token", "dist_token", "pos_embed"), len(self.blocks) + 1
+
+        def layer(name: str) -> int:
+            part, _, rest = name.partition(".")
+            return 0 if part in first else int(rest.split(".")[0]) + 1 if part == "blocks" else last
+
+        return {name: layer(name) for name, _ in self.named_parameters()}
+
     def reset_classifier(self, num_classes: int) -> None:
         """Replaces the head by a fresh one of `num_classes` classes (0: none), as for fine-tuning."""
         checks.whole(self, 0, num_classes=num_classes)
@@ -233,94 +246,3 @@ class VisionTransformer(nn.Layer):
 
 
 # Builders: Table 1, the patch sizes of Table 5, and the small models of the AugReg study (arXiv 2106.10270).
-
-TINY = dict(embed_dim=192, depth=12, num_heads=3)
-SMALL = dict(embed_dim=384, depth=12, num_heads=6)
-BASE = dict(embed_dim=768, depth=12, num_heads=12)
-LARGE = dict(embed_dim=1024, depth=24, num_heads=16)
-HUGE = dict(embed_dim=1280, depth=32, num_heads=16)
-
-
-def build(size: dict, defaults: dict, overrides: dict) -> VisionTransformer:
-    """A VisionTransformer of a named size; `overrides` (any constructor argument) win."""
-    return VisionTransformer(**{**size, **defaults, **overrides})
-
-
-def vit_tiny_patch16_224(**kwargs) -> VisionTransformer:
-    """ViT-Ti/16 at 224 px. Keyword arguments are those of `VisionTransformer`."""
-    return build(TINY, dict(patch_size=16, img_size=224), kwargs)
-
-
-def vit_tiny_patch16_384(**kwargs) -> VisionTransformer:
-    """ViT-Ti/16 at 384 px. Keyword arguments are those of `VisionTransformer`."""
-    return build(TINY, dict(patch_size=16, img_size=384), kwargs)
-
-
-def vit_small_patch32_224(**kwargs) -> VisionTransformer:
-    """ViT-S/32 at 224 px. Keyword arguments are those of `VisionTransformer`."""
-    return build(SMALL, dict(patch_size=32, img_size=224), kwargs)
-
-
-def vit_small_patch32_384(**kwargs) -> VisionTransformer:
-    """ViT-S/32 at 384 px. Keyword arguments are those of `VisionTransformer`."""
-    return build(SMALL, dict(patch_size=32, img_size=384), kwargs)
-
-
-def vit_small_patch16_224(**kwargs) -> VisionTransformer:
-    """ViT-S/16 at 224 px. Keyword arguments are those of `VisionTransformer`."""
-    return build(SMALL, dict(patch_size=16, img_size=224), kwargs)
-
-
-def vit_small_patch16_384(**kwargs) -> VisionTransformer:
-    """ViT-S/16 at 384 px. Keyword arguments are those of `VisionTransformer`."""
-    return build(SMALL, dict(patch_size=16, img_size=384), kwargs)
-
-
-def vit_base_patch32_224(**kwargs) -> VisionTransformer:
-    """ViT-B/32 at 224 px. Keyword arguments are those of `VisionTransformer`."""
-    return build(BASE, dict(patch_size=32, img_size=224), kwargs)
-
-
-def vit_base_patch32_384(**kwargs) -> VisionTransformer:
-    """ViT-B/32 at 384 px. Keyword arguments are those of `VisionTransformer`."""
-    return build(BASE, dict(patch_size=32, img_size=384), kwargs)
-
-
-def vit_base_patch16_224(**kwargs) -> VisionTransformer:
-    """ViT-B/16 at 224 px. Keyword arguments are those of `VisionTransformer`."""
-    return build(BASE, dict(patch_size=16, img_size=224), kwargs)
-
-
-def vit_base_patch16_384(**kwargs) -> VisionTransformer:
-    """ViT-B/16 at 384 px. Keyword arguments are those of `VisionTransformer`."""
-    return build(BASE, dict(patch_size=16, img_size=384), kwargs)
-
-
-def vit_base_patch8_224(**kwargs) -> VisionTransformer:
-    """ViT-B/8 at 224 px. Keyword arguments are those of `VisionTransformer`."""
-    return build(BASE, dict(patch_size=8, img_size=224), kwargs)
-
-
-def vit_large_patch32_224(**kwargs) -> VisionTransformer:
-    """ViT-L/32 at 224 px. Keyword arguments are those of `VisionTransformer`."""
-    return build(LARGE, dict(patch_size=32, img_size=224), kwargs)
-
-
-def vit_large_patch32_384(**kwargs) -> VisionTransformer:
-    """ViT-L/32 at 384 px. Keyword arguments are those of `VisionTransformer`."""
-    return build(LARGE, dict(patch_size=32, img_size=384), kwargs)
-
-
-def vit_large_patch16_224(**kwargs) -> VisionTransformer:
-    """ViT-L/16 at 224 px. Keyword arguments are those of `VisionTransformer`."""
-    return build(LARGE, dict(patch_size=16, img_size=224), kwargs)
-
-
-def vit_large_patch16_384(**kwargs) -> VisionTransformer:
-    """ViT-L/16 at 384 px. Keyword arguments are those of `VisionTransformer`."""
-    return build(LARGE, dict(patch_size=16, img_size=384), kwargs)
-
-
-def vit_huge_patch14_224(**kwargs) -> VisionTransformer:
-    """ViT-H/14 at 224 px. Keyword arguments are those of `VisionTransformer`."""
-    return build(HUGE, dict(patch_size=14, img_size=224), kwargs)
