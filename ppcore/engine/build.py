@@ -1,6 +1,7 @@
 """From a checked configuration to the objects of a run."""
 
 import math
+from collections.abc import Mapping
 from typing import Any
 
 import paddle
@@ -147,9 +148,9 @@ def metric_specs(config: Config) -> list[MetricSpec]:
     return [known.pop(primary), *known.values()]
 
 
-def transforms(nodes: list, **provided: Any) -> list:
-    """The callables of a `transforms` list."""
-    return [components.build(node, **provided) for node in nodes]
+def transforms(steps: Mapping[str, dict], **provided: Any) -> list:
+    """The callables of the named steps of `transforms`, in order."""
+    return [components.build(node, **provided) for node in steps.values()]
 
 
 def train_loader(config: Config, images: Any, world: World, start_step: int, total_steps: int, classes: int):

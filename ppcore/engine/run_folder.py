@@ -177,7 +177,7 @@ def protocol(config: Config, precision: str) -> str:
     if part is None:
         return "no evaluation data"
 
-    steps = " -> ".join(node_text(node) for node in part.transforms)
+    steps = " -> ".join(node_text(node) for node in part.transforms.values())
     measured = described(config) or node_text(config.Metric)
     return f"{node_text(part.dataset)} -> {steps}; {measured}; {precision}; unreadable images: {part.unreadable}"
 
