@@ -69,13 +69,13 @@ DataLoader:
   Train:
     dataset: {{name: ppcore.data.Digits, split: train}}
     transforms:
-      - {{name: ppcore.data.RandomCrop, size: 8, padding: 1}}
-      - {{name: ppcore.data.Normalize, mean: [0.5, 0.5, 0.5], std: [0.5, 0.5, 0.5]}}
+      crop: {{name: ppcore.data.RandomCrop, size: 8, padding: 1}}
+      normalize: {{name: ppcore.data.Normalize, mean: [0.5, 0.5, 0.5], std: [0.5, 0.5, 0.5]}}
     batch_size: 32
   Eval:
     dataset: {{name: ppcore.data.Digits, split: test}}
     transforms:
-      - {{name: ppcore.data.Normalize, mean: [0.5, 0.5, 0.5], std: [0.5, 0.5, 0.5]}}
+      normalize: {{name: ppcore.data.Normalize, mean: [0.5, 0.5, 0.5], std: [0.5, 0.5, 0.5]}}
     batch_size: 100
 """
 

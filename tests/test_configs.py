@@ -104,20 +104,21 @@ class TestClassifiers:
         assert len(splits) == (1 if path in PUBLISHED_WEIGHTS else 2)
         model, seen, normalize = build(path), set(), []
         for split in splits:
-            names = [t["name"].rpartition(".")[2] for t in split.transforms]
+            steps = list(split.transforms.values())
+            names = [t["name"].rpartition(".")[2] for t in steps]
             crops = ("RandomResizedCrop", "RandomCrop", "CenterCrop")
-            sizes = [t["size"] for t, name in zip(split.transforms, names, strict=True) if name in crops]
-            sizes += [t["size"][0] for t in split.transforms if isinstance(t.get("size"), list)]
+            sizes = [t["size"] for t, name in zip(steps, names, strict=True) if name in crops]
+            sizes += [t["size"][0] for t in steps if isinstance(t.get("size"), list)]
             # A convolutional network takes any size: then all its pictures have one.
             size = model.patch_embed.img_size[0] if hasattr(model, "patch_embed") else (sizes or [None])[0]
             assert set(sizes) <= CUT_BORDERS.get(path.stem, {size}), sizes
             assert sizes[-1:] in ([], [size])
             assert sizes or split.dataset["name"].rpartition(".")[2] in ("Digits", "Cifar10Jpeg", "MnistIdx")
             seen |= {size} - {None}
-            [at] = [i for i, t in enumerate(split.transforms) if t["name"] == "ppcore.data.Normalize"]
-            after = {t["name"] for t in split.transforms[at + 1 :]}
+            [at] = [i for i, t in enumerate(steps) if t["name"] == "ppcore.data.Normalize"]
+            after = {t["name"] for t in steps[at + 1 :]}
             assert after <= ({"ppcore.data.RandomErasing"} if split is loaded.DataLoader.Train else set())
-            normalize.append(split.transforms[at])
+            normalize.append(steps[at])
         assert len(seen) <= 1, "one size in training and evaluation"
         assert normalize[0] == normalize[-1]
 

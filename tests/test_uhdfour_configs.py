@@ -72,7 +72,7 @@ class TestThePapersRows:
 
     @pytest.mark.parametrize(("path", "crop"), [(PAPERS_OWN[0], 512), (PAPERS_OWN[2], [400, 600])])
     def test_crops(self, path, crop):
-        first, *_ = load(path).DataLoader.Train.transforms
+        first, *_ = load(path).DataLoader.Train.transforms.values()
         assert first == {"name": "ppcore.data.PairedRandomCrop", "size": crop}
 
     @pytest.mark.parametrize("path", PAPERS_OWN, ids=lambda p: p.stem)
@@ -170,4 +170,4 @@ def test_trains_at_tiny_scale(path):
     with paddle.no_grad():
         metric.update(model(paddle.to_tensor(low)), batch)
     assert 0 < metric.compute()["psnr"] < 60
-    assert build.best_metric(loaded) == "psnr"
+    assert build.metric_specs(loaded)[0].key == "psnr"

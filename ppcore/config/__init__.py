@@ -4,7 +4,7 @@ Every key of every section is declared in `schema` or is an argument of the comp
 checks; `explain` says what is wrong.
 """
 
-from ppcore.config.loading import check, load, merge, parse_overrides
+from ppcore.config.loading import check, load, parse_overrides
 from ppcore.config.schema import (
     AMPSection,
     Config,
@@ -17,6 +17,7 @@ from ppcore.config.schema import (
     OptimizerSection,
     Pretrained,
     Section,
+    holds_steps,
     role_of,
     section_of,
 )
@@ -34,8 +35,8 @@ __all__ = [
     "Pretrained",
     "Section",
     "check",
+    "holds_steps",
     "load",
-    "merge",
     "parse_overrides",
     "role_of",
     "section_of",

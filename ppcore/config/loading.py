@@ -1,35 +1,39 @@
 """From YAML files over `_base_`, and `-o` overrides, to one checked configuration."""
 
 from collections.abc import Collection, Iterator, Mapping, Sequence
-from copy import deepcopy
 from pathlib import Path
-from typing import Any
+from typing import Any, get_args, get_origin
 
 import yaml
 from omegaconf import OmegaConf
 from omegaconf.errors import OmegaConfBaseException
 from pydantic import BaseModel, ValidationError
+from pydantic.fields import FieldInfo
 
 from ppcore.config import components, roles
-from ppcore.config.durations import Duration
 from ppcore.config.explain import explain
+from ppcore.config.merging import STEPS, over, settle
 from ppcore.config.read_only import read_only
-from ppcore.config.schema import Component, Config, role_of, section_of
+from ppcore.config.schema import Component, Config, holds_steps, role_of, section_of
 from ppcore.errors import ConfigError, raise_all
 
 
-def load(path: str | Path, overrides: Sequence[str] = ()) -> Config:
-    """Reads a YAML file with its bases, applies overrides and checks every key.
+def load(path: str | Path | Sequence[str | Path], overrides: Sequence[str] = ()) -> Config:
+    """Reads a YAML file with its bases, or several over each other, applies overrides and checks every key.
 
     Args:
-        path: the YAML file.
+        path: the YAML file; of several, each over those before it.
         overrides: `Section.key=value` texts; the first `=` splits, the value is YAML.
 
     Raises:
         ConfigError: one line for each mistake with the file, the key path and, for a misspelling, the nearest key.
     """
-    tree = _over(OmegaConf.create(_default_components()), merge(Path(path), seen=()))
-    wrong = []
+    paths = [Path(path)] if isinstance(path, (str, Path)) else [Path(one) for one in path]
+    where = " + ".join(map(str, paths))
+    merged = _default_components()
+    for file, layer in (pair for one in paths for pair in _layers(one)):
+        merged = over(merged, layer, str(file))
+    tree, wrong = OmegaConf.create(merged), []
     for text in overrides:
         try:
             _override(tree, text)
@@ -38,9 +42,9 @@ def load(path: str | Path, overrides: Sequence[str] = ()) -> Config:
     try:
         plain = OmegaConf.to_container(tree, resolve=True, throw_on_missing=True)
     except OmegaConfBaseException as error:
-        raise_all([*wrong, f"{path}: {_first_line(error)}"])
-    config = check(plain, str(path), wrong)
-    config._path = str(path)
+        raise_all([*wrong, f"{where}: {_first_line(error)}"])
+    config = check(plain, where, [*wrong, *settle(plain, where)])
+    config._paths = tuple(map(str, paths))
     return config
 
 
@@ -62,8 +66,8 @@ def parse_overrides(texts: Sequence[str]) -> dict[str, Any]:
     return OmegaConf.to_container(tree, resolve=True)
 
 
-def merge(path: Path, seen: tuple[Path, ...]) -> Any:
-    """The file's tree merged over its `_base_` files (mappings merge, lists are replaced)."""
+def _layers(path: Path, seen: tuple[Path, ...] = ()) -> list[tuple[Path, dict[str, Any]]]:
+    """(file, its own tree) of a file and of all its bases, each over those before it."""
     if path.resolve() in seen:
         raise ConfigError(f"{path}: _base_ leads back to this file")
     try:
@@ -74,28 +78,13 @@ def merge(path: Path, seen: tuple[Path, ...]) -> Any:
         raise ConfigError(f"{path}: not readable as YAML: {' '.join(str(error).split())}") from error
     if not OmegaConf.is_dict(tree):
         raise ConfigError(f"{path}: a configuration is a mapping of sections")
+    tree = OmegaConf.to_container(tree, resolve=False)
     bases = tree.pop("_base_", [])
     bases = [bases] if isinstance(bases, str) else bases
-    if not isinstance(bases, Sequence) or not all(isinstance(base, str) for base in bases):
+    if not isinstance(bases, list) or not all(isinstance(base, str) for base in bases):
         raise ConfigError(f"{path}: _base_ is a file name or a list of file names, got {bases!r}")
-    layers = [merge(path.parent / base, (*seen, path.resolve())) for base in bases]
-    merged = OmegaConf.create({})
-    for layer in [*layers, tree]:
-        merged = _over(merged, layer)
-    return merged
-
-
-def _over(below: Any, above: Any) -> Any:
-    """`above` merged over `below`; a duration, or a component of another name, replaces the one below it."""
-    out = deepcopy(below)
-    for key, value in above.items_ex(resolve=False):
-        old = out._get_node(key)
-        mergeable = OmegaConf.is_dict(old) and OmegaConf.is_dict(value) and not set(value) <= set(Duration.model_fields)
-        if mergeable and len({value.get("name"), old.get("name")} - {None}) < 2:
-            out[key] = _over(old, value)
-        else:
-            out[key] = deepcopy(value)
-    return out
+    below = [layer for base in bases for layer in _layers(path.parent / base, (*seen, path.resolve()))]
+    return [*below, (path, tree)]
 
 
 def _override(tree: Any, text: str) -> None:
@@ -105,6 +94,11 @@ def _override(tree: Any, text: str) -> None:
         raise ConfigError(f"-o {text}: write it as Section.key=value")
     try:
         parsed = OmegaConf.from_dotlist([f"value={value}"])._get_node("value")
+        holder, _, last = key.rpartition(".")
+        if parsed is None or parsed._is_none():
+            steps = OmegaConf.select(tree, holder) if holder.rpartition(".")[2] in STEPS else None
+            if OmegaConf.is_dict(steps) and last not in steps:
+                raise ConfigError(f"-o {text}: no step '{last}' to leave out; steps: {', '.join(steps)}")
         OmegaConf.update(tree, key, parsed, merge=False)
     except (OmegaConfBaseException, yaml.YAMLError, AttributeError, TypeError, ValueError, IndexError) as error:
         raise ConfigError(f"-o {text}: {_first_line(error)}") from error
@@ -145,7 +139,7 @@ def _components_in(
         node, at = tree.get(key) if isinstance(tree, Mapping) else None, f"{path}{key}"
         inner, role = section_of(field.annotation), role_of(field)
         fields = inner.model_fields if inner else {}
-        for where, item in _each(node, at, fields) if role or inner else ():
+        for where, item in _each(node, at, field, fields) if role or inner else ():
             if role is not None and isinstance(item, Mapping):
                 # A section that is a component itself has keys of its own beside the component's.
                 own = {name: value for name, value in item.items() if name == "name" or name not in fields}
@@ -155,11 +149,13 @@ def _components_in(
                 yield from _components_in(item, inner, f"{where}.")
 
 
-def _each(node: Any, at: str, fields: Collection[str]) -> Iterator[tuple[str, Any]]:
-    """(key path, item) of a list, of sections by name, or of a single one."""
+def _each(node: Any, at: str, field: FieldInfo, fields: Collection[str]) -> list[tuple[str, Any]]:
+    """(key path, item) of the one, the list, the mapping of steps, or the sections by name that a key holds."""
     if isinstance(node, list):
-        yield from ((f"{at}.{i}", item) for i, item in enumerate(node))
-    elif fields and isinstance(node, Mapping) and node and not {"name", *fields} & node.keys():
-        yield from ((f"{at}.{name}", item) for name, item in node.items())
-    else:
-        yield at, node
+        takes = list in map(get_origin, (field.annotation, *get_args(field.annotation)))
+        return [(f"{at}.{i}", item) for i, item in enumerate(node)] if takes else []
+    if holds_steps(field):
+        return [(f"{at}.{step}", item) for step, item in node.items()] if isinstance(node, Mapping) else []
+    if fields and isinstance(node, Mapping) and node and not {"name", *fields} & node.keys():
+        return [(f"{at}.{name}", item) for name, item in node.items()]
+    return [(at, node)]

@@ -5,7 +5,7 @@ from typing import Any
 
 from pydantic.fields import FieldInfo
 
-from ppcore.config import Config, Section, role_of, roles, section_of
+from ppcore.config import Config, Section, holds_steps, role_of, roles, section_of
 from ppcore.config.catalogue import KINDS, type_text, value_text
 from ppcore.config.paddleclas_keys import KEYS, NAMES
 
@@ -13,8 +13,8 @@ _TOP = """# Configuration
 
 Every section and key. Written by `python docs/configuration.py` from `ppcore/config/schema.py`: change it there.
 
-A configuration is a YAML file, over others that `_base_` names (mappings merge, lists are replaced), changed on the command
-line by `-o Section.key=value` (several values after one `-o`, or several `-o`). Every mistake is said at once, one line each.
+A configuration is a YAML file, over others that `_base_` names (mappings merge, lists are replaced), or several (`-c A -c B`:
+each over those before it), changed on the command line by `-o Section.key=value` (several values after one `-o`, or several `-o`). Every mistake is said at once, one line each.
 `--print-config` prints what a configuration amounts to, with every default; a run keeps its own as `config.yaml`, and
 `-c RUN/config.yaml` reads it again.
 
@@ -36,6 +36,12 @@ PYTHONPATH=work python tools/train.py -c FILE --allow mynets -o Arch.name=mynets
 
 Only the command line can allow a package, so every tool that reads the run's configuration needs `--allow`, too. An
 installed package needs none where its `setup.py` has `entry_points={"ppcore.papers": ["mynets = mynets"]}`.
+
+`transforms` and `batch_transforms` are mappings of named **steps**, whose order is the order of work. The names are yours:
+`transforms: {crop: {name: ppcore.data.CenterCrop, size: 224}, normalize: {name: …}}`. A file over another, and `-o`, changes a
+step under its name (`-o DataLoader.Eval.transforms.crop.size=192`), puts a component of another name in its place, leaves it
+out (`erase: null`), or adds one: last, or before the step it names (`jitter: {name: ppcore.data.ColorJitter, brightness: 0.3,
+before: normalize}`). An empty mapping, `{}`, removes all steps.
 
 A **duration** is one of `{epochs: 1.5}`, `{steps: 100}`, `{examples: 51200}`.
 """
@@ -84,7 +90,8 @@ def _type(field: FieldInfo) -> str:
         component = f"component ({role.what.partition(' ')[2]})"
         if inner is not None:
             return f"{text}, {component}"
-        text = f"list of {component}" if text.startswith("list") else component + (" | null" if "null" in text else "")
+        kind = "mapping to " if holds_steps(field) else "list of " if text.startswith("list") else ""
+        text = f"{kind}{component}" + (" | null" if "null" in text else "")
     return ", ".join([text, *_limits(field)])
 
 

@@ -125,10 +125,10 @@ class LoaderSection(Section):
 
     dataset: Annotated[Component, roles.DATASET]
     """Where the images come from."""
-    transforms: Annotated[list[Component], roles.TRANSFORM] = []
-    """What happens to each image, in order."""
-    batch_transforms: Annotated[list[Component], roles.BATCH_TRANSFORM] = []
-    """What happens to a whole batch, such as Mixup."""
+    transforms: Annotated[dict[str, Component], roles.TRANSFORM] = {}
+    """What happens to each image: named steps, in order."""
+    batch_transforms: Annotated[dict[str, Component], roles.BATCH_TRANSFORM] = {}
+    """What happens to a whole batch, such as Mixup: named steps, in order."""
     batch_size: int = Field(ge=1)
     """Images an update, over all processes and accumulation steps."""
     num_workers: int = Field(0, ge=0)
@@ -137,6 +137,15 @@ class LoaderSection(Section):
     """Copies of each training image in an epoch, augmented differently (repeated augmentation)."""
     unreadable: Literal["raise", "skip"] = "raise"
     """What to do about an image that cannot be read."""
+
+    @field_validator("transforms", "batch_transforms", mode="before")
+    @classmethod
+    def _named(cls, value: Any) -> Any:
+        if isinstance(value, list):
+            raise ValueError(
+                "name the steps, a list has no names: {crop: {name: ppcore.data.CenterCrop, size: 224}, …}"
+            )
+        return value
 
 
 class DataSection(Section):
@@ -260,7 +269,7 @@ class Config(Section):
     Export: ExportSection = ExportSection()
     """What `tools/export_model.py` writes."""
     _tree: dict[str, Any] = PrivateAttr(default_factory=dict)
-    _path: str | None = PrivateAttr(None)
+    _paths: tuple[str, ...] = PrivateAttr(())
 
     def metrics(self) -> list[Component]:
         """The components of `Metric`, the primary one first."""
@@ -286,9 +295,9 @@ class Config(Section):
         return self
 
     @property
-    def path(self) -> str | None:
-        """The file this configuration was read from, as it was named."""
-        return self._path
+    def paths(self) -> tuple[str, ...]:
+        """The files this configuration was read from, as they were named."""
+        return self._paths
 
     @property
     def tree(self) -> dict[str, Any]:
@@ -310,9 +319,10 @@ def _with_defaults(value: Any) -> Any:
         return {**_with_defaults(value.component()), **beside}
     if isinstance(value, BaseModel):
         return {key: _with_defaults(getattr(value, key)) for key in type(value).model_fields}
+    if components.is_component(value):
+        return {key: _plain(item) for key, item in components.with_defaults(value).items()}
     if isinstance(value, Mapping):
-        node = components.with_defaults(value) if components.is_component(value) else value
-        return {key: _plain(item) for key, item in node.items()}
+        return {key: _with_defaults(item) for key, item in value.items()}
     if isinstance(value, (list, tuple)):
         return [_with_defaults(item) for item in value]
     return value
@@ -328,8 +338,13 @@ def _plain(value: Any) -> Any:
 
 
 def role_of(field: FieldInfo) -> roles.Role | None:
-    """The role of the component, or of each of a list, that a key holds; None for a key that holds none."""
+    """The role of the component, or of each of a list or of named steps, that a key holds; None for a key that holds none."""
     return next((item for item in field.metadata if isinstance(item, roles.Role)), None)
+
+
+def holds_steps(field: FieldInfo) -> bool:
+    """Whether a key holds a mapping of named steps, each a component."""
+    return get_args(field.annotation)[1:] == (Component,)
 
 
 def section_of(annotation: Any) -> type[Section] | None:

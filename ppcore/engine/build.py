@@ -150,9 +150,9 @@ def dataset(part: LoaderSection, num_classes: int | None, names: list[str] | Non
     return images
 
 
-def transforms(nodes: list, **provided: Any) -> list:
-    """The callables of a `transforms` list."""
-    return [components.build(node, **provided) for node in nodes]
+def transforms(steps: Mapping[str, dict], **provided: Any) -> list:
+    """The callables of the named steps of `transforms`, in order."""
+    return [components.build(node, **provided) for node in steps.values()]
 
 
 def train_loader(config: Config, images: Any, world: World, start_step: int, total_steps: int, classes: int):

@@ -8,6 +8,7 @@ import shlex
 import subprocess
 import sys
 import time
+from collections.abc import Sequence
 from datetime import UTC, datetime
 from importlib import metadata
 from pathlib import Path
@@ -25,13 +26,13 @@ from ppcore.engine.pace import Pace
 log = logging.getLogger("ppcore")
 
 
-def environment(world_size: int, device: str, config: str | None = None) -> dict[str, Any]:
+def environment(world_size: int, device: str, config: Sequence[str] = ()) -> dict[str, Any]:
     """What a result depends on besides the configuration: versions, machine, command, commit.
 
     Args:
         world_size: processes.
         device: `cpu` or `gpu`.
-        config: path of the configuration, if it has one.
+        config: files of the configuration.
     """
 
     def version(package: str) -> str | None:
@@ -52,7 +53,7 @@ def environment(world_size: int, device: str, config: str | None = None) -> dict
     dirty = git("status", "--porcelain", "--untracked-files=no")
     return {
         "command": shlex.join(["python", _from_root(Path(sys.argv[0])), *sys.argv[1:]]),
-        "config": None if config is None else _from_root(Path(config)),
+        "config": " + ".join(_from_root(Path(file)) for file in config),
         "git_sha": git("rev-parse", "HEAD"),
         "git_dirty": None if dirty is None else bool(dirty),
         "python": platform.python_version(),

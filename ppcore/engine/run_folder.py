@@ -179,7 +179,7 @@ def protocol(config: Config, precision: str) -> str:
     measured = ", ".join(described(node) or node_text(node) for node in nodes)
     if part is None:
         return f"{measured}; {precision}" if nodes else "no evaluation data"
-    steps = " -> ".join(node_text(node) for node in part.transforms)
+    steps = " -> ".join(node_text(node) for node in part.transforms.values())
     return f"{node_text(part.dataset)} -> {steps}; {measured}; {precision}; unreadable images: {part.unreadable}"
 
 

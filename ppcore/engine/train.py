@@ -112,7 +112,7 @@ def _train(config: Config, world: distributed.World, folder: Path) -> Result:
     world.share(task.networks.state_dict(use_hook=False).values())
     if world.is_main:
         write_atomically(folder / "config.yaml", lambda temp: temp.write_text(config.to_yaml(), encoding="utf-8"))
-        write_json(folder / "env.json", environment(world.size, world.device, config.path))
+        write_json(folder / "env.json", environment(world.size, world.device, config.paths))
         if resumed_from and not finished:
             records.rewind(folder / records.NAME, step, evaluated)
             saved_steps.point_to_best(best)

@@ -92,7 +92,7 @@ def dataset_name(run: Run) -> str:
 
 def protocol(run: Run) -> str:
     """Returns how the result was measured, in one line: images, transforms, metric, weights, step."""
-    chain = " → ".join(_call(node) for node in _eval(run).get("transforms") or []) or "no transforms"
+    chain = " → ".join(_call(node) for node in (_eval(run).get("transforms") or {}).values()) or "no transforms"
     result = run.result
     if result is None:
         return f"{dataset_name(run)}; {chain}; not evaluated"

@@ -43,7 +43,7 @@ def test_every_section_has_a_heading():
         "| `device` | auto \\| cpu \\| gpu | `auto` | ",
         "| `decay` | number, ≥ 0, < 1 | required | ",
         "| `Loss` | component (criterion) \\| null | `null` | ",
-        "| `transforms` | list of component (transform) | `[]` | ",
+        "| `transforms` | mapping to component (transform) | `{}` | ",
         "| `lr` | component (schedule) | required | ",
         "| `Metric` | component (metric) | `{name: ppcore.metrics.TopK, topk: [1, 5]}` | ",
         "| `Global.pretrained_model` | Global.pretrained=FILE |",

@@ -38,11 +38,15 @@ PLACES = {
             "Eval": {"dataset": {"name": "ppuhdfour.darkened.DarkenedFolder", "darken": node}, "batch_size": 1}
         }
     },
-    "DataLoader.Eval.transforms.0": lambda node: {
-        "DataLoader": {"Eval": {"dataset": {"name": "ppcore.data.Digits"}, "transforms": [node], "batch_size": 1}}
+    "DataLoader.Eval.transforms.step": lambda node: {
+        "DataLoader": {
+            "Eval": {"dataset": {"name": "ppcore.data.Digits"}, "transforms": {"step": node}, "batch_size": 1}
+        }
     },
-    "DataLoader.Eval.batch_transforms.0": lambda node: {
-        "DataLoader": {"Eval": {"dataset": {"name": "ppcore.data.Digits"}, "batch_transforms": [node], "batch_size": 1}}
+    "DataLoader.Eval.batch_transforms.step": lambda node: {
+        "DataLoader": {
+            "Eval": {"dataset": {"name": "ppcore.data.Digits"}, "batch_transforms": {"step": node}, "batch_size": 1}
+        }
     },
     "Metric": lambda node: {"Metric": node},
 }
@@ -181,15 +185,15 @@ SOUND = {
     "Optimizer": {"name": "ppcore.optim.SGD"},
     "Optimizer.lr": {"name": "ppcore.schedules.Constant", "base_lr": 0.1},
     "DataLoader.Eval.dataset": {"name": "ppcore.data.Digits"},
-    "DataLoader.Eval.transforms.0": {"name": "ppcore.data.CenterCrop", "size": 8},
-    "DataLoader.Eval.batch_transforms.0": {"name": "ppcore.data.Mixup", "mixup_alpha": 0.8},
+    "DataLoader.Eval.transforms.step": {"name": "ppcore.data.CenterCrop", "size": 8},
+    "DataLoader.Eval.batch_transforms.step": {"name": "ppcore.data.Mixup", "mixup_alpha": 0.8},
     "Metric": {"name": "ppcore.metrics.TopK"},
     "Loss.teacher": {"name": "ppdeit.Teacher", "arch": NETWORK, "weights": "w.safetensors"},
     "DataLoader.Eval.dataset.darken": {"name": "ppuhdfour.low_light.Darken", "seed": 0},
     "Arch.embed_layer": {"name": "ppvit.hybrid.hybrid", "units": [], "patch_size": 8, "conv_norm": "timm"},
 }
 FITS = {("Loss", "Loss.base"), ("Arch", "Baselines.0"), ("Arch", "Loss.teacher.arch")}
-FITS |= {("DataLoader.Eval.dataset.darken", "DataLoader.Eval.transforms.0")}  # a transform, too
+FITS |= {("DataLoader.Eval.dataset.darken", "DataLoader.Eval.transforms.step")}  # a transform, too
 
 
 @pytest.mark.parametrize("place", PLACES)
@@ -223,7 +227,7 @@ class TestTheWay:
         with pytest.raises(ConfigError, match="outside the packages"):
             components.build({"name": "ppcore.reproduce.processes.start", **ACTING["ppcore.reproduce.processes.start"]})
         with pytest.raises(ConfigError, match="not a criterion"):
-            components.build({"name": "ppdeit.BothHeads", "base": {"name": "ppcore.data.RandAugment"}})
+            components.build({"name": "ppdeit.BothHeads", "base": {"name": "ppvit.vit_tiny_patch16_224"}})
 
     def test_the_tables_of_papers_have_roles_of_their_own(self):
         components.resolve("ppvit.fidelity.measure", "fidelity", roles.FIDELITY)

@@ -20,8 +20,8 @@ from ppcore.weights.files import read
 
 TEACHER = "{name: ppdeit.RegNet, widths: [8, 16], depths: [1, 1], group_width: 8, stem_width: 8, stem_stride: 1, num_classes: 10}"
 STUDENT = "{name: ppdeit.DistilledVisionTransformer, img_size: 8, patch_size: 4, embed_dim: 16, depth: 2, num_heads: 2, num_classes: 10, drop_path_rate: 0.1}"
-AUGMENT = "[{name: ppcore.data.RandomCrop, size: 8, padding: 1}, {name: ppcore.data.RandAugment, magnitude: 3, fill: [0]}, {name: ppcore.data.Normalize, mean: [0.5, 0.5, 0.5], std: [0.5, 0.5, 0.5]}, {name: ppcore.data.RandomErasing}]"
-MIXUP = "[{name: ppcore.data.Mixup}]"
+AUGMENT = "{crop: {name: ppcore.data.RandomCrop, size: 8, padding: 1}, randaugment: {name: ppcore.data.RandAugment, magnitude: 3, fill: [0]}, normalize: {name: ppcore.data.Normalize, mean: [0.5, 0.5, 0.5], std: [0.5, 0.5, 0.5]}, erase: {name: ppcore.data.RandomErasing}}"
+MIXUP = "{mixup: {name: ppcore.data.Mixup}}"
 
 
 @pytest.fixture(scope="module")
@@ -124,7 +124,7 @@ def test_killed_and_restarted(student, tmp_path, root, tool):
 def test_two_processes_match_one(student, tmp_path, tool):
     """Without what every process draws for itself: mixing and stochastic depth."""
     path = student()
-    plain = ["DataLoader.Train.batch_transforms=[]", "Arch.drop_path_rate=0.0"]
+    plain = ["DataLoader.Train.batch_transforms={}", "Arch.drop_path_rate=0.0"]
     train(config.load(path, plain))
     words = [
         word

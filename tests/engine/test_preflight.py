@@ -40,7 +40,7 @@ def refused(cfg) -> str:
 
 
 def test_evaluation_without_normalize(tiny_config, folders):
-    assert "DataLoader.Eval" in refused(settings(tiny_config, folders, "DataLoader.Eval.transforms=[]"))
+    assert "DataLoader.Eval" in refused(settings(tiny_config, folders, "DataLoader.Eval.transforms={}"))
 
 
 def test_an_unreadable_evaluation_image(tiny_config, folders):

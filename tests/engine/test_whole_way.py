@@ -28,8 +28,8 @@ DataLoader:
   Train:
     dataset: {{name: ppcore.data.ImageFolder, root: {images}/train}}
     transforms: &transforms
-      - {{name: ppcore.data.Resize, size: [16, 16]}}
-      - {{name: ppcore.data.Normalize, mean: [0.5, 0.5, 0.5], std: [0.5, 0.5, 0.5]}}
+      resize: {{name: ppcore.data.Resize, size: [16, 16]}}
+      normalize: {{name: ppcore.data.Normalize, mean: [0.5, 0.5, 0.5], std: [0.5, 0.5, 0.5]}}
     batch_size: 64
   Eval:
     dataset: {{name: ppcore.data.ImageFolder, root: {images}/val}}

@@ -124,13 +124,13 @@ class TestAllMistakesAtOnce:
             "Optimizer.lr.base_lr=high",
             "Optimizer.beta9=1",
             "DataLoader.Train.batch_size=0",
-            "DataLoader.Train.transforms.0.size=big",
+            "DataLoader.Train.transforms.crop.size=big",
             "DataLoader.Eval.dataset.splitt=test",
             "Metric.topk=1",
             "Global.seed.=3",
         )
         for part in ("Global.sead", "Arch.num_clases", "Arch.depth", "Optimizer.lr.base_lr", "Optimizer.beta9",
-                     "DataLoader.Train.batch_size", "DataLoader.Train.transforms.0.size",
+                     "DataLoader.Train.batch_size", "DataLoader.Train.transforms.crop.size",
                      "DataLoader.Eval.dataset.splitt", "Metric.topk", "-o Global.seed.=3"):  # fmt: skip
             assert len([line for line in found if part in line]) == 1, (part, found)
         assert len(found) == 10

@@ -13,10 +13,10 @@ CONFIG = {
     "DataLoader": {
         "Eval": {
             "dataset": {"name": "ppcore.data.Digits", "split": "test"},
-            "transforms": [
-                {"name": "ppcore.data.Resize", "size": 32},
-                {"name": "ppcore.data.Normalize", "mean": [0.5], "std": [0.5]},
-            ],
+            "transforms": {
+                "resize": {"name": "ppcore.data.Resize", "size": 32},
+                "normalize": {"name": "ppcore.data.Normalize", "mean": [0.5], "std": [0.5]},
+            },
             "batch_size": 64,
         }
     },

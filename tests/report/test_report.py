@@ -178,7 +178,7 @@ def test_published_numbers_are_shown_with_the_digits_of_their_source(three_seeds
 IMAGENET = {
     **fabricate.CONFIG,
     "Arch": {"name": "ppvit.vit_base_patch16_384", "num_classes": 1000},
-    "DataLoader": {"Eval": {"dataset": {"name": "ppcore.data.ImageFolder", "root": "somewhere"}, "transforms": []}},
+    "DataLoader": {"Eval": {"dataset": {"name": "ppcore.data.ImageFolder", "root": "somewhere"}, "transforms": {}}},
 }
 
 

@@ -25,12 +25,12 @@ DataLoader:
   Train:
     dataset: {{name: ppcore.data.PairedFolder, root: {root}, split: [0, 4]}}
     transforms:
-      - {{name: ppcore.data.PairedRandomCrop, size: 32}}
-      - {{name: ppcore.data.PairToFloat}}
+      crop: {{name: ppcore.data.PairedRandomCrop, size: 32}}
+      to_float: {{name: ppcore.data.PairToFloat}}
     batch_size: 2
   Eval:
     dataset: {{name: ppcore.data.PairedFolder, root: {root}, split: [4, 6]}}
-    transforms: [{{name: ppcore.data.PairToFloat}}]
+    transforms: {{to_float: {{name: ppcore.data.PairToFloat}}}}
     batch_size: 1
 Metric: {{name: ppcore.metrics.ImageQuality, protocol: paper}}
 Baselines:
