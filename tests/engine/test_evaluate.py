@@ -9,7 +9,7 @@ import pytest
 import ppvit
 from ppcore import config
 from ppcore.config import AMPSection, components
-from ppcore.data import Digits, EvalLoader, EvalStream, Normalize
+from ppcore.data import Digits, EvalBatchSampler, EvalLoader, Normalize
 from ppcore.engine.distributed import World
 from ppcore.engine.evaluate import evaluate
 from ppcore.engine.precision import Precision
@@ -29,7 +29,9 @@ def test_independent_of_batch_size(model):
     images = Digits(split="test")
     found = []
     for batch_size in (1000, 64, 7):
-        loader = EvalLoader(images, [Normalize(mean=[0.5] * 3, std=[0.5] * 3)], EvalStream(len(images), batch_size))
+        loader = EvalLoader(
+            images, [Normalize(mean=[0.5] * 3, std=[0.5] * 3)], EvalBatchSampler(len(images), batch_size)
+        )
         found.append(evaluate(model, loader, TopK(), WORLD, Precision(AMPSection(), "cpu")))
     assert {f["n"] for f in found} == {len(images)}
     assert len({(f["top1"], f["top5"]) for f in found}) == 1
