@@ -14,7 +14,7 @@ from ppcore.data.datasets.photographs import Photographs
 from ppcore.data.images.decode import IMAGE_SUFFIXES, decode_image, read_image
 from ppcore.data.images.image_file import ImageFile
 from ppcore.data.loader import EvalLoader, TrainLoader
-from ppcore.data.samplers import EvalStream, TrainStream
+from ppcore.data.samplers import EvalBatchSampler, TrainBatchSampler
 from ppcore.data.transforms import (
     AutoAugment,
     CenterCrop,
@@ -47,8 +47,8 @@ __all__ = [
     "ColorJitter",
     "Dataset",
     "Digits",
+    "EvalBatchSampler",
     "EvalLoader",
-    "EvalStream",
     "FileImages",
     "FileList",
     "FlatFolder",
@@ -75,8 +75,8 @@ __all__ = [
     "Relabelled",
     "Resize",
     "ThreeAugment",
+    "TrainBatchSampler",
     "TrainLoader",
-    "TrainStream",
     "check_labels",
     "cutmix_box",
     "decode_image",

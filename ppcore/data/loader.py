@@ -13,7 +13,7 @@ import numpy as np
 from ppcore.data.datasets.dataset import Dataset
 from ppcore.data.reader import AFTER, SampleReader, collate, split_failures
 from ppcore.data.rng import batch_rng
-from ppcore.data.samplers import EvalStream, TrainStream
+from ppcore.data.samplers import EvalBatchSampler, TrainBatchSampler
 from ppcore.data.transforms.normalize import Normalize, channels_first
 from ppcore.data.workers import worker_batches
 from ppcore.errors import ConfigError, DataError
@@ -29,7 +29,7 @@ class _Loader:
         dataset: Dataset,
         transforms: Sequence[Callable],
         seed: int,
-        stream: TrainStream | EvalStream,
+        stream: TrainBatchSampler | EvalBatchSampler,
         num_workers: int,
         unreadable: Literal["raise", "skip"],
     ):
@@ -125,7 +125,7 @@ class TrainLoader(_Loader):
         transforms: Sequence[Callable],
         batch_transforms: Sequence[Callable],
         seed: int,
-        stream: TrainStream,
+        stream: TrainBatchSampler,
         num_workers: int = 0,
         unreadable: Literal["raise", "skip"] = "raise",
     ):
@@ -171,7 +171,7 @@ class EvalLoader(_Loader):
         self,
         dataset: Dataset,
         transforms: Sequence[Callable],
-        stream: EvalStream,
+        stream: EvalBatchSampler,
         num_workers: int = 0,
         unreadable: Literal["raise", "skip"] = "raise",
         seed: int = 0,

@@ -14,7 +14,7 @@ from ppcore.errors import ConfigError, DataError
 Key = tuple[int, int, int]
 
 
-class TrainStream:
+class TrainBatchSampler:
     """Micro-batches from one step to another, across epochs.
 
     Each epoch is a new permutation of the images, cut into `num_images // batch_size` batches; the
@@ -97,7 +97,7 @@ class TrainStream:
                 yield [(epoch, int(order[p // self.repeats]), p % self.repeats) for p in places]
 
 
-class EvalStream:
+class EvalBatchSampler:
     """Every image once over all processes, none twice; the last batches may be smaller.
 
     Args:

@@ -11,7 +11,7 @@ import paddle.nn as nn
 from ppcore import weights
 from ppcore.config import Config, LoaderSection, components, roles, signatures
 from ppcore.config.durations import Duration, Plan
-from ppcore.data import EvalLoader, EvalStream, TrainLoader, TrainStream, check_labels, match_classes
+from ppcore.data import EvalBatchSampler, EvalLoader, TrainBatchSampler, TrainLoader, check_labels, match_classes
 from ppcore.engine.distributed import World
 from ppcore.engine.logger import log
 from ppcore.errors import ConfigError
@@ -158,7 +158,7 @@ def transforms(steps: Mapping[str, dict], **provided: Any) -> list:
 def train_loader(config: Config, images: Any, world: World, start_step: int, total_steps: int, classes: int):
     """Training micro-batches from `start_step` on."""
     part = section(config, "Train")
-    stream = TrainStream(
+    stream = TrainBatchSampler(
         len(images),
         part.batch_size,
         config.Global.seed,
@@ -182,7 +182,7 @@ def train_loader(config: Config, images: Any, world: World, start_step: int, tot
 
 def eval_loader(part: LoaderSection, images: Any, world: World) -> EvalLoader:
     """Every evaluation image once over all processes."""
-    stream = EvalStream(len(images), part.batch_size, world.rank, world.size)
+    stream = EvalBatchSampler(len(images), part.batch_size, world.rank, world.size)
     return EvalLoader(images, transforms(part.transforms), stream, part.num_workers, part.unreadable)
 
 

@@ -16,7 +16,7 @@ import paddle.nn as nn
 import paddle.nn.functional as F
 
 from ppcore.config import Config, InferSection
-from ppcore.data import IMAGE_SUFFIXES, EvalLoader, EvalStream, FileImages
+from ppcore.data import IMAGE_SUFFIXES, EvalBatchSampler, EvalLoader, FileImages
 from ppcore.deploy.networks import Network, classifier, eager
 from ppcore.engine import build, distributed
 from ppcore.engine.attention_pictures import save_overlay
@@ -165,7 +165,7 @@ def run(config: Config, weights_path: str | None = None, source: str | None = No
     part = build.section(config, "Eval")
     names = class_names(wanted.class_names, used.classes, traits(model).num_classes)
     images = FileImages(files, np.zeros(len(files), np.int64), None, 1)
-    stream = EvalStream(len(files), wanted.batch_size, world.rank, world.size)
+    stream = EvalBatchSampler(len(files), wanted.batch_size, world.rank, world.size)
     steps = build.transforms(part.transforms)
     loader = EvalLoader(images, steps, stream, part.num_workers, wanted.unreadable)
     folder = Path(wanted.output) if wanted.output else Path(config.Global.output_dir) / "infer"

@@ -13,7 +13,7 @@ import paddle
 import paddle.nn as nn
 
 from ppcore.config import Config, LoaderSection, components
-from ppcore.data import EvalLoader, EvalStream
+from ppcore.data import EvalBatchSampler, EvalLoader
 from ppcore.engine import build, evaluators
 from ppcore.engine.distributed import World
 from ppcore.engine.input_check import check_input
@@ -86,7 +86,7 @@ def _first_batches(part: LoaderSection, images: Any) -> Iterator[dict[str, np.nd
     loader = EvalLoader(
         _First(images, count),
         build.transforms(part.transforms),
-        EvalStream(count, min(count, part.batch_size)),
+        EvalBatchSampler(count, min(count, part.batch_size)),
         0,
         part.unreadable,
     )

@@ -14,15 +14,15 @@ import pytest
 import ppcore.data.workers as workers
 from ppcore.data import (
     Digits,
+    EvalBatchSampler,
     EvalLoader,
-    EvalStream,
     Mixup,
     Normalize,
     RandomCrop,
     RandomHorizontalFlip,
     RandomResizedCrop,
+    TrainBatchSampler,
     TrainLoader,
-    TrainStream,
 )
 from ppcore.errors import ConfigError, DataError
 
@@ -58,7 +58,7 @@ class Troubled:
 
 def train(num_workers=0, start=0, stop=9, dataset=DIGITS, transforms=TRAIN, batch=80, seed=5, **options):
     stream_options = {name: options.pop(name) for name in ("rank", "world", "accumulate", "repeats") if name in options}
-    stream = TrainStream(len(dataset), batch, seed, start, stop, **stream_options)
+    stream = TrainBatchSampler(len(dataset), batch, seed, start, stop, **stream_options)
     mixup = [Mixup(num_classes=10)]
     return TrainLoader(
         dataset, transforms, options.pop("batch_transforms", mixup), seed, stream, num_workers, **options
@@ -66,7 +66,7 @@ def train(num_workers=0, start=0, stop=9, dataset=DIGITS, transforms=TRAIN, batc
 
 
 def evaluate(num_workers=0, dataset=DIGITS, transforms=(NORMALIZE,), size=100, **options):
-    return EvalLoader(dataset, transforms, EvalStream(len(dataset), size), num_workers, **options)
+    return EvalLoader(dataset, transforms, EvalBatchSampler(len(dataset), size), num_workers, **options)
 
 
 def children():
@@ -345,10 +345,10 @@ def test_two_loaders_at_once(reference):
 def test_workers_end_with_the_program(end):
     code = (
         "import json, os, signal, sys\n"
-        "from ppcore.data import Digits, EvalLoader, EvalStream, Normalize\n"
+        "from ppcore.data import Digits, EvalLoader, EvalBatchSampler, Normalize\n"
         "assert 'paddle' not in sys.modules\n"
         "data = Digits()\n"
-        "loader = EvalLoader(data, [Normalize([.5] * 3, [.5] * 3)], EvalStream(len(data), 10), 2)\n"
+        "loader = EvalLoader(data, [Normalize([.5] * 3, [.5] * 3)], EvalBatchSampler(len(data), 10), 2)\n"
         "iterator = iter(loader); next(iterator)\n"
         f"print(open(f'/proc/self/task/{{os.getpid()}}/children').read(), flush=True)\n{end}"
     )
@@ -379,4 +379,4 @@ def test_wrong_arguments():
         with pytest.raises(ConfigError):
             evaluate(**options)
     with pytest.raises(ConfigError, match="stream is for 10 images, the dataset has 360"):
-        EvalLoader(DIGITS, [], EvalStream(10, 2))
+        EvalLoader(DIGITS, [], EvalBatchSampler(10, 2))

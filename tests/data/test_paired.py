@@ -11,8 +11,8 @@ from PIL import Image
 
 from ppcore.config.components import build, check
 from ppcore.data import (
+    EvalBatchSampler,
     EvalLoader,
-    EvalStream,
     FlatFolder,
     ImageFile,
     PairedCenterCrop,
@@ -23,8 +23,8 @@ from ppcore.data import (
     PairedResize,
     PairToFloat,
     Photographs,
+    TrainBatchSampler,
     TrainLoader,
-    TrainStream,
 )
 from ppcore.errors import ConfigError, DataError
 
@@ -323,14 +323,14 @@ def test_loaders(folder):
     dataset, transforms = build(dataset), [build(node) for node in transforms]
     batches = {}
     for workers in (0, 2):
-        loader = TrainLoader(dataset, transforms, [], 3, TrainStream(4, 2, 3, total_steps=3), workers)
+        loader = TrainLoader(dataset, transforms, [], 3, TrainBatchSampler(4, 2, 3, total_steps=3), workers)
         batches[workers] = list(loader)
     assert len(batches[0]) == 3
     for one, other in zip(batches[0], batches[2], strict=True):
         assert one["image"].shape == one["target"].shape == (2, 3, 16, 16)
         for name in ("image", "target", "index"):
             np.testing.assert_array_equal(one[name], other[name])
-    whole = list(EvalLoader(dataset, [PairToFloat()], EvalStream(4, 1)))
+    whole = list(EvalLoader(dataset, [PairToFloat()], EvalBatchSampler(4, 1)))
     np.testing.assert_array_equal(whole[2]["target"][0] * 255, dataset.load(2)["target"].read().transpose(2, 0, 1))
 
 
@@ -339,12 +339,12 @@ def test_an_unreadable_image_may_be_skipped(folder, workers):
     path = folder / "gt" / "10.png"
     dataset = PairedFolder(root=str(folder))
     path.write_bytes(path.read_bytes()[:-200])
-    loader = EvalLoader(dataset, [PairToFloat()], EvalStream(4, 2), workers, "skip")
+    loader = EvalLoader(dataset, [PairToFloat()], EvalBatchSampler(4, 2), workers, "skip")
     assert sum(len(batch["index"]) for batch in loader) == 3
     assert loader.skipped == 1
     assert str(path) in loader.skipped_messages[0]
     with pytest.raises(DataError, match=r"10.png"):
-        list(EvalLoader(dataset, [PairToFloat()], EvalStream(4, 2), workers))
+        list(EvalLoader(dataset, [PairToFloat()], EvalBatchSampler(4, 2), workers))
 
 
 def test_a_cached_folder_gives_the_same(folder, tmp_path):

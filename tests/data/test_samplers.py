@@ -7,7 +7,7 @@ import pytest
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
-from ppcore.data import EvalStream, TrainStream
+from ppcore.data import EvalBatchSampler, TrainBatchSampler
 from ppcore.errors import ConfigError, DataError
 
 
@@ -16,7 +16,7 @@ def joined(batches):
 
 
 def test_epochs_are_permutations():
-    stream = TrainStream(10, 5, seed=3, total_steps=6)
+    stream = TrainBatchSampler(10, 5, seed=3, total_steps=6)
     assert stream.steps_per_epoch == 2
     assert len(stream) == 6
     batches = list(stream)
@@ -25,11 +25,11 @@ def test_epochs_are_permutations():
         assert sorted(keys) == [(number, index, 0) for index in range(10)]
     orders = {tuple(index for _, index, _ in keys) for keys in epochs}
     assert len(orders) == 3
-    assert list(TrainStream(10, 5, seed=4, total_steps=2)) != batches[:2]
+    assert list(TrainBatchSampler(10, 5, seed=4, total_steps=2)) != batches[:2]
 
 
 def test_remainder_is_left_out_and_changes():
-    stream = TrainStream(11, 4, seed=0, total_steps=40)
+    stream = TrainBatchSampler(11, 4, seed=0, total_steps=40)
     left_out = Counter()
     batches = list(stream)
     for epoch in range(20):
@@ -53,10 +53,11 @@ def test_remainder_is_left_out_and_changes():
 def test_processes_and_restarts_see_the_same_batches(world, accumulate, each, extra, repeats, start, seed):
     size = world * accumulate * each
     common = {"num_images": size + extra, "batch_size": size, "seed": seed, "total_steps": 12, "repeats": repeats}
-    whole = list(TrainStream(accumulate=accumulate, **common))
-    assert joined(whole) == joined(TrainStream(**common))  # accumulation only cuts
+    whole = list(TrainBatchSampler(accumulate=accumulate, **common))
+    assert joined(whole) == joined(TrainBatchSampler(**common))  # accumulation only cuts
     parts = [
-        list(TrainStream(start_step=start, rank=r, world=world, accumulate=accumulate, **common)) for r in range(world)
+        list(TrainBatchSampler(start_step=start, rank=r, world=world, accumulate=accumulate, **common))
+        for r in range(world)
     ]
     assert all(len(part) == (12 - start) * accumulate for part in parts)
     for micro, expected in zip(zip(*parts, strict=True), whole[start * accumulate :], strict=True):
@@ -65,13 +66,13 @@ def test_processes_and_restarts_see_the_same_batches(world, accumulate, each, ex
 
 
 def test_repeats():
-    keys = joined(TrainStream(30, 6, seed=1, total_steps=5, repeats=3))
+    keys = joined(TrainBatchSampler(30, 6, seed=1, total_steps=5, repeats=3))
     assert len(keys) == 30
     assert len(set(keys)) == 30
     counts = Counter(index for _, index, _ in keys)
     assert len(counts) == 10
     assert set(counts.values()) == {3}
-    ranks = [joined(TrainStream(30, 6, seed=1, total_steps=5, repeats=3, rank=r, world=3)) for r in range(3)]
+    ranks = [joined(TrainBatchSampler(30, 6, seed=1, total_steps=5, repeats=3, rank=r, world=3)) for r in range(3)]
     for part in ranks:  # the copies of an image go to different processes
         assert len({index for _, index, _ in part}) == 10
 
@@ -79,7 +80,7 @@ def test_repeats():
 @settings(max_examples=100, deadline=None)
 @given(st.integers(0, 60), st.integers(1, 9), st.integers(1, 5))
 def test_evaluation_sees_every_image_once(images, size, world):
-    streams = [EvalStream(images, size, rank, world) for rank in range(world)]
+    streams = [EvalBatchSampler(images, size, rank, world) for rank in range(world)]
     keys = []
     for stream in streams:
         batches = list(stream)
@@ -104,15 +105,15 @@ def test_evaluation_sees_every_image_once(images, size, world):
 )
 def test_wrong_train_arguments(options):
     with pytest.raises(ConfigError):
-        TrainStream(**{"num_images": 100, "batch_size": 8, "seed": 0, "total_steps": 5, **options})
+        TrainBatchSampler(**{"num_images": 100, "batch_size": 8, "seed": 0, "total_steps": 5, **options})
 
 
 def test_batch_larger_than_the_dataset():
     with pytest.raises(DataError, match="larger than the training set of 7 images"):
-        TrainStream(7, 8, seed=0)
+        TrainBatchSampler(7, 8, seed=0)
 
 
 def test_wrong_eval_arguments():
     for options in ({"batch_size": 0}, {"batch_size": 1, "rank": 2, "world": 2}):
         with pytest.raises(ConfigError):
-            EvalStream(10, **options)
+            EvalBatchSampler(10, **options)

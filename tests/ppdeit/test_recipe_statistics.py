@@ -14,7 +14,7 @@ import paddle
 import pytest
 from scipy import stats
 
-from ppcore.data import ArrayImages, Mixup, Normalize, TrainLoader, TrainStream, mix_targets
+from ppcore.data import ArrayImages, Mixup, Normalize, TrainBatchSampler, TrainLoader, mix_targets
 from ppcore.data.transforms.augment import OPERATIONS, RandAugment, RandomErasing, ThreeAugment
 from ppcore.layers import DropPath
 
@@ -270,7 +270,7 @@ class TestRepeatedAugmentation:
         for epoch in range(epochs):
             keys = []
             for rank in range(world):
-                stream = TrainStream(
+                stream = TrainBatchSampler(
                     images, batch, seed=3, start_step=epoch * 10, total_steps=epoch * 10 + 10, rank=rank, world=world,
                     repeats=3,
                 )  # fmt: skip
@@ -294,7 +294,7 @@ class TestRepeatedAugmentation:
     def test_every_image_is_as_likely(self):
         counts = np.zeros(60)
         for seed in range(300):
-            for micro in TrainStream(60, 30, seed=seed, total_steps=2, repeats=3):
+            for micro in TrainBatchSampler(60, 30, seed=seed, total_steps=2, repeats=3):
                 for _, index, copy in micro:
                     counts[index] += copy == 0
         assert counts.sum() == 300 * 20
@@ -305,7 +305,7 @@ class TestRepeatedAugmentation:
         """Through the loader, with the recipe's transforms: the same image, three pictures."""
         images = rng(41).integers(0, 256, (12, 32, 32, 3), dtype=np.uint8)
         transforms = [RandAugment(prob=1.0), Normalize([0.5] * 3, [0.5] * 3), RandomErasing(prob=1.0)]
-        stream = TrainStream(12, 12, seed=5, total_steps=1, repeats=3)
+        stream = TrainBatchSampler(12, 12, seed=5, total_steps=1, repeats=3)
         loader = TrainLoader(ArrayImages(images, np.arange(12) % 3, None, 3), transforms, [], 5, stream)
         (batch,) = list(loader)
         indices = batch["index"].tolist()

@@ -8,7 +8,7 @@ from PIL import Image
 from skimage.metrics import peak_signal_noise_ratio
 
 from ppcore.config.components import build, check
-from ppcore.data import PairedRandomCrop, PairToFloat, TrainLoader, TrainStream
+from ppcore.data import PairedRandomCrop, PairToFloat, TrainBatchSampler, TrainLoader
 from ppcore.errors import ConfigError, DataError
 from ppuhdfour.darkened import DarkenedFolder, DarkenedPhotographs
 from ppuhdfour.low_light import Darken, LowLight, darken, linear_to_srgb, srgb_to_linear
@@ -179,7 +179,7 @@ def test_from_a_configuration():
     for node in nodes:
         check(node, "Train")
     dataset, *transforms = map(build, nodes)
-    batches = list(TrainLoader(dataset, transforms, [], 0, TrainStream(3, 3, 0, total_steps=2)))
+    batches = list(TrainLoader(dataset, transforms, [], 0, TrainBatchSampler(3, 3, 0, total_steps=2)))
     assert batches[1]["image"].shape == batches[1]["target"].shape == (3, 3, 64, 64)
     assert batches[1]["image"].mean() < 0.5 * batches[1]["target"].mean()
 
