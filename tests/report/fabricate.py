@@ -2,10 +2,14 @@
 
 import json
 import math
+from dataclasses import asdict
 from pathlib import Path
 
 import numpy as np
 import yaml
+
+from ppcore.engine import records as schema
+from ppcore.metrics import TopK
 
 CONFIG = {
     "Global": {"output_dir": "output/made_up", "seed": 0, "epochs": 20},
@@ -56,6 +60,8 @@ def records(*, seed: int = 0, steps: int = 400, n: int = 360, top1: float = 0.9,
             "epochs": 20.0,
             "batch_size": 64,
             "classes": [str(d) for d in range(10)],
+            "protocol": "made up",
+            "metrics": [asdict(spec) for spec in TopK().specs],
         }
     ]
     for step in range(5, steps + 1, 5):
@@ -114,7 +120,7 @@ def write_run(
     folder.mkdir(parents=True)
     (folder / "config.yaml").write_text(yaml.safe_dump(config or CONFIG))
     (folder / "env.json").write_text(json.dumps(ENV | (env or {})))
-    (folder / "metrics.jsonl").write_text("".join(json.dumps(line) + "\n" for line in lines) + tail)
+    (folder / "metrics.jsonl").write_text("".join(schema.encode(**line) + "\n" for line in lines) + tail)
     return folder
 
 

@@ -1,6 +1,7 @@
 """Reports of networks that give images: decibels instead of percent, other methods, photographs."""
 
 import json
+from dataclasses import asdict
 from pathlib import Path
 
 import cv2
@@ -10,6 +11,7 @@ import pytest
 from page import Page
 
 from ppcore.errors import ConfigError, PPError
+from ppcore.metrics import ImageQuality
 from ppcore.report import content, load_paper, read_run, write_report
 from ppcore.report.curves import curves
 
@@ -27,7 +29,8 @@ def records(seed: int = 0, psnr: float = 20.0, n: int = 6) -> list[dict]:
             kept = {key: line[key] for key in ("kind", "step", "epoch", "time", "weights", "n", "skipped", "seconds")}
             line = {**kept, "psnr": value, "ssim": 0.5 + value / 100}
         elif line["kind"] == "start":
-            line = {**line, "classes": None, "metric": METRIC}
+            metrics = [asdict(spec) for spec in ImageQuality(protocol="paper").specs]
+            line = {**line, "classes": None, "metric": METRIC, "metrics": metrics}
         elif line["kind"] == "end":
             line = {**line, "best": {"step": 400, "psnr": psnr, "weights": "model"}}
         if line.get("weights") != "ema":
