@@ -82,7 +82,9 @@ def wilson(share: float, n: int) -> tuple[float, float]:
     return 100 * float(interval.low), 100 * float(interval.high)
 
 
-def prediction_margin(spread: float | None, seeds: int | None, own_spread: float | None, own_seeds: int) -> float | None:
+def prediction_margin(
+    spread: float | None, seeds: int | None, own_spread: float | None, own_seeds: int
+) -> float | None:
     """Half width of the 95 % prediction interval around an expected mean for the mean of some new runs.
 
     t · s · √(1/n + 1/m), with s and the degrees of freedom of the expectation; of the new runs where the expectation

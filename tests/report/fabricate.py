@@ -129,7 +129,10 @@ def write_run(
 
 def trained_with(config: str, *options: str) -> dict:
     """Returns what the environment of a run trained with a configuration says of it."""
-    return {"command": " ".join(["python tools/train.py -c", config, *(f"-o {one}" for one in options)]), "config": config}
+    return {
+        "command": " ".join(["python tools/train.py -c", config, *(f"-o {one}" for one in options)]),
+        "config": config,
+    }
 
 
 def with_global(**values: object) -> dict:

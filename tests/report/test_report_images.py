@@ -64,7 +64,9 @@ def picture(value: int) -> np.ndarray:
     return np.full((20, 30, 3), value, np.uint8)
 
 
-PANELS = [Panel(f"{name}: 12.34 dB", picture(40 * i)) for i, name in enumerate(("input", "LIME", "UHDFour", "reference"))]
+PANELS = [
+    Panel(f"{name}: 12.34 dB", picture(40 * i)) for i, name in enumerate(("input", "LIME", "UHDFour", "reference"))
+]
 ENHANCED = ImageGrid("seed0", "DarkenedPhotographs(split=test)", [PanelRow("cat", PANELS)])
 FIGURE = FigureGrid("swap", QUICK, "seed0", [PanelRow("", [Panel("low", picture(9))])], "Made-up medians.")
 
@@ -166,7 +168,9 @@ def test_published_figures_stand_beside_the_same_measurement_only(tmp_path, prot
     assert bool(data["published_vs_ours"]) is compared
     assert data["at_a_glance"]["measured"] is compared
     if compared:
-        first = next(row for row in data["published_vs_ours"] if (row["table"], row["metric"].key) == ("table3", "psnr"))
+        first = next(
+            row for row in data["published_vs_ours"] if (row["table"], row["metric"].key) == ("table3", "psnr")
+        )
         assert (first["ours"], first["published"]) == (25.0, 26.226)
         assert {row["metric"].key for row in data["published_vs_ours"]} == {"psnr", "ssim"}
 

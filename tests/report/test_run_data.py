@@ -23,7 +23,7 @@ def test_a_whole_run(tmp_path):
     assert not run.notes
 
 
-def test_the_headline_is_the_last_evaluation_not_the_best(tmp_path):
+def test_the_result_is_the_last_evaluation_not_the_best(tmp_path):
     lines = fabricate.records(top1=0.9)
     lines[-2] = {**lines[-2], "top1": 0.5}
     run = read_run(fabricate.write_run(tmp_path / "run", lines))
@@ -94,10 +94,14 @@ def damage(folder, line_number, text):
     [
         (7, '{"kind": "tra', "line 7 is damaged"),
         (7, "[1, 2]", "line 7 is damaged"),
-        (7, '{"kind": "train", "step": 30, "time": 1.0, "lr": 0.1}', "line 7: a 'train' record without loss"),
-        (7, '{"kind": "banana", "step": 30}', "line 7: a record of unknown kind 'banana'"),
-        (7, '{"kind": ["train"], "step": 30}', "line 7: a record of unknown kind"),
-        (1, '{"kind": "train", "step": 5, "time": 1.0, "lr": 0.1, "loss": 1.0}', "the first record is not a 'start'"),
+        (7, '{"kind": "train", "step": 30, "epoch": 1, "time": 1.0, "lr": 0.1}', "line 7: train.loss: Field required"),
+        (7, '{"kind": "banana", "step": 30}', "line 7: Input tag 'banana'"),
+        (7, '{"kind": ["train"], "step": 30}', "line 7: Input tag '['train']'"),
+        (
+            1,
+            '{"kind": "train", "step": 5, "epoch": 0.1, "time": 1.0, "lr": 0.1, "loss": 1.0}',
+            "the first record is not a 'start'",
+        ),
     ],
 )
 def test_damage_in_the_middle_is_an_error_with_its_line(tmp_path, line_number, text, message):
