@@ -65,7 +65,7 @@ class Run:
     @property
     def primary_metric(self) -> MetricSpec:
         """The metric the run is judged by; one that nothing is measured in for a run without evaluation."""
-        return self.metrics[0] if self.metrics else MetricSpec("none", "Result", "result")
+        return self.metrics[0] if self.metrics else MetricSpec("result", "Result", "result")
 
     @property
     def best(self) -> dict | None:
