@@ -14,10 +14,6 @@ import paddle
 import pytest
 from scipy import stats
 
-<<<<<<< HEAD:tests/ppdeit/test_recipe_statistics.py
-from ppcore.data import ArrayImages, Mixup, Normalize, TrainBatchSampler, TrainLoader, mix_targets
-from ppcore.data.transforms.augment import OPERATIONS, RandAugment, RandomErasing, ThreeAugment
-=======
 from ppcore.data import (
     ArrayImages,
     Mixup,
@@ -29,7 +25,6 @@ from ppcore.data import (
     TrainLoader,
     mix_targets,
 )
->>>>>>> house-data:tests/data/test_recipe_statistics.py
 from ppcore.layers import DropPath
 
 ALPHA = 1e-6
