@@ -52,7 +52,7 @@ class Dataset(Strict):
     title: str
     test_images: int | None
     classes: int | None
-    loaders: list[dict[str, str]]
+    loaders: list[dict[str, str | int | float | bool]]
     metric: dict[str, str] = Field({})
 
 
@@ -168,11 +168,11 @@ class PaperTables(Strict):
     metrics: list[Metric] = Field(min_length=1)
     datasets: dict[str, Dataset]
     primary_dataset: str
-    architecture: list[Builder]
+    architecture: list[Builder] = Field([])
     tables: list[Table]
-    peers: list[Peer]
-    quick: list[Quick]
-    fidelity: Fidelity
+    peers: list[Peer] = Field([])
+    quick: list[Quick] = Field([])
+    fidelity: Fidelity | None = None
     reproduce: list[Recipe] = Field([])
     ablations: list[Ablation] = Field([])
     analyses: list[Analysis] = Field([])
@@ -219,7 +219,7 @@ class PaperTables(Strict):
                     raise ValueError(f"table '{table.id}', row '{row.name}': {counts}")
         axes = [axis for table in self.tables for axis in [*table.rows, *table.columns]]
         cited = [*self.architecture, *self.tables, *self.peers, *self.ablations, *self.analyses, *self.figures_drawn]
-        measured = [*self.tables, *axes, *self.quick, *self.ablations, *self.fidelity.trained]
+        measured = [*self.tables, *axes, *self.quick, *self.ablations, *(self.fidelity.trained if self.fidelity else [])]
         built = [*axes, *(row for peer in self.peers for row in peer.rows)]
         _check_declared("source", (item.source.ref for item in cited), "sources", self.sources)
         _check_declared("metric", (item.metric for item in measured), "metrics", [item.key for item in self.metrics])
