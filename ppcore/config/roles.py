@@ -135,10 +135,15 @@ def _is_dataset(target: Any) -> bool:
     return bool(_takes(target, "load")) and _takes(target, "__len__") is not None
 
 
-def _is_metric(target: Any) -> bool:
+def adds_up(target: Any) -> bool:
+    """Whether a metric adds up over the batches of a split; the others are evaluators."""
     updates = [*(_takes(target, "update") or ()), "", ""]
-    adds_up = updates[1] == "batch" and _takes(target, "compute") is not None and hasattr(target, "primary_metric")
-    return adds_up or (_takes(target, "evaluate") or [])[:2] == ["model", "run"]
+    others = all(_takes(target, method) is not None for method in ("compute", "describe"))
+    return updates[1] == "batch" and others and hasattr(target, "primary_metric")
+
+
+def _is_metric(target: Any) -> bool:
+    return adds_up(target) or (_takes(target, "evaluate") or [])[:2] == ["model", "run"]
 
 
 def _is_task(target: Any) -> bool:
@@ -224,7 +229,7 @@ BATCH_TRANSFORM = Role(
 )
 METRIC = Role(
     "a metric",
-    "to be a class with update(outputs, batch), compute(), specs and primary_metric, or with evaluate(model, run) and specs",
+    "to be a class with update(outputs, batch), compute(), describe(), specs and primary_metric, or with evaluate(model, run) and specs",
     ("ppcore.metrics",),
     _is_metric,
     "ppcore.metrics.TopK",
