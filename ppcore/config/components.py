@@ -222,10 +222,21 @@ def free_arguments(node: Mapping) -> set[str]:
     if not is_component(node):
         return set()
     try:
-        target = resolve(node["name"], "configuration")
+        target = _find(node["name"], "configuration", roles.COMPONENTS)  # of whatever role: a teacher, too
     except ConfigError:  # of a run whose package is not here any more
         return set()
     return {key for key, parameter in parameters(target).items() if FREE in get_args(parameter.annotation)}
+
+
+def plays(node: Any, role: Role) -> bool:
+    """Whether a value is a component of this role."""
+    if not is_component(node):
+        return False
+    try:
+        resolve(node["name"], "configuration", role)
+    except ConfigError:
+        return False
+    return True
 
 
 def is_component(value: Any) -> bool:
