@@ -79,7 +79,7 @@ def changed(folder: Path, change) -> Path:
     tree = copy.deepcopy(yaml.safe_load(FULL))
     tree["Optimizer"]["lr"]["base_lr"] = 1e-3  # PyYAML reads 1e-3 as a text
     change(tree)
-    return write(folder, yaml.safe_dump(tree), "changed.yaml")
+    return write(folder, yaml.safe_dump(tree, sort_keys=False), "changed.yaml")
 
 
 class TestBases:

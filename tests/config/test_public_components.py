@@ -214,7 +214,7 @@ class TestTheWay:
         tree["Arch"]["command"] = ["/bin/sh", "-c", f"touch {ran}"]
         tree["Arch"]["log_file"] = {"name": "ppcore.weights.checkpoints.weight_file", "path": str(tmp_path / "log")}
         tree["Optimizer"]["lr"]["base_lr"] = 0.001
-        tiny_config.write_text(yaml.safe_dump(tree))
+        tiny_config.write_text(yaml.safe_dump(tree, sort_keys=False))
         done = tool("train", "-c", tiny_config)
         assert done.returncode == 2
         [line] = [text for text in done.stderr.splitlines() if text.startswith("error: ")]

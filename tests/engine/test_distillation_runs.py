@@ -48,7 +48,7 @@ def student(tiny_config, teacher):
             "teacher": own | changes.pop("teacher", {}),
             **changes,
         }
-        tiny_config.write_text(yaml.safe_dump(tree))
+        tiny_config.write_text(yaml.safe_dump(tree, sort_keys=False))
         return tiny_config
 
     return write

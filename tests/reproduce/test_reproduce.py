@@ -86,7 +86,7 @@ def made_up(root, tmp_path, tiny_config, monkeypatch):
             {"id": "f", "title": "F", "measure": "ppdeit.tokens.token_cosine", "x": "layer", "y": "y", "source": SOURCE,
              "quick": ["one.yaml"], "published": [{"x": "last", "y": 0.93}]}
         ]  # fmt: skip
-        (tmp_path / "repository" / "papers" / "made.yaml").write_text(yaml.safe_dump(paper))
+        (tmp_path / "repository" / "papers" / "made.yaml").write_text(yaml.safe_dump(paper, sort_keys=False))
 
     return write
 

@@ -150,7 +150,7 @@ def test_the_whole_way_to_the_report(written, root, tmp_path, monkeypatch):
     paper["quick"] = [paper["quick"][0] | {"config": "tiny.yaml", "run_seeds": [0, 1]}]
     for figure in paper["figures_drawn"]:
         figure["quick"] = ["tiny.yaml"]
-    (tmp_path / "repository" / "papers" / "made.yaml").write_text(yaml.safe_dump(paper))
+    (tmp_path / "repository" / "papers" / "made.yaml").write_text(yaml.safe_dump(paper, sort_keys=False))
     arguments = {"scale": "quick", "table": None, "row": None, "device": "cpu", "gpus": None}
     page = reproduction.run("made", root=tmp_path / "repository", output=tmp_path / "out", **arguments)
     data = json.loads((page.parent / "report.json").read_text())
