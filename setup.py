@@ -25,6 +25,8 @@ setup(
         "opencv-python>=4.5",
         "Pillow>=9.5",
         "tifffile>=2023.2",
+        "imagecodecs>=2024.1",
+        "filelock>=3.12",
         "PyYAML>=6.0",
         "omegaconf>=2.3",
         "pydantic>=2.7",

@@ -47,14 +47,13 @@ PADDLE_FREE = [
     "ppcore.runtime",
     "ppcore.errors",
     "ppcore.cli",
-    "ppcore.runtime.gpu_setup",
     "ppcore.config.durations",
     "ppcore.config.components",
     "ppcore.config",
     "ppcore.data",
     "ppcore.schedules",
     "ppcore.metrics",
-    "ppcore.weights.files",
+    "ppcore.io",
     "ppcore.report",
 ]
 
