@@ -31,7 +31,7 @@ class Section(BaseModel):
 
 
 class Pretrained(Section):
-    """Weights to start from (a file, a step folder or a run's folder): see `ppcore.weights.load`."""
+    """Which weights, and how to read them; a text alone is the path: see `ppcore.weights.load_pretrained`."""
 
     path: str
     """File, step folder or run's folder."""
@@ -43,6 +43,11 @@ class Pretrained(Section):
     """Leave out a classifier that does not fit, and train a fresh one."""
     pos_embed: str | None = None
     """Interpolation of a position embedding of another grid; the model says which it knows."""
+
+    @model_validator(mode="before")
+    @classmethod
+    def _path_alone(cls, value: Any) -> Any:
+        return {"path": value} if isinstance(value, str) else value
 
 
 class GlobalSection(Section):
@@ -81,11 +86,6 @@ class GlobalSection(Section):
     """Also log to VisualDL (`vdl/` in the run's folder)."""
     visualdl_graph: bool = True
     """Add the network's graph to VisualDL when training ends."""
-
-    @field_validator("pretrained", mode="before")
-    @classmethod
-    def _path_alone(cls, value: Any) -> Any:
-        return {"path": value} if isinstance(value, str) else value
 
     def length(self) -> Duration:
         """How long the run lasts."""
