@@ -11,12 +11,8 @@ import numpy as np
 import paddle
 import paddle.nn as nn
 
-<<<<<<< HEAD
-from ppcore import weights as weight_io
-from ppcore.config.components import FREE
-=======
 from ppcore.config import Pretrained
->>>>>>> 3aee6aa (One door for weights: Pretrained says which and how to read them, load_pretrained finds and loads; VGG19 of paddle.vision; the unpickler's steps in one table)
+from ppcore.config.components import FREE
 from ppcore.errors import ConfigError
 from ppcore.io import sha256
 from ppcore.weights import freeze, load_pretrained
