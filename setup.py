@@ -17,7 +17,7 @@ setup(
     license="Apache-2.0",
     python_requires=">=3.11",
     packages=find_packages(include=["pp*"]),
-    # Packages whose public components a configuration may name; see ppcore/roles.py.
+    # Packages whose public components a configuration may name; see ppcore/config/roles.py.
     entry_points={"ppcore.papers": ["ppvit = ppvit", "ppdeit = ppdeit", "ppuhdfour = ppuhdfour", "ppllie = ppllie"]},
     package_data={"ppcore.report": ["templates/*"]},
     install_requires=[

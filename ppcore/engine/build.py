@@ -99,7 +99,7 @@ def schedules(config: Config, plan: Plan) -> Callable[[int], tuple[float, ...]]:
 def _scheduled(node: Any) -> Iterator[Mapping[str, Any]]:
     """The schedule components anywhere in a configuration, in its order."""
     if isinstance(node, Mapping):
-        if components.is_component(node) and roles.SCHEDULE.plays(components.resolve(node["name"], "configuration")):
+        if components.plays(node, roles.SCHEDULE):
             yield node
         else:
             for item in node.values():
