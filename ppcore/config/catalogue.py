@@ -68,7 +68,7 @@ def components_of(kind: str) -> list[Entry]:
 def layouts() -> dict[str, list[str]]:
     """Layouts of weight files: each with the networks that are read from it and written to it."""
     found = {"paddle": ["every network: the suite's own"]}
-    for made in dict.fromkeys(roles.made_by(entry.target) for entry in components_of("models")):
+    for made in dict.fromkeys(signatures.made_by(entry.target) for entry in components_of("models")):
         maps = getattr(made, "weight_maps", None)
         for layout in maps(made.__new__(made)) if maps else ():  # which layouts there are is the same for all sizes
             found.setdefault(layout, []).append(f"{made.__module__.partition('.')[0]}.{made.__qualname__}")
@@ -142,7 +142,7 @@ def _entry(name: str, target: Any, role: Role) -> Entry:
         for key, p in own.items()
         if key not in role.provided
     )
-    made = roles.made_by(target)
+    made = signatures.made_by(target)
     handed_on = made is not target and set(signatures.parameters(target)) > set(own)
     also = f"{made.__module__.partition('.')[0]}.{made.__qualname__}" if handed_on else None
     return Entry(name, first_line(target), arguments, also, target)

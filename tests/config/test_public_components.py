@@ -10,7 +10,7 @@ import pytest
 import yaml
 
 from ppcore import config
-from ppcore.config import components, roles
+from ppcore.config import components, roles, signatures
 from ppcore.errors import ConfigError
 
 CROSS_ENTROPY = {"name": "ppcore.losses.CrossEntropy"}
@@ -166,7 +166,7 @@ class TestEveryCallable:
             for role in roles.COMPONENTS:
                 if not plays(name, role):
                     continue
-                assert inspect.isclass(target) or roles.made_by(target) is not None, name
+                assert inspect.isclass(target) or signatures.made_by(target) is not None, name
                 assert target.__module__.startswith(("ppcore.", *(f"{p}." for p in roles.registered()))), name
                 assert not target.__module__.startswith("ppcore.engine"), name
                 found[role.what].add(target)

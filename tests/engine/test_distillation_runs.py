@@ -132,7 +132,7 @@ def test_two_processes_match_one(student, tmp_path, tool):
         (["Global.eval_mode_training=true"], "leave Global.eval_mode_training false"),
         (["Loss.through=class"], "set through: token"),
         (["Loss.teacher.mean=[0.5, 0.5, 0.5]"], "both mean and std"),
-        (["Loss.teacher.sourc=timm"], "did you mean 'source'"),
+        (["Loss.teacher.weights={path: x, sourc: timm}"], "weights.sourc: unknown key (did you mean 'source'?)"),
         (["Loss.mode=medium"], "Loss.mode"),
         (["Loss.alpha=2.0"], "alpha 2.0 must be in"),
     ],
