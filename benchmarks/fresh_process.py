@@ -35,6 +35,7 @@ def measured(
     """
     environment = {k: v for k, v in os.environ.items() if not k.startswith(("OMP_", "MKL_", "FLAGS_"))}
     environment["PYTHONPATH"] = os.pathsep.join(filter(None, (str(ROOT), os.environ.get("PYTHONPATH"))))
+    environment["PYTHONSAFEPATH"] = "1"  # nothing is imported from the working directory
     environment |= {"OMP_NUM_THREADS": str(threads), "OMP_WAIT_POLICY": "PASSIVE", **(variables or {})}
     command = [python, "-W", "ignore", "-m", module, json.dumps(job)]
     done = subprocess.run(command, capture_output=True, text=True, env=environment)

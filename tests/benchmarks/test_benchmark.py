@@ -49,6 +49,12 @@ def test_the_components_in_the_yaml_files(root):
     components.check(files["distill"]["plain"], "plain", roles.CRITERION)
 
 
+def test_nothing_is_imported_from_the_working_directory(tmp_path, monkeypatch):
+    (tmp_path / "numpy.py").write_text("raise SystemExit('the wrong numpy')")
+    monkeypatch.chdir(tmp_path)
+    assert classify.in_a_process("ours", "default", 1, batch=1, size=32, steps=1, arch=ARCH)["loss"] > 0
+
+
 def test_a_failure_in_its_process_is_one_line():
     with pytest.raises(ConfigError, match=r"^benchmark of ours failed: .*ppvit.*no_such") as error:
         classify.in_a_process("ours", "default", 1, batch=1, size=32, steps=1, arch="ppvit.no_such")
