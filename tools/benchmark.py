@@ -21,8 +21,7 @@ import environment  # (says how to set up what is missing)
 
 sys.path.insert(0, str(environment.ROOT))  # `benchmarks` is no installed package
 
-import yaml
-
+import benchmarks
 from ppcore import cli, runtime
 from ppcore.errors import ConfigError
 
@@ -104,8 +103,7 @@ def main() -> None:
     parser.add_argument("--peer-python", default=sys.executable, help="enhance: an interpreter that has torch")
     parser.add_argument("--json", metavar="FILE", help="also write the result as JSON")
     arguments = parser.parse_args()
-    path = environment.ROOT / "benchmarks" / f"{arguments.what}.yaml"
-    components = yaml.safe_load(path.read_text(encoding="utf-8"))
+    components = benchmarks.components(arguments.what)
     if arguments.teacher and "teacher" in components:
         components["teacher"] = {"name": arguments.teacher}
     if arguments.arch and "arch" in components:
