@@ -13,7 +13,7 @@ import numpy as np
 from ppcore.data.datasets.dataset import Dataset
 from ppcore.data.reader import AFTER, SampleReader, collate, split_failures
 from ppcore.data.rng import batch_rng
-from ppcore.data.samplers import EvalBatchSampler, TrainBatchSampler
+from ppcore.data.samplers import BatchSampler, EvalBatchSampler, TrainBatchSampler
 from ppcore.data.transforms.normalize import Normalize, channels_first
 from ppcore.data.transforms.transform import apply_all, takes_sample
 from ppcore.data.workers import worker_batches
@@ -47,7 +47,7 @@ class _Loader:
         dataset: Dataset,
         transforms: Sequence[Callable],
         seed: int,
-        stream: TrainBatchSampler | EvalBatchSampler,
+        stream: BatchSampler,
         num_workers: int,
         unreadable: Literal["raise", "skip"],
     ):

@@ -119,3 +119,6 @@ class EvalBatchSampler:
     def __iter__(self) -> Iterator[list[Key]]:
         for start in range(0, len(self.indices), self.batch_size):
             yield [(0, index, 0) for index in self.indices[start : start + self.batch_size]]
+
+
+BatchSampler = TrainBatchSampler | EvalBatchSampler
