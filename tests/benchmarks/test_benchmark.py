@@ -6,7 +6,9 @@ import numpy as np
 import pytest
 from PIL import Image
 
+import benchmarks
 from benchmarks import augment, classify, distill
+from ppcore.config import components, roles
 from ppcore.errors import ConfigError, DataError
 
 ARCH = "ppvit.vit_tiny_patch16_224"
@@ -32,6 +34,31 @@ def test_a_real_step():
     found = classify.in_a_process("ours", "suite", 1, batch=1, size=32, steps=2, arch=ARCH)
     assert 0 < found["slowest"] <= found["images_per_second"] <= found["fastest"]
     assert 0 < found["loss"] < 7  # it has learned something of its one image; -log(1/1000) is 6.9
+
+
+def test_the_components_in_the_yaml_files(root):
+    """What the tool measures by default can be built from the files."""
+    files = {path.stem: benchmarks.components(path.stem) for path in (root / "benchmarks").glob("*.yaml")}
+    assert files.keys() == {"train", "augment", "distill", "enhance"}
+    for step in files["augment"]["transforms"].values():
+        components.check(step, "augment.yaml", roles.TRANSFORM)
+    for name in (files["train"]["arch"], files["enhance"]["arch"]):
+        components.check({"name": name}, "arch", roles.NETWORK)
+    for part in ("student", "teacher"):
+        components.check(files["distill"][part], part, roles.NETWORK)
+    components.check(files["distill"]["plain"], "plain", roles.CRITERION)
+
+
+def test_nothing_is_imported_from_the_working_directory(tmp_path, monkeypatch):
+    (tmp_path / "numpy.py").write_text("raise SystemExit('the wrong numpy')")
+    monkeypatch.chdir(tmp_path)
+    assert classify.in_a_process("ours", "default", 1, batch=1, size=32, steps=1, arch=ARCH)["loss"] > 0
+
+
+def test_a_failure_in_its_process_is_one_line():
+    with pytest.raises(ConfigError, match=r"^benchmark of ours failed: .*ppvit.*no_such") as error:
+        classify.in_a_process("ours", "default", 1, batch=1, size=32, steps=1, arch="ppvit.no_such")
+    assert "\n" not in str(error.value)
 
 
 def test_unknown_contender():
@@ -89,7 +116,8 @@ def test_augment_photographs(tmp_path):
 
 
 def test_augment_tool(tool, tmp_path):
-    done = tool("benchmark", "--what", "augment", "--rounds", "1", "--json", tmp_path / "result.json")
+    """From any working directory."""
+    done = tool("benchmark", "--what", "augment", "--rounds", "1", "--json", tmp_path / "result.json", cwd=tmp_path)
     assert done.returncode == 0, done.stderr
     assert "images/s" in done.stdout
     result = json.loads((tmp_path / "result.json").read_text())

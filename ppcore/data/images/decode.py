@@ -16,7 +16,7 @@ import cv2
 import numpy as np
 from PIL import Image
 
-from ppcore.errors import DataError
+from ppcore.errors import DataError, reason
 
 # What Pillow raises on damaged files, depending on the format and the place of the damage.
 PILLOW_ERRORS = (OSError, ValueError, SyntaxError, EOFError, IndexError, struct.error)
@@ -51,7 +51,7 @@ def read_bytes(path: str) -> bytes:
         with open(path, "rb") as file:
             return file.read()
     except OSError as error:
-        raise DataError(f"cannot read image {path}: {error.strerror or error}") from None
+        raise DataError(f"cannot read image {path}: {reason(error)}") from None
 
 
 def decode_image(data: bytes, name: str) -> np.ndarray:
@@ -118,7 +118,7 @@ def _decode_with_pillow(data: bytes, name: str) -> np.ndarray:
                     return np.repeat(grey[:, :, None], 3, axis=2)
                 return np.array(image.convert("RGB"))
     except Image.UnidentifiedImageError:
-        reason = "the file is empty" if not data else "not an image, or of an unknown format"
+        why = "the file is empty" if not data else "not an image, or of an unknown format"
     except (*PILLOW_ERRORS, Image.DecompressionBombError) as error:
-        reason = str(error).splitlines()[0] if str(error) else type(error).__name__
-    raise DataError(f"cannot decode image {name}: {reason}")
+        why = reason(error)
+    raise DataError(f"cannot decode image {name}: {why}")

@@ -42,7 +42,7 @@ class Resize:
         if backend == "pil" and not antialias:
             raise ConfigError("Resize: Pillow always antialiases: antialias: false needs backend: cv2")
         height_and_width(self, size)
-        self.size = size if isinstance(size, int) else tuple(size)
+        self.size = size
         self.how = interpolation, backend, antialias
 
     def __call__(self, image: np.ndarray, rng: np.random.Generator | None = None) -> np.ndarray:
