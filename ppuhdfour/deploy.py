@@ -19,6 +19,7 @@ from ppcore.deploy import ExportSpec, Padding, Stage, TileRule
 from ppcore.errors import ConfigError
 from ppcore.layers.bilinear import bilinear_matrix
 from ppcore.layers.dft import DFT2D, sizes
+from ppuhdfour.blocks import FouSpa
 from ppuhdfour.deployed_blocks import Guides, Turned, Up, arrays, compose, deployed_block, first, last
 
 
@@ -27,7 +28,8 @@ class Low(nn.Layer):
 
     def __init__(self, model: nn.Layer):
         super().__init__()
-        low, branch = model.low, getattr(model.high.adjust, "frequency", None)
+        low, adjust = model.low, model.high.adjust
+        branch = adjust.frequency if isinstance(adjust, FouSpa) else None
         self.scale = model.scale
         outer, bias = arrays(low.conv_in)
         inner, inner_bias = arrays(model.extract)
@@ -127,7 +129,7 @@ class Tail(nn.Layer):
         return paddle.matmul(y_low, bilinear_matrix(height, height * self.scale), transpose_y=True)
 
 
-def deployed(model: nn.Layer) -> ExportSpec:
+def export_spec(model: nn.Layer) -> ExportSpec:
     """The deployed form of a `UHDFour` with its present weights.
 
     Raises:
