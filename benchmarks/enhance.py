@@ -1,4 +1,4 @@
-"""Time and memory of enhancing a photograph: `ppcore.deploy.predictor` by engine and precision, eager, a peer in torch.
+"""Time and memory of enhancing a photograph: `ppcore.deploy.Predictor` by engine and precision, eager, a peer in torch.
 
 Every contender and size has a process of its own; they take turns, so that what else the machine does
 meets all alike. Seconds are those of a ready contender; `first` is the start, with loading and compiling.
@@ -93,7 +93,7 @@ def _prepare(
 
     from ppcore import weights
     from ppcore.config import components
-    from ppcore.deploy.export import export_model
+    from ppcore.deploy import export_model
 
     paddle.seed(0)
     model = components.build({"name": arch})
@@ -143,7 +143,7 @@ def _growth(rows: Sequence[dict[str, Any]]) -> dict[str, float]:
 def _psnr(folder: Path, photographs: Sequence[str], threads: int) -> list[dict[str, Any]]:
     """bf16 against fp32 on each photograph, unclamped, in dB for images in [0, 1]."""
     from ppcore.data import read_image
-    from ppcore.deploy.predictor import Predictor
+    from ppcore.deploy import Predictor
     from ppcore.metrics.psnr_ssim import psnr
 
     exact, short = (Predictor(folder, "openvino", precision, threads=threads) for precision in ("fp32", "bf16"))

@@ -52,8 +52,8 @@ def eager(job: dict[str, Any]) -> Run:
 
 
 def predictor(job: dict[str, Any]) -> Run:
-    """`ppcore.deploy.predictor` with an engine and a precision."""
-    from ppcore.deploy.predictor import Predictor
+    """`ppcore.deploy.Predictor` with an engine and a precision."""
+    from ppcore.deploy import Predictor
 
     return Predictor(job["folder"], job["engine"], job["precision"], threads=job["threads"])
 

@@ -99,9 +99,9 @@ def add_weights_options(parser: Parser) -> None:
 
 def configured(parser: Parser) -> "tuple[argparse.Namespace, Config]":
     """The arguments of a tool and the configuration they name; ends the process where it is only to be printed."""
+    arguments = parser.parse_args()
     from ppcore import config
 
-    arguments = parser.parse_args()
     settings = config.load(arguments.config, arguments.override)
     if arguments.print_config:
         print(settings.to_yaml(defaults=True), end="")

@@ -112,7 +112,7 @@ class HighNet(nn.Layer):
 
     def pass_through(self) -> None:
         """Sets the weights so that the image comes out nearly as it went in."""
-        if hasattr(self.adjust, "merge"):
+        if isinstance(self.adjust, FouSpa):
             self.adjust.merge.weight.set_value(self.adjust.merge.weight * 0.1)
         for conv in (self.conv_out, self.fuse, *self.tail):
             weight, bias = conv.weight.numpy(), conv.bias.numpy()
@@ -280,10 +280,10 @@ class UHDFour(nn.Layer):
         return y, y_low[:, :, : -(-height // self.scale), : -(-width // self.scale)]
 
     def export_spec(self):
-        """The form `ppcore.deploy.export` writes (`ppuhdfour.deploy`)."""
-        from ppuhdfour.deploy import deployed
+        """What `ppcore.deploy.export_model` writes (`ppuhdfour.deploy`)."""
+        from ppuhdfour.deploy import export_spec
 
-        return deployed(self)
+        return export_spec(self)
 
     def weight_maps(self) -> dict[str, WeightMap]:
         """The official layout (`ppcore.weights`)."""

@@ -56,6 +56,10 @@ PADDLE_FREE = [
     "ppcore.metrics",
     "ppcore.engine.records",
     "ppcore.report",
+    "ppcore.model",
+    "ppcore.deploy",
+    "ppcore.deploy.predictor",
+    "ppcore.photo.photo_io",
 ]
 
 

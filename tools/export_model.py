@@ -1,4 +1,4 @@
-"""Writes a trained model's inference files, which `ppcore.deploy.predictor` and other runtimes read.
+"""Writes a trained model's inference files, which `ppcore.deploy.Predictor` and other runtimes read.
 
     python tools/export_model.py -c FILE
     python tools/export_model.py -c FILE --weights FILE -o Export.output=folder -o "Export.formats=[paddle,onnx]"
@@ -24,7 +24,7 @@ def main() -> None:
     parser = cli.config_parser(__doc__)
     cli.add_weights_options(parser)
     arguments, settings = cli.configured(parser)
-    from ppcore.deploy.export import export_model
+    from ppcore.deploy import export_model
     from ppcore.engine.evaluate import load_model
     from ppcore.engine.logger import setup_logging
     from ppcore.engine.precision import say_float32

@@ -163,7 +163,7 @@ class InferSection(Section):
     tile: int | None = Field(None, ge=1)
     """Rows finished at a time: less memory, the same result (networks that make images)."""
     engine: Literal["auto", "eager", "paddle", "onnxruntime", "openvino"] = "auto"
-    """What computes on a CPU: the model itself (`eager`), or its export by an engine of `ppcore.deploy.predictor`. `auto`: a classifier
+    """What computes on a CPU: the model itself (`eager`), or its export by an engine of `ppcore.deploy.Predictor`. `auto`: a classifier
     itself; photographs by the engine that suits their sizes."""
     precision: Literal["fp32", "bf16"] = "fp32"
     """Precision of the engine; bf16 needs OpenVINO."""

@@ -114,7 +114,7 @@ def predictions(
 def run(config: Config, weights_path: str | None = None, source: str | None = None) -> list[dict[str, Any]]:
     """What `tools/infer.py` does: classify `Infer.input`, print a line an image, write JSON.
 
-    A model whose `task` is `restoration` makes images instead: `ppcore.photo.enhance.run`.
+    A network that makes images enhances them instead: `ppcore.photo.enhance.run`.
 
     Args:
         config: the configuration; preprocessing is `DataLoader.Eval.transforms`.
@@ -136,7 +136,9 @@ def run(config: Config, weights_path: str | None = None, source: str | None = No
     world = distributed.start(config.Global.device, tf32=config.Global.tf32)
     model, used = load_model(config, weights_path, source)
     if traits(model).makes_images:
-        return enhance.run(config, loaded=(model, str(used)))
+        if world.size > 1:
+            raise ConfigError("photographs are enhanced by one process; start tools/infer.py without the launcher")
+        return enhance.run(config, model, str(used), world.device)
     if wanted.rollout and not traits(model).has_attention_maps:
         raise ConfigError(f"Infer.rollout: {config.Arch['name']} has no attention maps")
     part = build.section(config, "Eval")

@@ -83,7 +83,7 @@ ACTING = {  # what a file could be made to do, were it a component
     "ppcore.metrics.lpips.load_lpips": {"paths": "x"},
     "ppcore.config.roles.allow": {"package": "os"},
     "benchmarks.enhance_contender.main": {},
-    "ppcore.photo.encode.write_file": {"path": "x", "data": "y"},
+    "ppcore.photo.photo_io.write_file": {"path": "x", "data": "y"},
     "ppdeit.teacher.LogitsCache": {"path": "x", "teacher": "y"},
     "paddle.load": {"path": "x"},
     "paddle.jit.load": {"path": "x"},

@@ -8,7 +8,7 @@ import tifffile
 from ppcore.data.images.header import ImageHeader, colours_of
 from ppcore.errors import DataError, reason
 
-_PLAIN_OR_DEFLATED = (1, 8, 32946)
+_CUT = (1, 5, 8, 32946)  # compressions: none, LZW, deflate under its two numbers
 
 
 def mapped_pixels(path: str, header: ImageHeader) -> np.ndarray | None:
@@ -42,7 +42,7 @@ def mapped_pixels(path: str, header: ImageHeader) -> np.ndarray | None:
 
 
 def tiff_window(path: str, window: tuple[int, int, int, int]) -> np.ndarray | None:
-    """A window of a deflated TIFF, decoding only the strips or tiles it meets.
+    """A window of a TIFF, decoding only the strips or tiles it meets.
 
     Args:
         path: the file.
@@ -59,7 +59,7 @@ def tiff_window(path: str, window: tuple[int, int, int, int]) -> np.ndarray | No
         with tifffile.TiffFile(path) as file:
             page = file.pages[0]
             colours = colours_of(page)
-            if colours is None or page.compression not in _PLAIN_OR_DEFLATED:
+            if colours is None or page.compression not in _CUT:
                 return None
             rows, columns = page.chunks[:2]
             across = -(-page.imagewidth // columns)
