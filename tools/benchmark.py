@@ -53,7 +53,7 @@ def augment(arguments: argparse.Namespace, components: Components) -> tuple[dict
 def distill(arguments: argparse.Namespace, components: Components) -> tuple[dict[str, Any], str]:
     """The result and its text."""
     runtime.configure(arguments.threads)
-    from benchmarks import distill as benchmark
+    from benchmarks import teacher_cost as benchmark
 
     components["student"]["img_size"] = arguments.size
     result = benchmark.distill(**components, batch=arguments.batch, steps=arguments.steps)
@@ -63,7 +63,7 @@ def distill(arguments: argparse.Namespace, components: Components) -> tuple[dict
 def enhance(arguments: argparse.Namespace, components: Components) -> tuple[dict[str, Any], str]:
     """The result and its text."""
     runtime.configure(arguments.threads)
-    from benchmarks import enhance as benchmark
+    from benchmarks import engines as benchmark
 
     sizes = []
     for text in arguments.sizes:

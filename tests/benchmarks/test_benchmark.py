@@ -7,7 +7,7 @@ import pytest
 from PIL import Image
 
 import benchmarks
-from benchmarks import augment, classify, distill
+from benchmarks import augment, classify, teacher_cost
 from ppcore.config import components, roles
 from ppcore.errors import ConfigError, DataError
 
@@ -130,7 +130,7 @@ def test_distill_measures_all_three_parts():
     sizes = {"img_size": 32, "embed_dim": 24, "depth": 1, "num_heads": 2, "num_classes": 10}
     net = {"widths": [8], "depths": [1], "group_width": 8, "stem_width": 8, "num_classes": 10}
     base = {"name": "ppcore.losses.CrossEntropy"}
-    result = distill.distill(
+    result = teacher_cost.distill(
         {"name": "ppdeit.DistilledVisionTransformer", **sizes},
         {"name": "ppdeit.RegNet", **net},
         {"name": "ppdeit.BothHeads", "base": base},
@@ -138,7 +138,7 @@ def test_distill_measures_all_three_parts():
         batch=2,
         steps=3,
     )
-    assert [row["part"] for row in result["rows"]] == list(distill.PARTS)
+    assert [row["part"] for row in result["rows"]] == list(teacher_cost.PARTS)
     assert all(0 < row["lowest"] <= row["milliseconds"] <= row["highest"] for row in result["rows"])
     assert np.isfinite(result["overhead"])
-    assert "teacher's forward" in distill.table(result)
+    assert "teacher's forward" in teacher_cost.table(result)
