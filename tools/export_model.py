@@ -25,13 +25,13 @@ def main() -> None:
     cli.add_weights_options(parser)
     arguments, settings = cli.configured(parser)
     from ppcore.deploy import export_model
-    from ppcore.engine.evaluate import load_model
     from ppcore.engine.logger import setup_logging
     from ppcore.engine.precision import say_float32
+    from ppcore.engine.trained import load_model
 
     setup_logging()
     say_float32(settings.AMP, "exported")
-    model, used = load_model(settings, arguments.weights, arguments.source)
+    model, used = load_model(settings, cli.named_weights(arguments))
     folder = Path(settings.Export.output or Path(settings.Global.output_dir) / "export")
     export_model(model, folder, settings.Export.formats)
     print(f"{used} -> {folder} ({', '.join(settings.Export.formats)})")

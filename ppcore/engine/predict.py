@@ -14,18 +14,18 @@ import paddle
 import paddle.nn as nn
 import paddle.nn.functional as F
 
-from ppcore.config import Config, InferSection
+from ppcore.config import Config, InferSection, Pretrained
 from ppcore.data import EvalBatchSampler, EvalLoader, FileImages, find_images
 from ppcore.deploy.networks import Network, classifier, eager
 from ppcore.engine import build, distributed
 from ppcore.engine.attention_pictures import save_overlay
 from ppcore.engine.distributed import World
-from ppcore.engine.evaluate import Used, load_model
 from ppcore.engine.input_check import check_input
 from ppcore.engine.logger import clock, log, setup_logging
 from ppcore.engine.pace import Pace
 from ppcore.engine.precision import say_float32
 from ppcore.engine.rollout import attention_rollout
+from ppcore.engine.trained import Used, load_model
 from ppcore.errors import ConfigError, DataError, reason
 from ppcore.io import write_json
 from ppcore.model import traits
@@ -112,15 +112,14 @@ def predictions(
             }  # fmt: skip
 
 
-def run(config: Config, weights_path: str | None = None, source: str | None = None) -> list[dict[str, Any]]:
+def run(config: Config, weights: Pretrained | str | None = None) -> list[dict[str, Any]]:
     """What `tools/infer.py` does: classify `Infer.input`, print a line an image, write JSON.
 
     A network that makes images enhances them instead: `ppcore.photo.enhance.run`.
 
     Args:
         config: the configuration; preprocessing is `DataLoader.Eval.transforms`.
-        weights_path: as for `ppcore.engine.evaluate.load_model`.
-        source: likewise.
+        weights: as for `ppcore.engine.trained.load_model`.
 
     Returns:
         The records written to `predictions.json`, one an image that could be read.
@@ -135,7 +134,7 @@ def run(config: Config, weights_path: str | None = None, source: str | None = No
     files = find_images(wanted.input)
     log.info("%d images found", len(files))
     world = distributed.start(config.Global.device, tf32=config.Global.tf32)
-    model, used = load_model(config, weights_path, source)
+    model, used = load_model(config, weights)
     if traits(model).makes_images:
         if world.size > 1:
             raise ConfigError("photographs are enhanced by one process; start tools/infer.py without the launcher")
