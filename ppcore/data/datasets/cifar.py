@@ -5,7 +5,7 @@ from typing import Any, Literal
 
 import numpy as np
 
-from ppcore.data.checks import check_choice
+from ppcore.data.argument_checks import check_choice
 from ppcore.data.datasets.dataset import LabelledImages, data_root, take_stratified
 from ppcore.data.images.decode import decode_image
 from ppcore.errors import DataError

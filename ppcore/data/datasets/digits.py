@@ -5,7 +5,7 @@ from typing import Literal
 import cv2
 import numpy as np
 
-from ppcore.data.checks import check, check_choice
+from ppcore.data.argument_checks import check, check_choice
 from ppcore.data.datasets.dataset import ArrayImages, take_stratified
 
 

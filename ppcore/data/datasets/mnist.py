@@ -8,7 +8,7 @@ from typing import Literal
 
 import numpy as np
 
-from ppcore.data.checks import check_choice
+from ppcore.data.argument_checks import check_choice
 from ppcore.data.datasets.dataset import ArrayImages, data_root
 from ppcore.errors import DataError
 

@@ -4,7 +4,7 @@ import importlib.util
 import os
 from typing import Any, Literal
 
-from ppcore.data.checks import check_choice
+from ppcore.data.argument_checks import check_choice
 from ppcore.data.datasets.dataset import Dataset
 from ppcore.data.images.decode import read_image
 from ppcore.errors import DataError

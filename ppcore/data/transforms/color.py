@@ -6,7 +6,7 @@ from typing import Literal
 import numpy as np
 from PIL import Image, ImageEnhance
 
-from ppcore.data.checks import check, check_choice
+from ppcore.data.argument_checks import check, check_choice
 
 Range = float | Sequence[float]
 

@@ -8,7 +8,7 @@ from collections.abc import Sequence
 
 import numpy as np
 
-from ppcore.data.checks import height_and_width
+from ppcore.data.argument_checks import height_and_width
 from ppcore.data.transforms.resize_image import Backend, Interpolation, check_resize, resize_image
 from ppcore.errors import ConfigError
 

@@ -9,7 +9,7 @@ from dataclasses import dataclass
 
 import numpy as np
 
-from ppcore.data.checks import check, check_share
+from ppcore.data.argument_checks import check, check_share
 from ppcore.errors import ConfigError, DataError
 
 

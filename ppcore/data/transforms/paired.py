@@ -13,7 +13,7 @@ from typing import Any
 import cv2
 import numpy as np
 
-from ppcore.data.checks import check_share, height_and_width
+from ppcore.data.argument_checks import check_share, height_and_width
 from ppcore.data.images.image_file import ImageFile, pixels_of
 from ppcore.data.transforms.geometry import resized_shape
 from ppcore.data.transforms.resize_image import Interpolation, check_resize, resize_image

@@ -7,7 +7,7 @@ import cv2
 import numpy as np
 from PIL import Image
 
-from ppcore.data.checks import check_choice
+from ppcore.data.argument_checks import check_choice
 
 Interpolation = Literal["nearest", "bilinear", "bicubic", "lanczos", "box"]
 Backend = Literal["pil", "cv2"]
