@@ -86,6 +86,9 @@ class Grid(Training):
     def cells(self) -> Iterator[tuple[str, float, str, Training]]:
         """(name, published number, run, what it trains) of every cell that has a number."""
         for row in self.rows:
+            if len(row.published) != len(self.columns):
+                counts = f"{len(row.published)} numbers for {len(self.columns)} columns"
+                raise ValueError(f"table '{self.table}', row '{row.name}': {counts}")
             for column, published in zip(self.columns, row.published, strict=True):
                 if published is not None:
                     names = {"row": row.key, "column": column.key}
@@ -136,6 +139,8 @@ class RecipeFile(Strict):
                     raise ValueError(f"table '{grid.table}': '{run}' is a run already")
                 runs[run] = training
                 rows.append((grid.table, name, published, run))
+        for name in (name for name, training in runs.items() if not training.configs):
+            raise ValueError(f"run '{name}' has no configs")
         return [self._recipe(runs, *row) for row in rows]
 
     def _recipe(self, runs: dict[str, Training], table: str, name: str, published: float, last: str) -> Recipe:
@@ -195,8 +200,10 @@ def load_recipes(paper_file: Path, paper: PaperTables) -> list[Recipe]:
     numbers = {table.id: {value for row in table.rows for value in row.values} for table in paper.tables}
     try:
         recipes = file.recipes()
-    except (ValueError, KeyError) as error:
+    except ValueError as error:
         raise ConfigError(f"{path}: {error}") from None
+    except KeyError as error:
+        raise ConfigError(f"{path}: {{{error.args[0]}}} is neither {{row}} nor {{column}}") from None
     for item in recipes:
         if item.published not in numbers.get(item.table, ()):
             raise ConfigError(f"{path}: '{item.row}': {item.published} is not a number of '{item.table}'")
