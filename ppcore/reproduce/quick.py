@@ -103,7 +103,7 @@ def _job(item: Quick, seed: int, root: Path, output: Path, device: str, items: d
     needed = tuple(_title(items[name], items[name].run_seeds[0]) for name in item.uses.values())
     return Job(
         name=_title(item, seed),
-        command=train_command(root, item.config, chosen, processes=processes),
+        command=train_command(root, [item.config], chosen, processes=processes),
         folder=folder,
         log=output / "logs" / f"{folder.name}.txt",
         environment=thread_variables(processes, item.threads),

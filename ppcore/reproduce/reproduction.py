@@ -14,10 +14,11 @@ from ppcore.engine.logger import clock, log, setup_logging
 from ppcore.errors import ConfigError, nearest
 from ppcore.io import write_json
 from ppcore.report import load_paper, read_run, write_report
-from ppcore.report.published import PaperTables, Recipe
+from ppcore.report.published import PaperTables
 from ppcore.reproduce import ablations, analyses, classified, qualitative, quick
 from ppcore.reproduce.fidelity import count_parameters
 from ppcore.reproduce.launch import StepFailed, thread_variables, train_command, typed
+from ppcore.reproduce.recipes import Recipe, load_recipes, recipe
 
 
 def fidelity_rows(paper: PaperTables, root: Path) -> list[dict[str, Any]]:
@@ -71,24 +72,6 @@ def _trained_row(item: Any, root: Path) -> dict[str, Any]:
     return {**row, "measured": value, "passed": passed, "seconds": result["seconds"], "note": result["protocol"]}
 
 
-def recipe(paper: PaperTables, table: str | None, row: str | None) -> Recipe:
-    """The full-scale recipe of a table's row.
-
-    Raises:
-        ConfigError: no such row; the message lists those there are.
-    """
-    rows = {item.row: item for item in paper.reproduce if table in (None, item.table)}
-    if row in rows:
-        return rows[row]
-    if not rows:
-        tables = sorted({item.table for item in paper.reproduce})
-        raise ConfigError(
-            f"--table {table}: no recipe for it{nearest(str(table), tables)}; tables: {', '.join(tables)}"
-        )
-    hint = nearest(row, rows) if row else ""
-    raise ConfigError(f"--row {row or 'is missing'}{hint}; rows: {'; '.join(sorted(rows))}")
-
-
 def run(
     name: str,
     *,
@@ -118,16 +101,17 @@ def run(
     Raises:
         PPError: unknown paper, table or row, or a step that failed.
     """
-    known = sorted(path.stem for path in (root / "papers").glob("*.yaml"))
+    known = sorted(path.stem for path in (root / "papers").glob("*.yaml") if not path.stem.endswith("_recipes"))
     if name not in known:
         raise ConfigError(f"no paper '{name}'{nearest(name, known)}; papers: {', '.join(known)}")
-    paper = load_paper(root / "papers" / f"{name}.yaml")
-    wanted = recipe(paper, table, row) if scale == "full" else None
+    file = root / "papers" / f"{name}.yaml"
+    paper = load_paper(file)
+    wanted = recipe(load_recipes(file, paper), table, row) if scale == "full" else None
     if wanted is None:
         ablations.check(paper, root)
         analyses.check(paper)
     else:
-        settings = [config.load(root / step.config, step.options) for step in wanted.configs]
+        settings = [config.load([root / file for file in step.configs], step.options) for step in wanted.steps]
     setup_logging()
     began = time.monotonic()
     output.mkdir(parents=True, exist_ok=True)
@@ -184,9 +168,11 @@ def _train(wanted: Recipe, root: Path, device: str, gpus: str | None) -> None:
     Raises:
         StepFailed: one ended with an error; the message has the command.
     """
-    for step in wanted.configs:
-        command = train_command(root, step.config, [*step.options, f"Global.device={device}"], gpus=gpus)
+    for step in wanted.steps:
+        command = train_command(root, step.configs, [*step.options, f"Global.device={device}"], gpus=gpus)
         variables = thread_variables(1)
         if status := subprocess.run(command, env={**os.environ, **variables}).returncode:
             again = typed(command, variables)
-            raise StepFailed(f"training {step.config} failed (exit status {status}); repeat it with: {again}")
+            raise StepFailed(
+                f"training {' + '.join(step.configs)} failed (exit status {status}); repeat it with: {again}"
+            )
