@@ -3,7 +3,7 @@
 import environment  # noqa: F401  (says how to set up what is missing)
 
 from ppcore import cli
-from ppcore.report import load_paper, load_rows, read_run, write_report
+from ppcore.report import ReportContent, load_paper, load_rows, read_run, write_report
 
 
 def main() -> None:
@@ -14,15 +14,13 @@ def main() -> None:
     parser.add_argument("--fidelity", help="JSON list of fidelity rows to include")
     parser.add_argument("--title", default="Comparison of runs")
     args = parser.parse_args()
-    page = write_report(
-        args.output,
+    content = ReportContent(
+        title=args.title,
         paper=load_paper(args.paper) if args.paper else None,
         runs=[read_run(path) for path in dict.fromkeys(args.runs)],
         fidelity=load_rows(args.fidelity) if args.fidelity else [],
-        predictions=[],
-        title=args.title,
     )
-    print(page)
+    print(write_report(args.output, content))
 
 
 if __name__ == "__main__":

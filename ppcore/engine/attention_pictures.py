@@ -9,8 +9,8 @@ import numpy as np
 
 from ppcore.data import CenterCrop, Resize
 from ppcore.data.transforms.geometry import resized_shape
-from ppcore.engine.rollout import overlay
 from ppcore.photo.encode import write_file
+from ppcore.photo.heat import overlay
 
 
 def save_overlay(target: Path, image: np.ndarray, steps: Sequence[Any], attention: np.ndarray) -> None:

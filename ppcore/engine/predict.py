@@ -25,11 +25,12 @@ from ppcore.engine.input_check import check_input
 from ppcore.engine.logger import clock, log, setup_logging
 from ppcore.engine.pace import Pace
 from ppcore.engine.precision import say_float32
-from ppcore.engine.rollout import attention_rollout, unit_range
+from ppcore.engine.rollout import attention_rollout
 from ppcore.errors import ConfigError, DataError, reason
 from ppcore.io import write_json
 from ppcore.model import traits
 from ppcore.photo import enhance
+from ppcore.photo.heat import unit_range
 
 
 def find_images(inputs: str | Sequence[str]) -> list[str]:

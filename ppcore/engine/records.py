@@ -17,7 +17,7 @@ NAME = "metrics.jsonl"
 
 
 class _Record(BaseModel):
-    model_config = ConfigDict(extra="forbid")
+    model_config = ConfigDict(extra="forbid", ser_json_inf_nan="constants")  # NaN and Infinity, as `json` reads them
     step: int
     """Updates done."""
     time: float
@@ -187,8 +187,8 @@ def _whole(lines: Iterable[str], path: Path, notes: list[str]) -> Iterator[dict[
             record = _RECORD.validate_python(content).model_dump()
         except ValidationError as error:
             first = error.errors()[0]
-            place = ".".join(map(str, first["loc"]))
-            raise PPError(f"{path}: line {number}: {place}: {first['msg']}") from None
+            place = ".".join(map(str, first["loc"])) + ": " if first["loc"] else ""
+            raise PPError(f"{path}: line {number}: {place}{first['msg']}") from None
         if cut is not None:
             if record["kind"] != "start":
                 raise PPError(f"{path}: line {cut} is damaged")

@@ -2,7 +2,6 @@
 
 from collections.abc import Sequence
 
-import cv2
 import numpy as np
 
 
@@ -39,28 +38,3 @@ def attention_rollout(
         flow = mixed / mixed.sum(axis=-1, keepdims=True) @ flow
     seen = flow[:, list(tokens)].mean(axis=1)
     return seen[:, num_prefix_tokens:].reshape(batch, *grid)
-
-
-def unit_range(attention: np.ndarray) -> np.ndarray:
-    """Returns [h, w] stretched to 0..1 for display; a flat map gives zeros."""
-    low, high = float(attention.min()), float(attention.max())
-    return np.zeros_like(attention, np.float64) if high <= low else (attention - low) / (high - low)
-
-
-def overlay(image: np.ndarray, attention: np.ndarray, *, strength: float = 0.6) -> np.ndarray:
-    """Paints attention over an image: attended places turn warm, unattended ones grey and dark.
-
-    Args:
-        image: uint8 [H, W, 3] RGB.
-        attention: [h, w] in 0..1, stretched bilinearly over the image.
-        strength: 0 leaves the image, 1 shows the map alone.
-
-    Returns:
-        uint8 [H, W, 3] RGB.
-    """
-    height, width = image.shape[:2]
-    heat = cv2.resize(np.asarray(attention, np.float32), (width, height), interpolation=cv2.INTER_LINEAR)
-    heat = np.clip(heat, 0.0, 1.0)
-    colours = cv2.applyColorMap(np.uint8(np.rint(heat * 255)), cv2.COLORMAP_INFERNO)[..., ::-1]  # BGR -> RGB
-    mixed = (1 - strength) * image.astype(np.float32) + strength * colours.astype(np.float32)
-    return np.uint8(np.rint(np.clip(mixed, 0, 255)))

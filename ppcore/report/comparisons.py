@@ -1,6 +1,6 @@
-"""What a paper claims beyond single numbers: orderings (claims) and curves (findings), to be tried at quick scale."""
+"""What a paper shows beyond single numbers: ablations, analyses (curves) and figures, to be tried at quick scale."""
 
-from typing import Any, Literal
+from typing import Any
 
 from pydantic import Field, field_validator
 
@@ -8,11 +8,11 @@ from ppcore.report.citation import Citation, Strict
 from ppcore.report.recipes import Option, Quick, check_named
 
 
-class ClaimRow(Strict):
-    """A row of the paper's comparison and our quick configs that try it, at most one a data set.
+class AblationRow(Strict):
+    """A row of an ablation and our quick configs that try it, at most one a data set.
 
-    `published` is in the metric's unit (accuracies in percent), None where the paper gives no number. With `eval_options` the final
-    weights of the runs are evaluated once more with these `-o` texts, and that counts instead.
+    `published` is in the metric's unit (accuracies in percent), None where the paper gives no number. With
+    `eval_options` the final weights of the runs are evaluated once more with these `-o` texts, and that counts instead.
     """
 
     name: str = Field(min_length=1)
@@ -21,16 +21,16 @@ class ClaimRow(Strict):
     eval_options: list[Option] = Field([])
 
 
-class Claim(Strict):
+class Ablation(Strict):
     """A comparison of the paper, rows in its order; the first is what the others are set against."""
 
     id: str = Field(pattern=r"^[a-z][a-z0-9_]*$")
     title: str
     published_on: str
-    metric: Literal["top1", "top5", "psnr", "ssim"]
+    metric: str
     source: Citation
     note: str = ""
-    rows: list[ClaimRow] = Field(min_length=2)
+    rows: list[AblationRow] = Field(min_length=2)
 
 
 class Point(Strict):
@@ -51,7 +51,7 @@ class Point(Strict):
         return {"first": 0, "last": last}.get(self.x, self.x)
 
 
-class Finding(Strict):
+class Analysis(Strict):
     """A curve the paper describes, measured on quick runs.
 
     `measure` is the dotted path of `measure(model, images) -> list[float]`, one value a layer, 0
@@ -86,30 +86,30 @@ class DrawnFigure(Strict):
 
 
 def check_comparisons(
-    claims: list[Claim], findings: list[Finding], figures: list[DrawnFigure], quick: list[Quick]
+    ablations: list[Ablation], analyses: list[Analysis], figures: list[DrawnFigure], quick: list[Quick]
 ) -> None:
-    """Checks what claims, findings and drawn figures refer to.
+    """Checks what ablations, analyses and drawn figures refer to.
 
     Raises:
-        ValueError: two have one id, a config is not a quick config, a row's name stands twice in a
-            claim, or a row has two configs of one data set.
+        ValueError: two have one id, a config is not a quick config, a row's name stands twice in an
+            ablation, or a row has two configs of one data set.
     """
-    for kind, items in (("claims", claims), ("findings", findings), ("figures_drawn", figures)):
+    for kind, items in (("ablations", ablations), ("analyses", analyses), ("figures_drawn", figures)):
         ids = [item.id for item in items]
         if twice := {name for name in ids if ids.count(name) > 1}:
             raise ValueError(f"{kind}: the id '{min(twice)}' is used twice")
     datasets = {item.config: item.dataset for item in quick}
-    for claim in claims:
-        names = [row.name for row in claim.rows]
-        for row in claim.rows:
-            where = f"claim '{claim.id}', row '{row.name}'"
+    for ablation in ablations:
+        names = [row.name for row in ablation.rows]
+        for row in ablation.rows:
+            where = f"ablation '{ablation.id}', row '{row.name}'"
             if names.count(row.name) > 1:
                 raise ValueError(f"{where}: two rows have this name")
             check_named(row.quick, quick, where)
             data = [datasets[config] for config in row.quick]
             if twice := [name for name in data if data.count(name) > 1]:
                 raise ValueError(f"{where}: two configs on '{twice[0]}'; a row is one experiment a data set")
-    for finding in findings:
-        check_named(finding.quick, quick, f"finding '{finding.id}'")
+    for analysis in analyses:
+        check_named(analysis.quick, quick, f"analysis '{analysis.id}'")
     for figure in figures:
         check_named(figure.quick, quick, f"figure '{figure.id}'")

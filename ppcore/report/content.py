@@ -1,79 +1,65 @@
 """Everything a report says, as plain values: the HTML, Markdown and JSON are three views of this one dict."""
 
-from collections.abc import Mapping, Sequence
+import dataclasses
+import math
+from collections.abc import Mapping
 
-from ppcore.report import published_vs_ours, summary
-from ppcore.report.ablation_tables import claims
-from ppcore.report.analysis_plots import findings
+from ppcore.report import summary
+from ppcore.report.ablation_tables import ablation_tables
+from ppcore.report.analysis_plots import analysis_curves
+from ppcore.report.baseline_tables import baseline_tables
+from ppcore.report.content_types import ReportContent
 from ppcore.report.expectations import expectations
-from ppcore.report.fidelity_table import FidelityRow
+from ppcore.report.fidelity_table import fidelity_table
 from ppcore.report.formats import decimals
 from ppcore.report.published import PaperTables, Row, Table
-from ppcore.report.run_data import Run
+from ppcore.report.published_vs_ours import at_a_glance, same_measurements
 
 
-def build(
-    title: str,
-    paper: PaperTables | None,
-    runs: Sequence[Run],
-    fidelity: Sequence[FidelityRow],
-    evaluations: Sequence[Mapping] = (),
-    measured: Sequence[Mapping] = (),
-) -> dict:
-    """Returns the report's content; whether a number is published or ours shows in its key.
+def build(content: ReportContent) -> dict:
+    """Returns what the report says, without its images; whether a number is published or ours shows in its key.
 
-    `claims` and `findings` are there only when the paper has some; `evaluations` and `measured` are theirs.
+    Parts that the paper does not ask for, or that were not measured, are empty.
     """
-    data = {
-        "title": title,
+    paper, runs = content.paper, content.runs
+    return {
+        "title": content.title,
         "paper": paper.paper.model_dump() if paper else None,
+        "primary_metric": paper.metric() if paper else None,
         "metrics": summary.metrics(runs),
         "experiments": summary.experiments(runs),
         "runs": [summary.run_facts(run) for run in runs],
-        "fidelity": _fidelity(fidelity, paper),
+        "fidelity": fidelity_table(content.fidelity, paper),
         "expected": expectations(runs, paper) if paper else [],
-        "beside": published_vs_ours.beside(runs, paper) if paper else [],
-        "at_a_glance": published_vs_ours.at_a_glance(runs, paper) if paper else None,
+        "published_vs_ours": same_measurements(runs, paper) if paper else [],
+        "at_a_glance": at_a_glance(runs, paper) if paper else None,
         "published": [_table(table, paper) for table in paper.tables] if paper else [],
-        "architecture": [
-            {"builder": item.builder, "params": item.params, "source": published_vs_ours.cite(item.source, paper)}
-            for item in (paper.architecture if paper else [])
-        ],
-        "peers": [
-            {
-                **peer.model_dump(exclude={"source"}),
-                "digits": [decimals(row.top1 for row in peer.rows), decimals(row.reference for row in peer.rows)],
-                "source": published_vs_ours.cite(peer.source, paper),
-            }
-            for peer in (paper.peers if paper else [])
-        ],
+        "architecture": _architecture(paper) if paper else [],
+        "peers": _peers(paper) if paper else [],
         "commands": list(dict.fromkeys(run.command for run in runs if run.command)),
+        "ablations": ablation_tables(paper, runs, content.ablations) if paper else [],
+        "analyses": analysis_curves(paper, content.analyses) if paper else [],
+        "baselines": baseline_tables(paper, runs, content.baselines) if paper else [],
+        "predictions_note": content.classified_note,
     }
-    if paper and paper.claims:
-        data["claims"] = claims(paper, runs, evaluations)
-    if paper and paper.findings:
-        data["findings"] = findings(paper, measured)
-    return data
 
 
-def _fidelity(rows: Sequence[FidelityRow], paper: PaperTables | None) -> dict:
-    titles = {level.level: level for level in (paper.fidelity.levels if paper else [])}
-    levels = [
-        {
-            "level": number,
-            "title": titles[number].title if number in titles else f"Level {number}",
-            "proves": titles[number].proves if number in titles else "",
-            "rows": [row.model_dump() for row in rows if row.level == number],
-        }
-        for number in sorted({row.level for row in rows} | set(titles))
+def _architecture(paper: PaperTables) -> list[dict]:
+    return [
+        {"builder": item.builder, "params": item.params, "source": paper.cite(item.source)}
+        for item in paper.architecture
     ]
-    return {
-        "reference": paper.fidelity.reference if paper else None,
-        "passed": sum(row.passed is True for row in rows),
-        "failed": sum(row.passed is False for row in rows),
-        "not_run": sum(row.passed is None for row in rows),
-        "levels": levels if rows else [],
-    }
+
+
+def _peers(paper: PaperTables) -> list[dict]:
+    return [
+        {
+            **peer.model_dump(exclude={"source"}),
+            "digits": [decimals(row.top1 for row in peer.rows), decimals(row.reference for row in peer.rows)],
+            "source": paper.cite(peer.source),
+        }
+        for peer in paper.peers
+    ]
 
 
 def _table(table: Table, paper: PaperTables) -> dict:
@@ -84,7 +70,7 @@ def _table(table: Table, paper: PaperTables) -> dict:
             {**row.model_dump(include={"group", "name", "values", "metric"}), "digits": _digits(row, table)}
             for row in table.rows
         ],
-        "source": published_vs_ours.cite(table.source, paper),
+        "source": paper.cite(table.source),
     }
 
 
@@ -97,11 +83,11 @@ def _digits(row: Row, table: Table) -> list[int]:
 
 
 def jsonable(value: object) -> object:
-    """Returns the value with infinities and NaN (a diverged loss) as None: strict JSON has neither."""
+    """Returns the value with metrics as dicts, and infinities and NaN (a diverged loss) as None: JSON has neither."""
+    if dataclasses.is_dataclass(value):
+        value = dataclasses.asdict(value)
     if isinstance(value, Mapping):
         return {str(key): jsonable(item) for key, item in value.items()}
     if isinstance(value, (list, tuple)):
         return [jsonable(item) for item in value]
-    if isinstance(value, float):
-        return value if value - value == 0 else None
-    return value
+    return None if isinstance(value, float) and not math.isfinite(value) else value

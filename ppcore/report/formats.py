@@ -6,6 +6,8 @@ from collections.abc import Iterable, Sequence
 
 from markupsafe import Markup, escape
 
+from ppcore.metrics.spec import MetricSpec
+
 
 def fixed(value: float | None, digits: int = 2) -> str:
     """Returns a number such as `97.22`; `–` for None."""
@@ -29,10 +31,11 @@ def decimals(values: Iterable[float | None]) -> int:
     return max([2, *(len(repr(float(value)).partition(".")[2]) for value in values if value is not None)])
 
 
-def signed(value: float, digits: int = 2) -> str:
-    """Returns a difference with its sign, e.g. `+0.12` or `−0.30`; nothing has none: `0.00`."""
+def signed(value: float, digits: int = 2, error: float | None = None) -> str:
+    """Returns a difference with its sign, e.g. `+0.12` or `−0.30 ± 0.05`; nothing has none: `0.00`."""
     text = f"{value:+.{digits}f}".replace("-", "−")
-    return text if text.strip("+−0.") else text.lstrip("+−")
+    text = text if text.strip("+−0.") else text.lstrip("+−")
+    return text if error is None else f"{text} ± {fixed(error, digits)}"
 
 
 def quantity(value: float | int | str | None) -> str:
@@ -76,6 +79,12 @@ def duration(seconds: float | None) -> str:
     if minutes < 60:
         return f"{minutes} min {rest:02d} s"
     return f"{minutes // 60} h {minutes % 60:02d} min"
+
+
+def spoken(metric: MetricSpec, with_unit: bool = False) -> str:
+    """Returns a metric's name as it stands in a sentence, `top-1` or `PSNR`; with its unit `top-1 %`."""
+    text = metric.heading if with_unit else metric.name
+    return text.lower() if metric.unit == "%" else text
 
 
 def seed_list(values: Sequence[int | None]) -> str:
@@ -150,6 +159,7 @@ FILTERS = {
     "signed": signed,
     "experiment": experiment,
     "seed_list": seed_list,
+    "spoken": spoken,
     "quantity": quantity,
     "count": count,
     "rate": rate,

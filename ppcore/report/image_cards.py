@@ -1,48 +1,50 @@
 """Classified images and their attention, as PNG bytes for a page and as one sheet for Markdown."""
 
-from collections.abc import Mapping, Sequence
-from typing import Any
+from collections.abc import Sequence
 
 import cv2
+import matplotlib
 import numpy as np
+from matplotlib.backends.backend_agg import FigureCanvasAgg
+from matplotlib.figure import Figure
 
-from ppcore.engine.rollout import overlay, unit_range
+from ppcore.photo.heat import overlay, unit_range
+from ppcore.report.content_types import ClassifiedImage
 
 _SIDE = 224  # pixels on the page; a smaller image is enlarged by a whole factor so that its pixels stay visible
 
 
-def prediction_cards(predictions: Sequence[Mapping[str, Any]], classes: Sequence[str] | None = None) -> list[dict]:
-    """Prepares predictions for display.
+def image_cards(images: Sequence[ClassifiedImage], classes: Sequence[str] | None = None) -> list[dict]:
+    """Prepares classified images for display.
 
     Args:
-        predictions: Dicts {image: uint8 [H, W, 3] or [H, W, 1], label, pred, prob, topk: [(name, probability)],
-            attention: [h, w] 0..1}; `attention` may be missing. Labels are class names or indices.
-        classes: Names for integer labels.
+        images: the images.
+        classes: names for integer labels.
 
     Returns:
-        Dicts {image, overlay: PNG bytes (overlay None without attention), label, pred, prob, topk, correct, smooth}.
+        Dicts {image, overlay: PNG bytes (overlay None without attention), label, pred, prob, topk, correct}.
 
     Raises:
         ValueError: An image is not uint8 with one or three channels.
     """
     cards = []
-    for number, item in enumerate(predictions):
-        image = np.asarray(item["image"])
+    for number, item in enumerate(images):
+        image = np.asarray(item.image)
         if image.dtype != np.uint8 or image.ndim != 3 or image.shape[2] not in (1, 3):
             raise ValueError(
-                f"prediction {number}: image must be uint8 [H, W, 3 or 1], got {image.dtype} {image.shape}"
+                f"classified image {number}: must be uint8 [H, W, 3 or 1], got {image.dtype} {image.shape}"
             )
         shown = _for_page(np.broadcast_to(image, (*image.shape[:2], 3)))
-        attention = item.get("attention")
-        label, pred = _name(item["label"], classes), _name(item["pred"], classes)
+        label, pred = _name(item.label, classes), _name(item.pred, classes)
+        attended = item.attention is not None
         cards.append(
             {
                 "image": png(shown),
-                "overlay": None if attention is None else png(overlay(shown, unit_range(np.asarray(attention)))),
+                "overlay": png(overlay(shown, unit_range(np.asarray(item.attention)))) if attended else None,
                 "label": label,
                 "pred": pred,
-                "prob": float(item["prob"]),
-                "topk": [(_name(name, classes), float(share)) for name, share in item.get("topk") or []],
+                "prob": float(item.prob),
+                "topk": [(_name(name, classes), float(share)) for name, share in item.topk],
                 "correct": label == pred,
             }
         )
@@ -73,10 +75,6 @@ def png(image: np.ndarray) -> bytes:
 
 def contact_sheet(cards: Sequence[dict], columns: int = 4) -> bytes:
     """Returns one PNG on white: every image with its attention beside it and a caption, `columns` pairs a row."""
-    import matplotlib
-    from matplotlib.backends.backend_agg import FigureCanvasAgg
-    from matplotlib.figure import Figure
-
     columns = min(columns, len(cards))
     rows = -(-len(cards) // columns)
     with matplotlib.rc_context({"font.family": "DejaVu Sans", "font.size": 8.5, "text.parse_math": False}):

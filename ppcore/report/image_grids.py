@@ -7,66 +7,59 @@ from typing import Any
 import cv2
 import numpy as np
 
-from ppcore.report import published_vs_ours
+from ppcore.report.content_types import FigureGrid, ImageGrid, PanelRow
 from ppcore.report.published import PaperTables
 
 _WIDTH = 480  # pixels on the page
 _MARGIN, _LINE = 8, 22
 
 
-def restored(items: Sequence[Mapping[str, Any]], titles: Mapping[str, str]) -> list[dict]:
-    """Plates of enhanced images, one a run.
-
-    Args:
-        items: as `ppcore.reproduce.qualitative.pictures` gives them.
-        titles: what a run's data is called, by the run's name.
-    """
+def enhanced_grids(grids: Sequence[ImageGrid], titles: Mapping[str, str]) -> list[dict]:
+    """Enhanced images for the page, a grid a run; `titles` says what a run's data is called, by the run's name."""
     return [
-        _plate(f"restored_{item['run']}", titles.get(item["run"], item["data"]), item["rows"],
-               text=f"By the run {item['run']}.")
-        for item in items
-    ]  # fmt: skip
-
-
-def drawn(paper: PaperTables, items: Sequence[Mapping[str, Any]]) -> list[dict]:
-    """Plates of the paper's figures, one a figure and quick config."""
-    known = {figure.id: figure for figure in paper.figures_drawn}
-    datasets = {item.config: item.dataset for item in paper.quick}
-    return [
-        _plate(
-            f"{item['figure']}_{item['run']}",
-            known[item["figure"]].title,
-            item["rows"],
-            text=item["text"],
-            data=datasets[item["config"]],
-            note=known[item["figure"]].note,
-            source=published_vs_ours.cite(known[item["figure"]].source, paper),
-        )
-        for item in items
+        _grid(f"enhanced_{grid.run}", titles.get(grid.run, grid.data), grid.rows, text=f"By the run {grid.run}.")
+        for grid in grids
     ]
 
 
-def _plate(name: str, title: str, rows: Sequence[Mapping], **about: Any) -> dict:
+def figure_grids(paper: PaperTables, grids: Sequence[FigureGrid]) -> list[dict]:
+    """The paper's figures for the page, one a figure and quick config."""
+    known = {figure.id: figure for figure in paper.figures_drawn}
+    return [
+        _grid(
+            f"{grid.figure}_{grid.run}",
+            known[grid.figure].title,
+            grid.rows,
+            text=grid.text,
+            data=paper.quick_of(grid.config).dataset,
+            note=known[grid.figure].note,
+            source=paper.cite(known[grid.figure].source),
+        )
+        for grid in grids
+    ]
+
+
+def _grid(name: str, title: str, rows: Sequence[PanelRow], **about: Any) -> dict:
     shown = [
         {
-            "label": row["label"],
-            "panels": [{"caption": p["caption"], "jpeg": jpeg(_for_page(p["image"]))} for p in row["panels"]],
+            "label": row.label,
+            "panels": [{"caption": panel.caption, "jpeg": jpeg(_for_page(panel.image))} for panel in row.panels],
         }
         for row in rows
     ]
-    plate = {"data": "", "note": "", "source": None, "text": "", **about}
-    return {"name": re.sub(r"[^a-z0-9]+", "_", name.lower()), "title": title, "rows": shown, **plate}
+    about = {"data": "", "note": "", "source": None, "text": "", **about}
+    return {"name": re.sub(r"[^a-z0-9]+", "_", name.lower()), "title": title, "rows": shown, **about}
 
 
-def facts(plate: Mapping) -> dict:
-    """What a plate says, without its images."""
-    rows = [{"label": row["label"], "captions": [p["caption"] for p in row["panels"]]} for row in plate["rows"]]
-    return {**{key: plate[key] for key in ("name", "title", "data", "text", "note")}, "rows": rows}
+def grid_facts(grid: Mapping) -> dict:
+    """What a grid says, without its images."""
+    rows = [{"label": row["label"], "captions": [p["caption"] for p in row["panels"]]} for row in grid["rows"]]
+    return {**{key: grid[key] for key in ("name", "title", "data", "text", "note")}, "rows": rows}
 
 
-def sheet(plate: Mapping) -> bytes:
-    """A plate as one JPEG on white, each photograph with its caption below."""
-    lines = [np.hstack([_captioned(panel) for panel in _same_height(row["panels"])]) for row in plate["rows"]]
+def grid_sheet(grid: Mapping) -> bytes:
+    """A grid as one JPEG on white, each photograph with its caption below."""
+    lines = [np.hstack([_captioned(panel) for panel in _same_height(row["panels"])]) for row in grid["rows"]]
     width = max(line.shape[1] for line in lines)
     lines = [np.pad(line, ((0, 0), (0, width - line.shape[1]), (0, 0)), constant_values=255) for line in lines]
     return jpeg(np.vstack(lines))
@@ -95,7 +88,7 @@ def _captioned(panel: tuple[np.ndarray, str]) -> np.ndarray:
 
 def _for_page(image: np.ndarray) -> np.ndarray:
     if image.dtype != np.uint8 or image.ndim != 3 or image.shape[2] != 3:
-        raise ValueError(f"a plate's image must be uint8 [H, W, 3], got {image.dtype} {image.shape}")
+        raise ValueError(f"the image of a panel must be uint8 [H, W, 3], got {image.dtype} {image.shape}")
     if image.shape[1] <= _WIDTH:
         return image
     return cv2.resize(image, None, fx=_WIDTH / image.shape[1], fy=_WIDTH / image.shape[1], interpolation=cv2.INTER_AREA)

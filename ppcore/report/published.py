@@ -1,5 +1,6 @@
 """The published tables of a paper (`papers/*.yaml`), read and checked."""
 
+from collections.abc import Collection, Iterable
 from pathlib import Path
 from typing import Literal, NamedTuple
 
@@ -7,9 +8,10 @@ import pydantic
 import yaml
 from pydantic import Field
 
-from ppcore.errors import ConfigError, nearest
+from ppcore.errors import ConfigError, nearest, reason
+from ppcore.metrics.spec import MetricSpec
 from ppcore.report.citation import Citation, Source, Strict
-from ppcore.report.comparisons import Claim, DrawnFigure, Finding, check_comparisons
+from ppcore.report.comparisons import Ablation, Analysis, DrawnFigure, check_comparisons
 from ppcore.report.recipes import Quick, Recipe, check_quick
 
 
@@ -23,6 +25,22 @@ class Paper(Strict):
     venue: str
     arxiv: str | None = None
     url: str
+
+
+class Metric(Strict):
+    """What published numbers are: the fields of `MetricSpec`, of which the direction has no default."""
+
+    key: str
+    name: str
+    title: str
+    unit: str = ""
+    factor: float = 1.0
+    digits: int = 4
+    higher_is_better: bool
+
+    @property
+    def spec(self) -> MetricSpec:
+        return MetricSpec(**self.model_dump())
 
 
 class Dataset(Strict):
@@ -143,22 +161,35 @@ class Figure(NamedTuple):
 
 
 class PaperTables(Strict):
-    """A whole `papers/*.yaml`."""
+    """A whole `papers/*.yaml`. The first of its metrics is the primary one, which it is judged by."""
 
     paper: Paper
     sources: dict[str, Source]
+    metrics: list[Metric] = Field(min_length=1)
     datasets: dict[str, Dataset]
-    headline_dataset: str
-    headline_metric: str = "top1"
+    primary_dataset: str
     architecture: list[Builder]
     tables: list[Table]
     peers: list[Peer]
     quick: list[Quick]
     fidelity: Fidelity
     reproduce: list[Recipe] = Field([])
-    claims: list[Claim] = Field([])
-    findings: list[Finding] = Field([])
+    ablations: list[Ablation] = Field([])
+    analyses: list[Analysis] = Field([])
     figures_drawn: list[DrawnFigure] = Field([])
+
+    def metric(self, key: str | None = None) -> MetricSpec:
+        """A metric by its key; without one the primary one."""
+        return next(item.spec for item in self.metrics if key in (None, item.key))
+
+    def quick_of(self, config: str) -> Quick:
+        """A quick configuration by its path."""
+        return next(item for item in self.quick if item.config == config)
+
+    def cite(self, citation: Citation) -> dict[str, str | None]:
+        """A citation as title, place, address and note."""
+        source = self.sources[citation.ref]
+        return {"title": source.title, "where": citation.where, "url": source.url, "note": source.note}
 
     def figures(self) -> list[Figure]:
         """Returns every published number, one by one; a row's key wins over its column's, that over the table's."""
@@ -179,31 +210,38 @@ class PaperTables(Strict):
         ]
 
     @pydantic.model_validator(mode="after")
-    def _references_exist(self) -> "PaperTables":
-        cited = [*self.architecture, *self.tables, *self.peers, *self.claims, *self.findings, *self.figures_drawn]
-        for ref in (item.source.ref for item in cited):
-            if ref not in self.sources:
-                raise ValueError(f"source '{ref}' is not in sources{nearest(ref, self.sources)}")
-        used = {self.headline_dataset, *(axis.dataset for t in self.tables for axis in [*t.rows, *t.columns])}
-        for name in used - {None, *self.datasets}:
-            raise ValueError(f"dataset '{name}' is not in datasets{nearest(name, self.datasets)}")
-        known = {item.builder for item in self.architecture}
-        named = {axis.builder for t in self.tables for axis in [*t.rows, *t.columns]}
-        named |= {row.builder for peer in self.peers for row in peer.rows}
-        for name in named - {None, *known}:
-            raise ValueError(f"builder '{name}' is not in architecture{nearest(name, known)}")
-        values = {table.id: {value for row in table.rows for value in row.values} for table in self.tables}
-        for recipe in self.reproduce:
-            if recipe.published not in values.get(recipe.table, ()):
-                raise ValueError(f"reproduce '{recipe.row}': {recipe.published} is not a number of '{recipe.table}'")
+    def _whole(self) -> "PaperTables":
+        """Every table is rectangular, and every name is one that the file declares."""
         for table in self.tables:
             for row in table.rows:
                 if len(row.values) != len(table.columns):
                     counts = f"{len(row.values)} values for {len(table.columns)} columns"
                     raise ValueError(f"table '{table.id}', row '{row.name}': {counts}")
+        axes = [axis for table in self.tables for axis in [*table.rows, *table.columns]]
+        cited = [*self.architecture, *self.tables, *self.peers, *self.ablations, *self.analyses, *self.figures_drawn]
+        measured = [*self.tables, *axes, *self.quick, *self.ablations, *self.fidelity.trained]
+        built = [*axes, *(row for peer in self.peers for row in peer.rows)]
+        _check_declared("source", (item.source.ref for item in cited), "sources", self.sources)
+        _check_declared("metric", (item.metric for item in measured), "metrics", [item.key for item in self.metrics])
+        _check_declared("dataset", [self.primary_dataset, *(axis.dataset for axis in axes)], "datasets", self.datasets)
+        builders = [item.builder for item in self.architecture]
+        _check_declared("builder", (item.builder for item in built), "architecture", builders)
+        keys = [item.key for item in self.metrics]
+        if twice := [key for key in keys if keys.count(key) > 1]:
+            raise ValueError(f"metrics: the key '{twice[0]}' is used twice")
+        values = {table.id: {value for row in table.rows for value in row.values} for table in self.tables}
+        for recipe in self.reproduce:
+            if recipe.published not in values.get(recipe.table, ()):
+                raise ValueError(f"reproduce '{recipe.row}': {recipe.published} is not a number of '{recipe.table}'")
         check_quick(self.quick)
-        check_comparisons(self.claims, self.findings, self.figures_drawn, self.quick)
+        check_comparisons(self.ablations, self.analyses, self.figures_drawn, self.quick)
         return self
+
+
+def _check_declared(kind: str, names: Iterable[str | None], section: str, declared: Collection[str]) -> None:
+    for name in names:
+        if name is not None and name not in declared:
+            raise ValueError(f"{kind} '{name}' is not in {section}{nearest(name, declared)}")
 
 
 def load_paper(path: str | Path) -> PaperTables:
@@ -216,9 +254,9 @@ def load_paper(path: str | Path) -> PaperTables:
     try:
         data = yaml.safe_load(path.read_text(encoding="utf-8"))
     except (OSError, UnicodeDecodeError) as error:
-        raise ConfigError(f"{path}: cannot be read ({getattr(error, 'strerror', None) or error})") from None
+        raise ConfigError(f"{path}: cannot be read ({reason(error)})") from None
     except yaml.YAMLError as error:
-        raise ConfigError(f"{path}: not valid YAML ({' '.join(str(error).split())})") from None
+        raise ConfigError(f"{path}: not valid YAML ({reason(error)})") from None
     if not isinstance(data, dict):
         raise ConfigError(f"{path}: expected sections such as paper, tables, peers at the top")
     try:

@@ -31,10 +31,10 @@ Option = Annotated[str, AfterValidator(_option)]  # as the tools take them after
 class Quick(Strict):
     """What a quick config is expected to reach here; None until it has been measured. Accuracies in percent.
 
-    `expected` is a number of `metric`; `note` says what a reader must know of the data. `needs` is a file or folder below PP_DATA_DIR without which it is left out; `run_seeds` are trained each
-    time, in `processes` processes on a CPU that has the cores, with `threads` threads each. `uses`
-    fills options with the folder of another quick config's first seed, which is trained before:
-    {Loss.teacher.weights: configs/quick/teacher.yaml}.
+    `expected` is a number of `metric` (None: the paper's primary one); `note` says what a reader must know of the data.
+    `needs` is a file or folder below PP_DATA_DIR without which it is left out; `run_seeds` are trained each time, in
+    `processes` processes on a CPU that has the cores, with `threads` threads each. `uses` fills options with the folder
+    of another quick config's first seed, which is trained before: {Loss.teacher.weights: configs/quick/teacher.yaml}.
     """
 
     config: str
@@ -45,7 +45,7 @@ class Quick(Strict):
     processes: int = Field(1, ge=1)
     threads: int | None = Field(None, ge=1)
     test_images: int | None
-    metric: str = "top1"
+    metric: str | None = None
     expected: float | None
     spread: float | None
     seeds: int | None

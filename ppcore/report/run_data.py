@@ -8,7 +8,7 @@ from pathlib import Path
 import yaml
 
 from ppcore.engine import records
-from ppcore.errors import PPError
+from ppcore.errors import PPError, reason
 from ppcore.metrics.spec import MetricSpec
 
 
@@ -47,25 +47,39 @@ class Run:
         return command if isinstance(command, str) else shlex.join(str(part) for part in command)
 
     @property
-    def result(self) -> dict | None:
-        """The evaluation the report headlines: the last one, of the weights that the run says are its result.
+    def config_path(self) -> str:
+        """The configuration it was trained with, as it was named: `configs/quick/vit_digits.yaml`."""
+        return self.env.get("config") or ""
 
-        The best of all evaluations would be a choice made on the test images, so it is not the headline.
+    @property
+    def result(self) -> dict | None:
+        """The run's result: the last evaluation, of the weights that the run says are its result.
+
+        The best of all evaluations would be a choice made on the test images, so it is not the result.
         """
         if not self.evals:
             return None
         last = [record for record in self.evals if record["step"] == self.evals[-1]["step"]]
-        return next((record for record in reversed(last) if record.get("headline", True)), last[-1])
+        return next((record for record in reversed(last) if record["headline"]), last[-1])
 
     @property
-    def headline(self) -> MetricSpec:
-        """The metric the run is judged by."""
-        return self.metrics[0]
+    def primary_metric(self) -> MetricSpec:
+        """The metric the run is judged by; one that nothing is measured in for a run without evaluation."""
+        return self.metrics[0] if self.metrics else MetricSpec("result", "Result", "result")
 
     @property
     def best(self) -> dict | None:
-        sign = 1 if self.headline.higher_is_better else -1
-        return max(self.evals, key=lambda record: sign * record[self.headline.key], default=None)
+        """The best of all evaluations."""
+        best, metric = None, self.primary_metric
+        for record in self.evals:
+            if best is None or metric.better(record[metric.key], best[metric.key]):
+                best = record
+        return best
+
+    def written(self, record: dict | None) -> dict[str, float]:
+        """An evaluation's metrics in the units they are written in, by key."""
+        numbers = record or {}
+        return {one.key: one.written(numbers[one.key]) for one in self.metrics if numbers.get(one.key) is not None}
 
 
 def read_run(path: str | Path) -> Run:
@@ -80,7 +94,7 @@ def read_run(path: str | Path) -> Run:
     config = _mapping(path / "config.yaml", yaml.safe_load)
     env = _mapping(path / "env.json", json.loads)
     log = records.read(path / records.NAME)
-    return Run(
+    run = Run(
         path=path,
         config=config,
         env=env,
@@ -93,6 +107,11 @@ def read_run(path: str | Path) -> Run:
         metrics=log.metrics,
         notes=log.notes,
     )
+    for record in run.evals:
+        if record.get(run.primary_metric.key) is None:
+            missing = f"the evaluation of step {record['step']} has no '{run.primary_metric.key}'"
+            raise PPError(f"{path / records.NAME}: {missing}")
+    return run
 
 
 def _mapping(path: Path, parse) -> dict:
@@ -101,7 +120,7 @@ def _mapping(path: Path, parse) -> dict:
     except FileNotFoundError:
         raise PPError(f"{path.parent}: not a run folder, it has no {path.name}") from None
     except (OSError, ValueError, yaml.YAMLError) as error:
-        raise PPError(f"{path}: cannot be read ({' '.join(str(error).split())})") from None
+        raise PPError(f"{path}: cannot be read ({reason(error)})") from None
     if not isinstance(data, dict):
         raise PPError(f"{path}: expected a mapping")
     return data

@@ -5,7 +5,7 @@ import statistics
 from collections.abc import Mapping
 from dataclasses import dataclass
 
-import numpy as np
+from scipy import stats
 
 SAME = "same direction as the paper"
 OPPOSITE = "opposite direction"
@@ -13,6 +13,9 @@ UNCLEAR = "not distinguishable at this scale"
 TIE = "the paper shows a tie"
 NO_NUMBER = "the paper gives no number"
 NOT_RUN = "not run"
+WORDS = {
+    "same": SAME, "opposite": OPPOSITE, "unclear": UNCLEAR, "tie": TIE, "no_number": NO_NUMBER, "not_run": NOT_RUN,
+}  # fmt: skip
 BAR = 2.0  # standard errors that a difference must reach to count
 
 
@@ -55,29 +58,51 @@ def difference(ours: Mapping[int, float], other: Mapping[int, float]) -> Differe
     return Difference(mean, error, paired, seeds)
 
 
-def verdict(published: float | None, found: Difference | None) -> str:
+def in_words(published: float | None, ours: Difference | None) -> str:
     """Returns in words whether a difference of ours goes the way of the published one (None: not published)."""
-    if found is None:
+    if ours is None:
         return NOT_RUN
     if published is None:
         return NO_NUMBER
     if abs(published) < 1e-9:
         return TIE
-    if not found.clear:
+    if not ours.clear:
         return UNCLEAR
-    return SAME if (found.mean > 0) == (published > 0) else OPPOSITE
+    return SAME if (ours.mean > 0) == (published > 0) else OPPOSITE
 
 
 def chance(seeds: int) -> float:
     """Returns how often pure chance passes the bar: P(|t| > BAR) with seeds - 1 degrees of freedom (paired seeds)."""
-    freedom = seeds - 1
-    # The density falls like t^-seeds; with t = tan(u) the tail is an integral over a finite range.
-    u = np.linspace(math.atan(BAR / math.sqrt(freedom)), math.pi / 2, 20_001)
-    density = np.cos(u) ** (freedom - 1)
-    everything = np.cos(np.linspace(0, math.pi / 2, 20_001)) ** (freedom - 1)
-    return float(_area(density, u[1] - u[0]) / _area(everything, (math.pi / 2) / 20_000))
+    return float(2 * stats.t.sf(BAR, df=seeds - 1))
 
 
-def _area(values: np.ndarray, step: float) -> float:
-    """Trapezoidal rule."""
-    return step * (values.sum() - (values[0] + values[-1]) / 2)
+def wilson(share: float, n: int) -> tuple[float, float]:
+    """Returns the 95 % Wilson score interval, in percent, of a share 0..1 observed over `n` trials."""
+    interval = stats.binomtest(round(share * n), n).proportion_ci(0.95, method="wilson")
+    return 100 * float(interval.low), 100 * float(interval.high)
+
+
+def prediction_margin(
+    spread: float | None, seeds: int | None, own_spread: float | None, own_seeds: int
+) -> float | None:
+    """Half width of the 95 % prediction interval around an expected mean for the mean of some new runs.
+
+    t · s · √(1/n + 1/m), with s and the degrees of freedom of the expectation; of the new runs where the expectation
+    is of one seed (Hahn and Meeker, Statistical Intervals: the mean of m future observations).
+
+    Args:
+        spread: sample standard deviation of the expectation; None for one seed.
+        seeds: how many seeds n it is of.
+        own_spread: that of the new runs.
+        own_seeds: how many they are, m.
+
+    Returns:
+        The half width in the unit of the spread; None where neither side has two seeds.
+    """
+    if spread is not None and (seeds or 0) > 1:
+        deviation, freedom = spread, seeds - 1
+    elif own_spread is not None and own_seeds > 1:
+        deviation, freedom = own_spread, own_seeds - 1
+    else:
+        return None
+    return float(stats.t.ppf(0.975, df=freedom)) * deviation * math.sqrt(1 / (seeds or 1) + 1 / own_seeds)

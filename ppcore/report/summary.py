@@ -1,20 +1,19 @@
 """From runs to statements: each experiment's result with uncertainty and protocol, and what was run where."""
 
 import json
-import math
 import statistics
 from collections.abc import Sequence
 
 from ppcore.metrics.spec import MetricSpec
-from ppcore.report import metric_specs
 from ppcore.report.run_data import Run
+from ppcore.report.significance import wilson
 
 
 def experiments(runs: Sequence[Run]) -> list[dict]:
     """Groups runs that differ in nothing but the seed, and summarises each group.
 
     Returns:
-        One dict a group: `runs` (names), `seeds`, `metric` (the headline's unit), `value` (its mean; None when nothing
+        One dict a group: `runs` (names), `seeds`, `metric` (the primary one), `value` (its mean; None when nothing
         was evaluated), `spread` (sample standard deviation over seeds; None for one), `interval` (95 % Wilson interval
         of one run's accuracy), `also` (the other metrics), `n` test images, `protocol`, `finished`. Accuracies in percent.
     """
@@ -36,18 +35,18 @@ def _experiment(group: list[Run]) -> dict:
     results = [run.result for run in group]
     measured = [result for result in results if result]
     complete = len(measured) == len(group) and len({(r["n"], r["weights"], r["step"]) for r in measured}) == 1
-    first, metric = group[0], group[0].headline
+    first, metric = group[0], group[0].primary_metric
 
-    def over_seeds(unit: MetricSpec) -> dict:
+    def over_seeds(metric: MetricSpec) -> dict:
         # A mean over runs that are not alike (one unfinished, another test set) would not be a number of anything.
-        values = [unit.written(result[unit.key]) for result in measured] if complete else []
+        values = [metric.written(result[metric.key]) for result in measured] if complete else []
         return {
-            "metric": unit_facts(unit),
+            "metric": metric,
             "value": statistics.fmean(values) if values else None,
             "spread": statistics.stdev(values) if len(values) > 1 else None,
         }
 
-    single_accuracy = complete and len(measured) == 1 and metric.key == "top1"
+    single_accuracy = complete and len(measured) == 1 and (metric.unit, metric.factor) == ("%", 100)
     return {
         "title": f"{first.builder} on {dataset_name(first)}",
         "runs": [run.name for run in group],
@@ -55,8 +54,8 @@ def _experiment(group: list[Run]) -> dict:
         "builder": first.builder,
         "params": first.start["params"],
         **over_seeds(metric),
-        "interval": wilson(measured[0]["top1"], measured[0]["n"]) if single_accuracy else None,
-        "also": [over_seeds(unit) for unit in first.metrics[1:]],
+        "interval": wilson(measured[0][metric.key], measured[0]["n"]) if single_accuracy else None,
+        "also": [over_seeds(other) for other in first.metrics[1:]],
         "n": measured[0]["n"] if complete else None,
         "finished": all(run.end for run in group),
         "why_none": ""
@@ -64,20 +63,6 @@ def _experiment(group: list[Run]) -> dict:
         else ("not evaluated yet" if not measured else "the seeds' evaluations are not alike"),
         "protocol": protocol(first),
     }
-
-
-def unit_facts(unit: MetricSpec) -> dict:
-    """A unit as plain values for templates and JSON."""
-    facts = {"key": unit.key, "name": unit.name, "title": unit.title, "unit": unit.unit, "digits": unit.digits}
-    return {**facts, "heading": unit.heading}
-
-
-def wilson(share: float, n: int) -> tuple[float, float]:
-    """Returns the 95 % Wilson score interval, in percent, of a share 0..1 observed over `n` trials."""
-    z = 1.959964
-    centre = (share + z * z / (2 * n)) / (1 + z * z / n)
-    half = z / (1 + z * z / n) * math.sqrt(share * (1 - share) / n + z * z / (4 * n * n))
-    return 100 * (centre - half), 100 * (centre + half)
 
 
 def dataset_name(run: Run) -> str:
@@ -98,7 +83,7 @@ def protocol(run: Run) -> str:
         return f"{dataset_name(run)}; {chain}; not evaluated"
     skipped = f", {result['skipped']} unreadable skipped" if result.get("skipped") else ""
     weights = "averaged (EMA) weights" if result["weights"] == "ema" else "trained weights"
-    metric = f"{run.start['metric']}, mean" if run.start.get("metric") else run.headline.name.lower()
+    metric = f"{run.start['metric']}, mean" if run.start.get("metric") else run.primary_metric.name.lower()
     images = f"{metric} over {result['n']:,} images{skipped}"
     return f"{dataset_name(run)}; {chain}; {images}; {weights} of step {result['step']:,}"
 
@@ -133,28 +118,23 @@ def run_facts(run: Run) -> dict:
         "resumed": run.resumed,
         "seconds": run.seconds,
         "images_per_second": statistics.median(rates) if rates else None,
-        "headline": unit_facts(run.headline),
-        "numbers": written(run, result),
+        "metric": run.primary_metric,
+        "numbers": run.written(result),
         "loss": result.get("loss") if result else None,
         "n": result["n"] if result else None,
         "weights": result["weights"] if result else None,
         "step": result["step"] if result else None,
-        "best": written(run, best),
+        "best": run.written(best),
         "best_step": best["step"] if best else None,
         "protocol": protocol(run),
         "notes": run.notes,
     }
 
 
-def written(run: Run, record: dict | None) -> dict[str, float]:
-    """An evaluation's metrics in the units they are written in, by key."""
-    found = record or {}
-    return {unit.key: unit.written(found[unit.key]) for unit in run.metrics if found.get(unit.key) is not None}
-
-
-def metrics(runs: Sequence[Run]) -> list[dict]:
-    """The units of all metrics of some runs, in one order."""
-    return [unit_facts(unit) for unit in metric_specs.present(record for run in runs for record in run.evals)]
+def metrics(runs: Sequence[Run]) -> list[MetricSpec]:
+    """The metrics that some runs were evaluated by, each once."""
+    recorded = {key for run in runs for record in run.evals for key in record if record[key] is not None}
+    return list({metric.key: metric for run in runs for metric in run.metrics if metric.key in recorded}.values())
 
 
 def _eval(run: Run) -> dict:

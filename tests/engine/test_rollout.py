@@ -3,7 +3,7 @@
 import numpy as np
 import pytest
 
-from ppcore.engine.rollout import attention_rollout, overlay, unit_range
+from ppcore.engine.rollout import attention_rollout
 
 
 def test_one_layer_by_hand():
@@ -62,25 +62,6 @@ def test_shares_are_a_distribution_over_all_tokens():
 def test_shapes_that_do_not_fit(maps, grid):
     with pytest.raises(ValueError, match=r"attention (of|rollout)"):
         attention_rollout(maps, num_prefix_tokens=1, grid=grid)
-
-
-def test_overlay_is_warm_where_attention_is_and_keeps_the_image_at_strength_zero():
-    image = np.full((40, 60, 3), 128, np.uint8)
-    attention = np.zeros((4, 6))
-    attention[1, 4] = 1.0
-    painted = overlay(image, attention)
-    assert painted.shape == image.shape
-    assert painted.dtype == np.uint8
-    row, column = np.unravel_index(painted.sum(-1, dtype=int).argmax(), (40, 60))
-    assert 10 <= row < 20
-    assert 40 <= column < 50
-    assert painted[15, 45, 0] > painted[15, 45, 2]  # red above blue: RGB, not BGR
-    np.testing.assert_array_equal(overlay(image, attention, strength=0.0), image)
-
-
-def test_unit_range():
-    np.testing.assert_allclose(unit_range(np.array([[2.0, 4.0]])), [[0, 1]])
-    np.testing.assert_array_equal(unit_range(np.full((2, 2), 0.3)), np.zeros((2, 2)))
 
 
 def test_mean_of_patches_is_the_mean_over_their_tokens():

@@ -2,10 +2,16 @@
 
 import json
 import math
+from dataclasses import asdict
 from pathlib import Path
 
 import numpy as np
 import yaml
+
+from ppcore.engine import records as schema
+from ppcore.metrics import TopK
+from ppcore.report import FidelityRow
+from ppcore.report.content_types import AblationEvaluation, AnalysisMeasurement, ClassifiedImage
 
 CONFIG = {
     "Global": {"output_dir": "output/made_up", "seed": 0, "epochs": 20},
@@ -24,6 +30,7 @@ CONFIG = {
 }
 ENV = {
     "command": "python tools/train.py -c configs/made_up.yaml",
+    "config": "configs/made_up.yaml",
     "git_sha": "0123456789abcdef",
     "git_dirty": False,
     "python": "3.11.0",
@@ -56,6 +63,8 @@ def records(*, seed: int = 0, steps: int = 400, n: int = 360, top1: float = 0.9,
             "epochs": 20.0,
             "batch_size": 64,
             "classes": [str(d) for d in range(10)],
+            "protocol": "made up",
+            "metrics": [asdict(spec) for spec in TopK().specs],
         }
     ]
     for step in range(5, steps + 1, 5):
@@ -112,10 +121,18 @@ def write_run(
 ) -> Path:
     """Writes a run folder; `tail` is appended to metrics.jsonl as it is."""
     folder.mkdir(parents=True)
-    (folder / "config.yaml").write_text(yaml.safe_dump(config or CONFIG))
+    (folder / "config.yaml").write_text(yaml.safe_dump(config or CONFIG, sort_keys=False))
     (folder / "env.json").write_text(json.dumps(ENV | (env or {})))
-    (folder / "metrics.jsonl").write_text("".join(json.dumps(line) + "\n" for line in lines) + tail)
+    (folder / "metrics.jsonl").write_text("".join(schema.encode(**line) + "\n" for line in lines) + tail)
     return folder
+
+
+def trained_with(config: str, *options: str) -> dict:
+    """Returns what the environment of a run trained with a configuration says of it."""
+    return {
+        "command": " ".join(["python tools/train.py -c", config, *(f"-o {one}" for one in options)]),
+        "config": config,
+    }
 
 
 def with_global(**values: object) -> dict:
@@ -124,65 +141,30 @@ def with_global(**values: object) -> dict:
 
 
 FIDELITY = [
-    {
-        "level": 1,
-        "what": "parameters of 24 builders",
-        "reference": "published counts",
-        "measured": 0,
-        "kind": "differences",
-        "tolerance": 0,
-        "passed": True,
-        "seconds": 3.1,
-        "note": "",
-    },
-    {
-        "level": 2,
-        "what": "logits, made-up model",
-        "reference": "made-up values",
-        "measured": 1.3e-6,
-        "kind": "max |Δ| / max",
-        "tolerance": 2e-5,
-        "passed": True,
-        "seconds": 0.42,
-        "note": "",
-    },
-    {
-        "level": 2,
-        "what": "tokens of 12 blocks",
-        "reference": "made-up values",
-        "measured": 3.1e-5,
-        "kind": "max |Δ| / max",
-        "tolerance": 2e-5,
-        "passed": False,
-        "seconds": 0.6,
-        "note": "worst in block_07",
-    },
-    {
-        "level": 3,
-        "what": "gradient norm of every parameter",
-        "reference": "made-up values",
-        "measured": 4.4e-5,
-        "kind": "relative",
-        "tolerance": 1e-4,
-        "passed": True,
-        "seconds": 1.2,
-        "note": "",
-    },
-    {
-        "level": 5,
-        "what": "MNIST test accuracy",
-        "reference": "author's figure",
-        "measured": None,
-        "kind": "top-1",
-        "tolerance": 0.0,
-        "passed": None,
-        "seconds": None,
-        "note": "the MNIST files are not on this machine",
-    },
-]
+    FidelityRow(
+        level=1, what="parameters of 24 builders", reference="published counts", measured=0, kind="differences",
+        tolerance=0, passed=True, seconds=3.1,
+    ),
+    FidelityRow(
+        level=2, what="logits, made-up model", reference="made-up values", measured=1.3e-6, kind="max |Δ| / max",
+        tolerance=2e-5, passed=True, seconds=0.42,
+    ),
+    FidelityRow(
+        level=2, what="tokens of 12 blocks", reference="made-up values", measured=3.1e-5, kind="max |Δ| / max",
+        tolerance=2e-5, passed=False, seconds=0.6, note="worst in block_07",
+    ),
+    FidelityRow(
+        level=3, what="gradient norm of every parameter", reference="made-up values", measured=4.4e-5, kind="relative",
+        tolerance=1e-4, passed=True, seconds=1.2,
+    ),
+    FidelityRow(
+        level=5, what="MNIST test accuracy", reference="author's figure", kind="top-1", tolerance=0.0, passed=None,
+        note="the MNIST files are not on this machine",
+    ),
+]  # fmt: skip
 
 
-def predictions(count: int = 6, side: int = 8) -> list[dict]:
+def classified(count: int = 6, side: int = 8) -> list[ClassifiedImage]:
     """Returns made-up images (gradients) with made-up probabilities and attention."""
     rng = np.random.default_rng(1)
     items = []
@@ -190,16 +172,10 @@ def predictions(count: int = 6, side: int = 8) -> list[dict]:
         ramp = np.linspace(0, 255, side * side).reshape(side, side)
         image = np.stack([ramp, np.roll(ramp, number, 0), rng.integers(0, 255, (side, side))], -1).astype(np.uint8)
         share = 0.5 + 0.07 * number
-        items.append(
-            {
-                "image": image,
-                "label": number,
-                "pred": number if number != 3 else 5,
-                "prob": share,
-                "topk": [(number if number != 3 else 5, share), (7, 0.6 * (1 - share)), (1, 0.3 * (1 - share))],
-                "attention": np.clip(np.exp(-((np.indices((7, 7)) - [[[3]], [[number % 7]]]) ** 2).sum(0) / 4), 0, 1),
-            }
-        )
+        attention = np.exp(-((np.indices((7, 7)) - [[[3]], [[number % 7]]]) ** 2).sum(0) / 4)
+        pred = number if number != 3 else 5
+        topk = [(pred, share), (7, 0.6 * (1 - share)), (1, 0.3 * (1 - share))]
+        items.append(ClassifiedImage(image, number, pred, share, topk, np.clip(attention, 0, 1)))
     return items
 
 
@@ -208,7 +184,7 @@ TRIED = ("plain", "soft", "hard", "token", "two_class")
 
 
 def comparing_paper() -> dict:
-    """Returns papers/vit.yaml with made-up quick configs, one claim of five rows and two findings."""
+    """Returns papers/vit.yaml with made-up quick configs, one ablation of six rows and two analyses."""
     paper = yaml.safe_load((Path(__file__).parents[2] / "papers" / "vit.yaml").read_text())
     data = (("digits", "made-up digits"), ("cifar10", "made-up CIFAR-10"))
     paper["quick"] = [
@@ -221,7 +197,7 @@ def comparing_paper() -> dict:
         return [f"configs/quick/made_{short}_{name}.yaml" for short, _ in data]
 
     source = {"ref": "paper", "where": "Table 3"}
-    paper["claims"] = [
+    paper["ablations"] = [
         {
             "id": "distillation",
             "title": "Distillation: the hard label and the token help",
@@ -241,7 +217,7 @@ def comparing_paper() -> dict:
         }
     ]  # fmt: skip
     tokens = {"measure": "ppdeit.tokens.token_cosine", "x": "layer", "y": "cosine similarity", "source": source}
-    paper["findings"] = [
+    paper["analyses"] = [
         {"id": "tokens", "title": "Class and distillation token grow alike", **tokens, "quick": quick("token"),
          "label": "class and distillation token", "note": "Averaged over test images.",
          "published": [{"x": "first", "y": 0.06}, {"x": "last", "y": 0.93}]},
@@ -277,27 +253,29 @@ def comparing_runs(folder: Path) -> list[Path]:
             config = with_global(seed=seed)
             config["Loss"] = {"name": name}
             config["DataLoader"] = {"Eval": {"dataset": {"name": f"ppcore.data.{short.capitalize()}", "split": "test"}}}
-            command = f"python tools/train.py -c configs/quick/{stem}.yaml -o Global.seed={seed}"
-            runs.append(write_run(folder / f"{stem}_seed{seed}", lines, config=config, env={"command": command}))
+            env = trained_with(f"configs/quick/{stem}.yaml", f"Global.seed={seed}")
+            runs.append(write_run(folder / f"{stem}_seed{seed}", lines, config=config, env=env))
     return runs
 
 
-def evaluations() -> list[dict]:
+def evaluations() -> list[AblationEvaluation]:
     """Returns the class head's made-up accuracies on the digits, as the engine evaluates weights once more."""
     return [
-        {"claim": "distillation", "row": "with token: class head", "config": "configs/quick/made_digits_token.yaml",
-         "seed": seed, "run": f"made_digits_token_seed{seed}", "options": ["Arch.eval_head=class"], "top1": top1,
-         "top5": 1.0, "loss": 0.2, "n": 360, "skipped": 0, "seconds": 1.0, "weights": "made-up", "protocol": "made-up"}
+        AblationEvaluation(
+            ablation="distillation", row="with token: class head", config="configs/quick/made_digits_token.yaml",
+            seed=seed, run=f"made_digits_token_seed{seed}", options=["Arch.eval_head=class"],
+            numbers={"top1": top1, "top5": 1.0, "loss": 0.2}, n=360, skipped=0, weights="made-up", protocol="made-up",
+        )
         for seed, top1 in enumerate((0.957, 0.960, 0.962))
     ]  # fmt: skip
 
 
-def curves() -> list[dict]:
-    """Returns made-up curves of both findings by layer, for the digits alone."""
+def curves() -> list[AnalysisMeasurement]:
+    """Returns made-up curves of both analyses by layer, for the digits alone."""
     rows = []
-    for finding, name in (("tokens", "token"), ("two_class", "two_class")):
+    for analysis, name in (("tokens", "token"), ("two_class", "two_class")):
         for seed in range(3):
             values = [0.05 + 0.2 * layer + 0.01 * seed for layer in range(5)]
-            about = {"finding": finding, "config": f"configs/quick/made_digits_{name}.yaml", "seed": seed}
-            rows.append({**about, "run": f"made_digits_{name}_seed{seed}", "images": 256, "values": values})
+            config, run = f"configs/quick/made_digits_{name}.yaml", f"made_digits_{name}_seed{seed}"
+            rows.append(AnalysisMeasurement(analysis, config, seed, run, 256, values))
     return rows

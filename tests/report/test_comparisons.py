@@ -1,4 +1,4 @@
-"""The schema of recipes with options, quick configs that use others, claims and findings, against mistakes."""
+"""The schema of recipes with options, quick configs that use others, ablations and analyses, against mistakes."""
 
 import copy
 from pathlib import Path
@@ -22,7 +22,7 @@ QUICK = [
     {"config": "quick/hard.yaml", "dataset": "digits", **ROOM},
     {"config": "quick/hard_cifar.yaml", "dataset": "cifar", **ROOM},
 ]
-CLAIM = {
+ABLATION = {
     "id": "table3",
     "title": "Distillation",
     "published_on": "ImageNet",
@@ -34,7 +34,7 @@ CLAIM = {
         {"name": "other head", "published": 74.0, "quick": ["quick/hard.yaml"], "eval_options": ["Arch.head=class"]},
     ],
 }
-FINDING = {
+ANALYSIS = {
     "id": "tokens",
     "title": "Tokens",
     "measure": "ppdeit.tokens.token_cosine",
@@ -47,7 +47,7 @@ FINDING = {
 
 
 def tree() -> dict:
-    return copy.deepcopy({**VIT, "quick": QUICK, "claims": [CLAIM], "findings": [FINDING]})
+    return copy.deepcopy({**VIT, "quick": QUICK, "ablations": [ABLATION], "analyses": [ANALYSIS]})
 
 
 def loaded(tmp_path, data: dict):
@@ -58,8 +58,8 @@ def loaded(tmp_path, data: dict):
 
 def test_what_is_not_given_is_empty():
     paper = load_paper(Path(__file__).parents[2] / "papers" / "vit.yaml")
-    assert paper.claims == []
-    assert paper.findings == []
+    assert paper.ablations == []
+    assert paper.analyses == []
     assert all(item.uses == {} for item in paper.quick)
 
 
@@ -67,9 +67,9 @@ def test_a_whole_paper_with_them_is_read(tmp_path):
     paper = loaded(tmp_path, tree())
     assert paper.quick[1].uses == {"Loss.teacher.weights": "quick/teacher.yaml"}
     assert paper.quick[0].run_name(5) == "teacher_seed5"
-    assert [row.published for row in paper.claims[0].rows] == [72.2, None, 74.0]
-    assert paper.claims[0].rows[2].eval_options == ["Arch.head=class"]
-    assert [point.place(12) for point in paper.findings[0].published] == [0, 12, 3]
+    assert [row.published for row in paper.ablations[0].rows] == [72.2, None, 74.0]
+    assert paper.ablations[0].rows[2].eval_options == ["Arch.head=class"]
+    assert [point.place(12) for point in paper.analyses[0].published] == [0, 12, 3]
 
 
 def test_a_recipe_takes_paths_and_paths_with_options(tmp_path):
@@ -92,30 +92,30 @@ def test_a_recipe_takes_paths_and_paths_with_options(tmp_path):
         (lambda d: d["quick"][1].update(config="other/teacher.yaml"), ["into the same folder"]),
         (lambda d: d["quick"][0].update(run_seeds=[]), ["quick.0.run_seeds"]),
         (lambda d: d["quick"][0].update(threads=0), ["quick.0.threads"]),
-        (lambda d: d["claims"][0]["rows"][0].update(quick=["quick/plane.yaml"]),
-         ["claim 'table3', row 'none'", "did you mean 'quick/plain.yaml'"]),
-        (lambda d: d["claims"][0]["rows"][0].update(quick=["quick/plain.yaml", "quick/hard.yaml"]),
+        (lambda d: d["ablations"][0]["rows"][0].update(quick=["quick/plane.yaml"]),
+         ["ablation 'table3', row 'none'", "did you mean 'quick/plain.yaml'"]),
+        (lambda d: d["ablations"][0]["rows"][0].update(quick=["quick/plain.yaml", "quick/hard.yaml"]),
          ["two configs on 'digits'"]),
-        (lambda d: d["claims"][0]["rows"][1].update(name="none"), ["two rows have this name"]),
-        (lambda d: d["claims"][0]["rows"][1].update(eval_options=["Arch.head class"]),
-         ["claims.0.rows.1.eval_options.0", "Section.key=value"]),
-        (lambda d: d["claims"][0]["rows"][1].update(publishd=1.0), ["claims.0.rows.1.publishd", "unknown key"]),
-        (lambda d: d["claims"][0]["rows"][1].pop("published"), ["claims.0.rows.1.published"]),
-        (lambda d: d["claims"][0].update(metric="top-1"), ["claims.0.metric", "'top1', 'top5', 'psnr' or 'ssim'"]),
-        (lambda d: d["claims"][0].update(id="Table 3"), ["claims.0.id"]),
-        (lambda d: d["claims"][0].update(rows=d["claims"][0]["rows"][:1]), ["claims.0.rows"]),
-        (lambda d: d["claims"].append(d["claims"][0]), ["id 'table3' is used twice"]),
-        (lambda d: d["claims"][0]["source"].update(ref="papr"), ["papr", "did you mean 'paper'"]),
-        (lambda d: d["findings"][0]["source"].update(ref="papr"), ["papr", "did you mean 'paper'"]),
-        (lambda d: d["findings"][0].update(quick=["quick/hart.yaml"]),
-         ["finding 'tokens'", "did you mean 'quick/hard.yaml'"]),
-        (lambda d: d["findings"][0].update(quick=[]), ["findings.0.quick"]),
-        (lambda d: d["findings"][0].update(measure="token_cosine"), ["findings.0.measure"]),
-        (lambda d: d["findings"][0]["published"][0].update(x="start"),
-         ["findings.0.published.0.x", "first, last or the number of a layer, got 'start'"]),
-        (lambda d: d["findings"][0]["published"][0].update(x=-1), ["findings.0.published.0.x"]),
-        (lambda d: d["findings"][0]["published"][0].update(x=True), ["findings.0.published.0.x"]),
-        (lambda d: d["findings"].append(d["findings"][0]), ["id 'tokens' is used twice"]),
+        (lambda d: d["ablations"][0]["rows"][1].update(name="none"), ["two rows have this name"]),
+        (lambda d: d["ablations"][0]["rows"][1].update(eval_options=["Arch.head class"]),
+         ["ablations.0.rows.1.eval_options.0", "Section.key=value"]),
+        (lambda d: d["ablations"][0]["rows"][1].update(publishd=1.0), ["ablations.0.rows.1.publishd", "unknown key"]),
+        (lambda d: d["ablations"][0]["rows"][1].pop("published"), ["ablations.0.rows.1.published"]),
+        (lambda d: d["ablations"][0].update(metric="top-1"), ["metric 'top-1' is not in metrics", "did you mean 'top1'"]),
+        (lambda d: d["ablations"][0].update(id="Table 3"), ["ablations.0.id"]),
+        (lambda d: d["ablations"][0].update(rows=d["ablations"][0]["rows"][:1]), ["ablations.0.rows"]),
+        (lambda d: d["ablations"].append(d["ablations"][0]), ["id 'table3' is used twice"]),
+        (lambda d: d["ablations"][0]["source"].update(ref="papr"), ["papr", "did you mean 'paper'"]),
+        (lambda d: d["analyses"][0]["source"].update(ref="papr"), ["papr", "did you mean 'paper'"]),
+        (lambda d: d["analyses"][0].update(quick=["quick/hart.yaml"]),
+         ["analysis 'tokens'", "did you mean 'quick/hard.yaml'"]),
+        (lambda d: d["analyses"][0].update(quick=[]), ["analyses.0.quick"]),
+        (lambda d: d["analyses"][0].update(measure="token_cosine"), ["analyses.0.measure"]),
+        (lambda d: d["analyses"][0]["published"][0].update(x="start"),
+         ["analyses.0.published.0.x", "first, last or the number of a layer, got 'start'"]),
+        (lambda d: d["analyses"][0]["published"][0].update(x=-1), ["analyses.0.published.0.x"]),
+        (lambda d: d["analyses"][0]["published"][0].update(x=True), ["analyses.0.published.0.x"]),
+        (lambda d: d["analyses"].append(d["analyses"][0]), ["id 'tokens' is used twice"]),
         (lambda d: d["reproduce"][0].update(configs=[{"config": "a.yaml", "option": []}]),
          ["reproduce.0.configs.0.option", "unknown key"]),
         (lambda d: d["reproduce"][0].update(configs=[{"config": "a.yaml", "options": ["Global.seed"]}]),

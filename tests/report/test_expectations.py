@@ -8,9 +8,10 @@ import yaml
 from page import Page
 from scipy import stats
 
-from ppcore.report import load_paper, read_run, write_report
-from ppcore.report.expectations import expectations, margin
+from ppcore.report import ReportContent, load_paper, read_run, write_report
+from ppcore.report.expectations import expectations
 from ppcore.report.formats import seed_list
+from ppcore.report.significance import prediction_margin
 
 CONFIG = "configs/quick/vit_digits.yaml"
 
@@ -25,7 +26,7 @@ def paper(tmp_path, **changes):
 
 def runs(tmp_path, *percent, n=360, **changes):
     """Runs of `CONFIG`, of the seeds 0, 1, …, that reached these top-1 accuracies."""
-    env = {"command": f"python tools/train.py -c {CONFIG}"}
+    env = fabricate.trained_with(CONFIG)
     folders = [
         fabricate.write_run(
             tmp_path / f"seed{seed}",
@@ -38,26 +39,26 @@ def runs(tmp_path, *percent, n=360, **changes):
     return [read_run(folder) for folder in folders]
 
 
-def reached(tables, given):
-    return next(item["reached"] for item in expectations(given, tables) if item["config"] == CONFIG)
+def reached(tables, ours):
+    return next(item["reached"] for item in expectations(ours, tables) if item["config"] == CONFIG)
 
 
 def test_the_margin_is_that_of_the_prediction_interval():
     """A t test of a new mean against the expected one, with the expected spread, is at 5 % exactly there."""
-    half = margin(1.0, 3, 0.2, 2)
+    half = prediction_margin(1.0, 3, 0.2, 2)
     t = half / (1.0 * (1 / 3 + 1 / 2) ** 0.5)
     assert 2 * stats.t.sf(t, df=2) == pytest.approx(0.05)
-    assert margin(None, 1, 0.2, 4) == pytest.approx(stats.t.ppf(0.975, df=3) * 0.2 * (1 + 1 / 4) ** 0.5)
-    assert margin(None, 1, None, 1) is None
+    assert prediction_margin(None, 1, 0.2, 4) == pytest.approx(stats.t.ppf(0.975, df=3) * 0.2 * (1 + 1 / 4) ** 0.5)
+    assert prediction_margin(None, 1, None, 1) is None
 
 
 def test_mean_deviation_and_difference(tmp_path):
-    found = reached(paper(tmp_path), runs(tmp_path, 94.0, 95.0, 97.0))
-    assert found["mean"] == pytest.approx(95.3333, abs=1e-3)
-    assert found["spread"] == pytest.approx(1.5275, abs=1e-3)
-    assert found["difference"] == pytest.approx(0.3333, abs=1e-3)
-    assert found["high"] - 95 == pytest.approx(4.3027 * (2 / 3) ** 0.5, abs=1e-3)
-    assert (found["outcome"], found["verdict"]) == ("within", "within the spread")
+    result = reached(paper(tmp_path), runs(tmp_path, 94.0, 95.0, 97.0))
+    assert result["mean"] == pytest.approx(95.3333, abs=1e-3)
+    assert result["spread"] == pytest.approx(1.5275, abs=1e-3)
+    assert result["difference"] == pytest.approx(0.3333, abs=1e-3)
+    assert result["high"] - 95 == pytest.approx(4.3027 * (2 / 3) ** 0.5, abs=1e-3)
+    assert (result["outcome"], result["verdict"]) == ("within", "within the spread")
 
 
 @pytest.mark.parametrize(
@@ -69,26 +70,26 @@ def test_mean_deviation_and_difference(tmp_path):
     ],
 )
 def test_the_verdict_is_in_words(tmp_path, percent, outcome, verdict):
-    found = reached(paper(tmp_path), runs(tmp_path, *percent))
-    assert found["outcome"] == outcome
-    assert found["verdict"].startswith(verdict)
+    result = reached(paper(tmp_path), runs(tmp_path, *percent))
+    assert result["outcome"] == outcome
+    assert result["verdict"].startswith(verdict)
 
 
 def test_one_expected_seed_is_judged_by_the_spread_reached(tmp_path):
-    found = reached(paper(tmp_path, spread=None, seeds=1), runs(tmp_path, 94.0, 95.0, 97.0))
-    assert found["outcome"] == "within"
+    result = reached(paper(tmp_path, spread=None, seeds=1), runs(tmp_path, 94.0, 95.0, 97.0))
+    assert result["outcome"] == "within"
 
 
 def test_single_seeds_are_not_judged(tmp_path):
-    found = reached(paper(tmp_path, spread=None, seeds=1), runs(tmp_path, 94.0))
-    assert found["outcome"] == "unknown"
-    assert found["verdict"].startswith("−1.00; single seeds")
+    result = reached(paper(tmp_path, spread=None, seeds=1), runs(tmp_path, 94.0))
+    assert result["outcome"] == "unknown"
+    assert result["verdict"].startswith("−1.00; single seeds")
 
 
 def test_another_number_of_images_is_not_compared(tmp_path):
-    found = reached(paper(tmp_path), runs(tmp_path, 95.0, 96.0, n=300))
-    assert found["outcome"] == "unknown"
-    assert found["verdict"] == "not comparable: 300 test images instead of 360"
+    result = reached(paper(tmp_path), runs(tmp_path, 95.0, 96.0, n=300))
+    assert result["outcome"] == "unknown"
+    assert result["verdict"] == "not comparable: 300 test images instead of 360"
 
 
 def test_an_unfinished_run_is_not_averaged(tmp_path):
@@ -100,10 +101,8 @@ def test_an_unfinished_run_is_not_averaged(tmp_path):
 
 
 def test_page_markdown_and_json_say_it(tmp_path):
-    given = runs(tmp_path, 90.0, 91.0)
-    index = write_report(
-        tmp_path / "report", paper=paper(tmp_path), runs=given, fidelity=[], predictions=[], title="Made up"
-    )
+    ours = runs(tmp_path, 90.0, 91.0)
+    index = write_report(tmp_path / "report", ReportContent("Made up", paper(tmp_path), ours))
     page, markdown = Page(index.read_text()), (tmp_path / "report" / "report.md").read_text()
     [table] = [table for table in page.tables if table[0][0].text == "Configuration"]
     cells = [" ".join(cell.text.split()) for cell in table[1]]
@@ -135,8 +134,8 @@ def test_a_run_without_a_seed_is_not_called_none(tmp_path):
         fabricate.write_run(tmp_path / name, fabricate.records(seed=number), config=fabricate.with_global(seed=seed))
         for number, (name, seed) in enumerate((("a", None), ("b", 1), ("c", 2)))
     ]
-    given = [read_run(folder) for folder in folders]
-    index = write_report(tmp_path / "report", paper=None, runs=given, fidelity=[], predictions=[], title="Made up")
+    made_up = [read_run(folder) for folder in folders]
+    index = write_report(tmp_path / "report", ReportContent("Made up", runs=made_up))
     for text in (Page(index.read_text()).text, (tmp_path / "report" / "report.md").read_text()):
         assert "3 runs (seeds 1, 2; 1 without a set seed)" in text
         assert "None" not in text

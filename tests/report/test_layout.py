@@ -8,12 +8,12 @@ import subprocess
 
 import fabricate
 import pytest
-import test_report_restored as restoration
+import test_report_images as restoration
 import yaml
 from page import Page
 
-from ppcore.report import load_paper, read_run, write_report
-from ppcore.report.curves import curves
+from ppcore.report import ReportContent, load_paper, read_run, write_report
+from ppcore.report.training_curves import training_curves
 
 BROWSER = next(filter(None, map(shutil.which, ("chromium", "chromium-browser", "google-chrome"))), None)
 FLAGS = (
@@ -21,7 +21,7 @@ FLAGS = (
     "--disable-component-update", "--disable-sync", "--allow-file-access-from-files", "--virtual-time-budget=10000",
     "--window-size=1400,900", "--dump-dom",
 )  # fmt: skip
-SLOW_CHECK = {**fabricate.FIDELITY[0], "level": 5, "measured": "24 of 24 equal", "seconds": 88.0}
+SLOW_CHECK = fabricate.FIDELITY[0].model_copy(update={"level": 5, "measured": "24 of 24 equal", "seconds": 88.0})
 WIDTHS = (320, 390, 700, 800, 1280)
 
 
@@ -30,35 +30,36 @@ def reports(tmp_path_factory):
     """A report of every kind of table, and one with photographs."""
     folder = tmp_path_factory.mktemp("layout")
     (folder / "paper.yaml").write_text(yaml.safe_dump(fabricate.comparing_paper()))
-    made = {
-        "classes": write_report(
-            folder / "classes",
+    contents = {
+        "classes": ReportContent(
+            "Made up",
             paper=load_paper(folder / "paper.yaml"),
             runs=[read_run(run) for run in fabricate.comparing_runs(folder / "runs")],
             fidelity=[*fabricate.FIDELITY, SLOW_CHECK],
-            predictions=fabricate.predictions(),
-            title="Made up",
-            evaluations=fabricate.evaluations(),
-            findings=fabricate.curves(),
-        )
+            ablations=fabricate.evaluations(),
+            analyses=fabricate.curves(),
+            classified=fabricate.classified(),
+        ),
+        "photographs": ReportContent(
+            "Made up",
+            paper=load_paper(restoration.UHDFOUR),
+            runs=[read_run(restoration.run(folder, seed, value)) for seed, value in enumerate((20.0, 21.0, 22.0))],
+            fidelity=[SLOW_CHECK],
+            baselines=[restoration.BASELINES],
+            image_grids=[restoration.ENHANCED],
+            figures=[restoration.FIGURE],
+        ),
+        "few": ReportContent(
+            "Made up",
+            runs=[
+                read_run(fabricate.write_run(folder / f"a_rather_long_name_seed{seed}", fabricate.records(seed=seed)))
+                for seed in range(3)
+            ],
+            fidelity=[SLOW_CHECK],
+            classified=fabricate.classified(),
+        ),
     }
-    runs = [read_run(restoration.run(folder, seed, value)) for seed, value in enumerate((20.0, 21.0, 22.0))]
-    made["photographs"] = write_report(
-        folder / "photographs", paper=load_paper(restoration.UHDFOUR), runs=runs, fidelity=[SLOW_CHECK], predictions=[],
-        title="Made up", methods=restoration.METHODS, restored=restoration.ENHANCED, figures=restoration.FIGURES,
-    )  # fmt: skip
-    few = [
-        read_run(fabricate.write_run(folder / f"a_rather_long_name_seed{seed}", fabricate.records(seed=seed)))
-        for seed in range(3)
-    ]
-    made["few"] = write_report(
-        folder / "few",
-        paper=None,
-        runs=few,
-        fidelity=[SLOW_CHECK],
-        predictions=fabricate.predictions(),
-        title="Made up",
-    )
+    made = {name: write_report(folder / name, content) for name, content in contents.items()}
     return folder, made
 
 
@@ -83,10 +84,10 @@ def test_every_table_becomes_cards_or_scrolls_beside_its_first_column(reports):
 
 
 def test_a_card_calls_its_cells_as_the_head_of_the_column_does(reports):
-    """The heads of claims are in two rows, so their cells have words of their own."""
+    """The heads of ablations are in two rows, so their cells have words of their own."""
     for index in reports[1].values():
         for classes, table in boxes(index.read_text()):
-            if "cards" not in classes or "claim" in classes:
+            if "cards" not in classes or "ablation" in classes:
                 continue
             [page] = Page(table).tables
             head = [cell.text for cell in page[0][1:]]
@@ -109,7 +110,7 @@ def test_no_line_runs_through_a_legend(tmp_path, count):
         read_run(fabricate.write_run(tmp_path / f"name_{number}_seed0", fabricate.records(seed=number)))
         for number in range(count)
     ]
-    for drawn in curves(runs):
+    for drawn in training_curves(runs):
         legend = drawn["svg"][drawn["svg"].index("legend_1") :]
         words = [float(y) for y in re.findall(r'<text[^>]* y="([\d.]+)"', legend)]
         axes = re.search(r'id="[^"]*-axes_1".*?id="[^"]*-patch_2">\s*<path d="([^"]*)"', drawn["svg"], flags=re.DOTALL)

@@ -142,6 +142,16 @@ def broken(tmp_path: Path, change) -> Path:
             ["did you mean 'vit_tiny_patch16_224'"],
         ),
         (lambda d: d["fidelity"]["levels"][0].update(level=6), ["fidelity.levels.0.level"]),
+        (lambda d: d.pop("metrics"), ["metrics"]),
+        (lambda d: d.update(metrics=[]), ["metrics"]),
+        (lambda d: d["metrics"][0].pop("higher_is_better"), ["metrics.0.higher_is_better", "required"]),
+        (lambda d: d["metrics"][0].update(digit=2), ["metrics.0.digit", "unknown key"]),
+        (lambda d: d["metrics"].append(d["metrics"][0]), ["the key 'top1' is used twice"]),
+        (lambda d: d["tables"][1].update(metric="top_1"), ["metric 'top_1' is not in metrics", "did you mean 'top1'"]),
+        (lambda d: d["tables"][1]["rows"][0].update(metric="rank"), ["metric 'rank' is not in metrics"]),
+        (lambda d: d["tables"][1]["columns"][0].update(metric="rank"), ["metric 'rank' is not in metrics"]),
+        (lambda d: d["quick"][0].update(metric="rank"), ["metric 'rank' is not in metrics"]),
+        (lambda d: d["fidelity"]["trained"][0].update(metric="rank"), ["metric 'rank' is not in metrics"]),
     ],
 )
 def test_a_mistake_is_one_clear_line(tmp_path, change, words):

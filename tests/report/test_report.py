@@ -3,6 +3,7 @@
 import base64
 import json
 import re
+from dataclasses import replace
 from pathlib import Path
 
 import cv2
@@ -12,10 +13,11 @@ import pytest
 from page import Page
 
 from ppcore.errors import ConfigError, PPError
-from ppcore.report import content, load_paper, published_vs_ours, read_run, write_report
+from ppcore.report import ReportContent, content, load_paper, load_rows, published_vs_ours, read_run, write_report
+from ppcore.report.content_types import ClassifiedImage
 from ppcore.report.drawing import standalone
-from ppcore.report.figures import loss_curve
-from ppcore.report.summary import wilson
+from ppcore.report.significance import wilson
+from ppcore.report.training_curves import loss_curve
 
 VIT = Path(__file__).parents[2] / "papers" / "vit.yaml"
 
@@ -26,8 +28,8 @@ def paper():
 
 
 def report(folder: Path, runs: list[Path], paper, **changes) -> tuple[Page, str, dict]:
-    arguments = {"fidelity": fabricate.FIDELITY, "predictions": [], "title": "Made-up report"} | changes
-    index = write_report(folder / "report", paper=paper, runs=[read_run(run) for run in runs], **arguments)
+    about = {"fidelity": fabricate.FIDELITY, "title": "Made-up report"} | changes
+    index = write_report(folder / "report", ReportContent(paper=paper, runs=[read_run(run) for run in runs], **about))
     markdown = (folder / "report" / "report.md").read_text()
     return Page(index.read_text()), markdown, json.loads((folder / "report" / "report.json").read_text())
 
@@ -42,10 +44,10 @@ def three_seeds(tmp_path_factory, paper):
         )
         for seed, top1 in enumerate((0.93, 0.94, 0.96))
     ]
-    return folder, *report(folder, runs, paper, predictions=fabricate.predictions())
+    return folder, *report(folder, runs, paper, classified=fabricate.classified())
 
 
-def test_headline_is_mean_and_sample_deviation_with_images_and_protocol(three_seeds):
+def test_the_result_is_the_mean_and_sample_deviation_with_images_and_protocol(three_seeds):
     _, page, markdown, data = three_seeds
     assert data["experiments"][0]["value"] == pytest.approx(95.3333, abs=1e-3)
     assert data["experiments"][0]["spread"] == pytest.approx(
@@ -123,8 +125,8 @@ def test_pictures_are_the_images_given(three_seeds):
     folder, page, _, data = three_seeds
     first = base64.b64decode(_images(page.source)[0][0][1].removeprefix("data:image/png;base64,"))
     shown = cv2.imdecode(np.frombuffer(first, np.uint8), cv2.IMREAD_COLOR)[..., ::-1]
-    given = fabricate.predictions()[0]["image"]
-    np.testing.assert_array_equal(shown[14::28, 14::28], given)  # 8 px enlarged 28 times, pixels kept
+    original = fabricate.classified()[0].image
+    np.testing.assert_array_equal(shown[14::28, 14::28], original)  # 8 px enlarged 28 times, pixels kept
     assert [card["correct"] for card in data["predictions"]] == [True, True, True, False, True, True]
     sheet = cv2.imread(str(folder / "report" / "pictures" / "predictions.png"))
     assert sheet is not None
@@ -157,7 +159,7 @@ def test_without_imagenet_no_cell_of_ours_holds_a_number(three_seeds):
     ours = page.cells("ours")
     assert len(ours) == len(data["at_a_glance"]["rows"]) + len(data["expected"])
     assert set(ours) == {"not measured"}
-    assert data["beside"] == []
+    assert data["published_vs_ours"] == []
     assert not any(row["ours"] for row in data["at_a_glance"]["rows"])
     glance = [line for line in markdown.splitlines() if line.startswith("| `vit_") and line.count("|") == 10]
     assert len(glance) == len(data["at_a_glance"]["rows"]) == 21
@@ -185,9 +187,11 @@ IMAGENET = {
 def test_a_run_on_the_whole_test_set_stands_beside_its_own_model_only(tmp_path, paper):
     run = fabricate.write_run(tmp_path / "full", fabricate.records(n=50_000, top1=0.1234), config=IMAGENET)
     page, markdown, data = report(tmp_path, [run], paper)
-    assert {(row["builder"], row["metric"]) for row in data["beside"]} == {("vit_base_patch16_384", "top1")}
-    assert {round(row["ours"], 2) for row in data["beside"]} == {13.34}
-    first = next(row for row in data["beside"] if row["group"] == "ImageNet-1k")
+    assert {(row["builder"], row["metric"]["key"]) for row in data["published_vs_ours"]} == {
+        ("vit_base_patch16_384", "top1")
+    }
+    assert {round(row["ours"], 2) for row in data["published_vs_ours"]} == {13.34}
+    first = next(row for row in data["published_vs_ours"] if row["group"] == "ImageNet-1k")
     assert first["difference"] == pytest.approx(13.34 - 77.91)
     measured = {row["builder"]: row["ours"] for row in data["at_a_glance"]["rows"] if row["ours"]}
     assert list(measured) == ["vit_base_patch16_384"]
@@ -215,15 +219,15 @@ def test_another_measurement_is_not_set_beside(tmp_path, paper, change):
     lines = fabricate.records(n=change.get("n", 50_000), top1=0.8)
     lines = [{**line, "skipped": change.get("skipped", 0)} if line["kind"] == "eval" else line for line in lines]
     run = read_run(fabricate.write_run(tmp_path / "run", lines, config=config))
-    data = content.build("x", paper, [run], [])
-    assert data["beside"] == []
+    data = content.build(ReportContent("x", paper, [run]))
+    assert data["published_vs_ours"] == []
     assert not any(row["ours"] for row in data["at_a_glance"]["rows"])
 
 
 def test_a_quick_run_is_named_beside_its_expectation(tmp_path, paper):
-    env = {"command": "python tools/train.py -c configs/quick/vit_digits.yaml"}
+    env = fabricate.trained_with("configs/quick/vit_digits.yaml")
     run = read_run(fabricate.write_run(tmp_path / "run", fabricate.records(), env=env))
-    data = content.build("x", paper, [run], [])
+    data = content.build(ReportContent("x", paper, [run]))
     reached = {item["config"]: [ours["run"] for ours in item["ours"]] for item in data["expected"]}
     assert reached == {"configs/quick/vit_digits.yaml": ["run"], "configs/quick/vit_cifar10.yaml": []}
 
@@ -244,7 +248,7 @@ def test_different_experiments_are_kept_apart(tmp_path, paper):
         fabricate.write_run(tmp_path / name, fabricate.records(), config=config)
         for name, config in (("a", None), ("b", other))
     ]
-    data = content.build("x", paper, [read_run(folder) for folder in folders], [])
+    data = content.build(ReportContent("x", paper, [read_run(folder) for folder in folders]))
     assert [item["runs"] for item in data["experiments"]] == [["a"], ["b"]]
     assert all(item["interval"] for item in data["experiments"])
 
@@ -274,9 +278,9 @@ def test_names_cannot_inject_markup(tmp_path, paper):
     env = {"command": f"train {HOSTILE} ``` </pre>", "cpu": HOSTILE}
     run = fabricate.write_run(tmp_path / "<b>&$x$", fabricate.records(), env=env)
     twin = fabricate.write_run(tmp_path / "twin", fabricate.records(), env=env)
-    item = {**fabricate.predictions(1)[0], "label": HOSTILE, "topk": [(HOSTILE, 0.5)]}
-    row = {**fabricate.FIDELITY[0], "what": HOSTILE, "note": HOSTILE}
-    page, markdown, _ = report(tmp_path, [run, twin], paper, title=HOSTILE, predictions=[item], fidelity=[row])
+    item = replace(fabricate.classified(1)[0], label=HOSTILE, topk=[(HOSTILE, 0.5)])
+    row = fabricate.FIDELITY[0].model_copy(update={"what": HOSTILE, "note": HOSTILE})
+    page, markdown, _ = report(tmp_path, [run, twin], paper, title=HOSTILE, classified=[item], fidelity=[row])
     assert not [value for _, name, value in page.attributes if name == "onerror"]
     assert all(value.startswith("data:") for value in page.values("src"))
     assert page.text.count("<img src=x onerror=alert(1)>") >= 5  # as text
@@ -298,10 +302,10 @@ def test_names_cannot_inject_markup(tmp_path, paper):
     ],
 )
 def test_a_wrong_fidelity_row_is_one_line(tmp_path, change, words):
+    rows = [fabricate.FIDELITY[0].model_dump() | change]
+    (tmp_path / "rows.json").write_text(json.dumps(rows))
     with pytest.raises(ConfigError) as error:
-        write_report(
-            tmp_path, paper=None, runs=[], fidelity=[fabricate.FIDELITY[0] | change], predictions=[], title="x"
-        )
+        load_rows(tmp_path / "rows.json")
     assert words in str(error.value)
     assert "\n" not in str(error.value)
 
@@ -309,14 +313,14 @@ def test_a_wrong_fidelity_row_is_one_line(tmp_path, change, words):
 def test_an_unwritable_folder_is_one_line(tmp_path):
     (tmp_path / "file").write_text("")
     with pytest.raises(PPError, match="cannot be written"):
-        write_report(tmp_path / "file", paper=None, runs=[], fidelity=[], predictions=[], title="x")
+        write_report(tmp_path / "file", ReportContent("x"))
 
 
 @pytest.mark.parametrize("image", [np.zeros((8, 8), np.uint8), np.zeros((8, 8, 3)), np.zeros((8, 8, 4), np.uint8)])
 def test_images_must_be_rgb_bytes(tmp_path, image):
-    item = {**fabricate.predictions(1)[0], "image": image}
+    item = replace(fabricate.classified(1)[0], image=image)
     with pytest.raises(ValueError, match="uint8"):
-        write_report(tmp_path, paper=None, runs=[], fidelity=[], predictions=[item], title="x")
+        write_report(tmp_path, ReportContent("x", classified=[item]))
 
 
 CIFAR = {"name": "ppcore.data.PaddleVision", "dataset": "Cifar10", "split": "test"}
@@ -346,8 +350,8 @@ def test_core_days_are_not_written_like_percentages(three_seeds):
 
 
 def test_grey_images_are_shown_grey(tmp_path):
-    item = {**fabricate.predictions(1)[0], "image": np.full((28, 28, 1), 77, np.uint8), "attention": None}
-    page, _, _ = report(tmp_path, [], None, predictions=[item])
+    item = replace(fabricate.classified(1)[0], image=np.full((28, 28, 1), 77, np.uint8), attention=None)
+    page, _, _ = report(tmp_path, [], None, classified=[item])
     data = base64.b64decode(_images(page.source)[0][0][1].removeprefix("data:image/png;base64,"))
     shown = cv2.imdecode(np.frombuffer(data, np.uint8), cv2.IMREAD_COLOR)
     assert shown.shape == (224, 224, 3)
@@ -358,15 +362,8 @@ def test_labels_are_named_by_the_runs_classes_and_images_may_be_large(tmp_path):
     lines = fabricate.records()
     lines[0]["classes"] = [f"class {number}" for number in range(10)]
     run = fabricate.write_run(tmp_path / "run", lines)
-    item = {
-        **fabricate.predictions(1, side=8)[0],
-        "image": np.zeros((900, 1200, 3), np.uint8),
-        "label": 4,
-        "pred": 4,
-        "topk": [],
-    }
-    del item["attention"]
-    page, _, data = report(tmp_path, [run], None, predictions=[item])
+    item = ClassifiedImage(np.zeros((900, 1200, 3), np.uint8), label=4, pred=4, prob=0.5)
+    page, _, data = report(tmp_path, [run], None, classified=[item])
     assert data["predictions"][0]["label"] == "class 4"
     assert "class 4" in page.text
     assert len(_images(page.source)) == 1
@@ -396,16 +393,16 @@ def test_many_runs_are_one_line_a_config_and_folded_away(tmp_path):
 
 def test_what_the_pictures_are_of_is_said_even_without_any(tmp_path):
     note = "No images were classified: no training was run."
-    for predictions in ([], fabricate.predictions(1)):
-        page, markdown, data = report(tmp_path, [], None, predictions=predictions, predictions_note=note)
+    for images in ([], fabricate.classified(1)):
+        page, markdown, data = report(tmp_path, [], None, classified=images, classified_note=note)
         assert note in page.text
         assert note in markdown
         assert data["predictions_note"] == note
 
 
 def test_attention_is_not_promised_where_there_is_none(tmp_path):
-    items = [{**item, "attention": None} for item in fabricate.predictions(2)]
-    page, markdown, _ = report(tmp_path, [], None, predictions=items)
+    items = [replace(item, attention=None) for item in fabricate.classified(2)]
+    page, markdown, _ = report(tmp_path, [], None, classified=items)
     assert len(_images(page.source)) == 2
     for text in (page.text, markdown):
         assert "ollout" not in text

@@ -1,12 +1,15 @@
 """Reading run folders: whole, cut, resumed, damaged."""
 
 import json
+from dataclasses import asdict
 
 import fabricate
 import pytest
+from page import Page
 
 from ppcore.errors import PPError
-from ppcore.report import read_run
+from ppcore.metrics import MetricSpec
+from ppcore.report import ReportContent, read_run, write_report
 
 
 def test_a_whole_run(tmp_path):
@@ -23,7 +26,7 @@ def test_a_whole_run(tmp_path):
     assert not run.notes
 
 
-def test_the_headline_is_the_last_evaluation_not_the_best(tmp_path):
+def test_the_result_is_the_last_evaluation_not_the_best(tmp_path):
     lines = fabricate.records(top1=0.9)
     lines[-2] = {**lines[-2], "top1": 0.5}
     run = read_run(fabricate.write_run(tmp_path / "run", lines))
@@ -94,10 +97,14 @@ def damage(folder, line_number, text):
     [
         (7, '{"kind": "tra', "line 7 is damaged"),
         (7, "[1, 2]", "line 7 is damaged"),
-        (7, '{"kind": "train", "step": 30, "time": 1.0, "lr": 0.1}', "line 7: a 'train' record without loss"),
-        (7, '{"kind": "banana", "step": 30}', "line 7: a record of unknown kind 'banana'"),
-        (7, '{"kind": ["train"], "step": 30}', "line 7: a record of unknown kind"),
-        (1, '{"kind": "train", "step": 5, "time": 1.0, "lr": 0.1, "loss": 1.0}', "the first record is not a 'start'"),
+        (7, '{"kind": "train", "step": 30, "epoch": 1, "time": 1.0, "lr": 0.1}', "line 7: train.loss: Field required"),
+        (7, '{"kind": "banana", "step": 30}', "line 7: Input tag 'banana'"),
+        (7, '{"kind": ["train"], "step": 30}', "line 7: Input tag '['train']'"),
+        (
+            1,
+            '{"kind": "train", "step": 5, "epoch": 0.1, "time": 1.0, "lr": 0.1, "loss": 1.0}',
+            "the first record is not a 'start'",
+        ),
     ],
 )
 def test_damage_in_the_middle_is_an_error_with_its_line(tmp_path, line_number, text, message):
@@ -131,3 +138,46 @@ def test_a_command_recorded_as_words_is_quoted(tmp_path):
     env = {"command": ["python", "tools/train.py", "-o", "Global.output_dir=two words"]}
     run = read_run(fabricate.write_run(tmp_path / "run", fabricate.records(), env=env))
     assert run.command == "python tools/train.py -o 'Global.output_dir=two words'"
+
+
+DISTANCE = MetricSpec(
+    "distance", "Distance", "distance to the truth", "mm", factor=1000, digits=1, higher_is_better=False
+)
+
+
+def own_metric() -> list[dict]:
+    """A history whose evaluations give a number that nobody else knows, 3 mm at first and 1 mm more at every other."""
+    lines = fabricate.records()
+    lines[0]["metrics"] = [asdict(DISTANCE)]
+    evals = [line for line in lines if line["kind"] == "eval"]
+    for number, line in enumerate(evals):
+        line |= {"top1": None, "top5": None, "distance": 0.003 + 0.001 * number}
+    return lines
+
+
+def test_a_run_brings_its_own_metrics(tmp_path):
+    run = read_run(fabricate.write_run(tmp_path / "run", own_metric()))
+    assert run.primary_metric == DISTANCE
+    assert run.best["distance"] == 0.003, "the smallest, as its spec says"
+    assert run.written(run.best) == {"distance": 3.0}
+    write_report(tmp_path / "report", ReportContent("Made up", runs=[run]))
+    page = Page((tmp_path / "report" / "index.html").read_text())
+    for words in ("22.0 mm", "Distance to the truth by epoch", "Best of all evaluations: 3.0 mm"):
+        assert words in page.text, words
+    assert "op-1" not in page.text
+    assert (tmp_path / "report" / "pictures" / "distance.svg").is_file()
+
+
+def test_a_run_that_measures_nothing_is_reported(tmp_path):
+    lines = [line for line in fabricate.records() if line["kind"] != "eval"]
+    lines[0]["metrics"] = []
+    run = read_run(fabricate.write_run(tmp_path / "run", lines))
+    assert run.result is None
+    index = write_report(tmp_path / "report", ReportContent("Made up", runs=[run]))
+    assert "not evaluated yet" in Page(index.read_text()).text
+
+
+def test_a_run_names_its_configuration(tmp_path):
+    env = {"config": "configs/quick/made_up.yaml"}
+    assert read_run(fabricate.write_run(tmp_path / "a", fabricate.records(), env=env)).config_path == env["config"]
+    assert read_run(fabricate.write_run(tmp_path / "b", fabricate.records(), env={"config": None})).config_path == ""

@@ -1,6 +1,7 @@
 """Reports of networks that give images: decibels instead of percent, other methods, photographs."""
 
 import json
+from dataclasses import asdict, replace
 from pathlib import Path
 
 import cv2
@@ -10,8 +11,10 @@ import pytest
 from page import Page
 
 from ppcore.errors import ConfigError, PPError
-from ppcore.report import content, load_paper, read_run, write_report
-from ppcore.report.curves import curves
+from ppcore.metrics import ImageQuality
+from ppcore.report import ReportContent, content, load_paper, read_run, write_report
+from ppcore.report.content_types import BaselineResult, Baselines, FigureGrid, ImageGrid, Panel, PanelRow
+from ppcore.report.training_curves import training_curves
 
 UHDFOUR = Path(__file__).parents[2] / "papers" / "uhdfour.yaml"
 QUICK = "configs/quick/uhdfour_photographs.yaml"
@@ -27,7 +30,8 @@ def records(seed: int = 0, psnr: float = 20.0, n: int = 6) -> list[dict]:
             kept = {key: line[key] for key in ("kind", "step", "epoch", "time", "weights", "n", "skipped", "seconds")}
             line = {**kept, "psnr": value, "ssim": 0.5 + value / 100}
         elif line["kind"] == "start":
-            line = {**line, "classes": None, "metric": METRIC}
+            metrics = [asdict(spec) for spec in ImageQuality(protocol="paper").specs]
+            line = {**line, "classes": None, "metric": METRIC, "metrics": metrics}
         elif line["kind"] == "end":
             line = {**line, "best": {"step": 400, "psnr": psnr, "weights": "model"}}
         if line.get("weights") != "ema":
@@ -42,27 +46,29 @@ def run(folder: Path, seed: int, psnr: float, **changes) -> Path:
         "Metric": {"name": "ppcore.metrics.ImageQuality", "protocol": "paper"},
         "DataLoader": {"Eval": {"dataset": {"name": "ppuhdfour.darkened.DarkenedPhotographs", "split": "test"}}},
     } | changes.pop("config", {})
-    env = {"command": f"python tools/train.py -c {QUICK} -o Global.seed={seed}"}
+    env = fabricate.trained_with(QUICK, f"Global.seed={seed}")
     return fabricate.write_run(folder / f"seed{seed}", records(seed, psnr, **changes), config=config, env=env)
 
 
-def row(method: str, psnr: float, ssim: float) -> dict:
-    return {"method": method, "psnr": psnr, "ssim": ssim, "n": 6, "seconds": 3.0, "skipped": 0}
+def result(method: str, psnr: float, ssim: float) -> BaselineResult:
+    return BaselineResult(method, {"psnr": psnr, "ssim": ssim}, n=6, seconds=3.0)
 
 
-METHODS = [{"config": QUICK, "run": "seed0", "protocol": f"made-up images; {METRIC}",
-            "rows": [row("Identity", 8.0, 0.3), row("LIME(gamma=0.8)", 17.5, 0.6), row("Gamma(gamma=2.2)", 15.0, 0.7)]}]  # fmt: skip
+BASELINES = Baselines(
+    QUICK, "seed0", f"made-up images; {METRIC}", ImageQuality(protocol="paper").specs,
+    [result("Identity", 8.0, 0.3), result("LIME(gamma=0.8)", 17.5, 0.6), result("Gamma(gamma=2.2)", 15.0, 0.7)],
+)  # fmt: skip
 
 
 def picture(value: int) -> np.ndarray:
     return np.full((20, 30, 3), value, np.uint8)
 
 
-ENHANCED = [{"run": "seed0", "data": "DarkenedPhotographs(split=test)", "rows": [
-    {"label": "cat", "panels": [{"caption": f"{name}: 12.34 dB", "image": picture(40 * i)}
-                                for i, name in enumerate(("input", "LIME", "UHDFour", "reference"))]}]}]  # fmt: skip
-FIGURES = [{"figure": "swap", "config": QUICK, "run": "seed0", "text": "Made-up medians.",
-            "rows": [{"label": "", "panels": [{"caption": "low", "image": picture(9)}]}]}]  # fmt: skip
+PANELS = [
+    Panel(f"{name}: 12.34 dB", picture(40 * i)) for i, name in enumerate(("input", "LIME", "UHDFour", "reference"))
+]
+ENHANCED = ImageGrid("seed0", "DarkenedPhotographs(split=test)", [PanelRow("cat", PANELS)])
+FIGURE = FigureGrid("swap", QUICK, "seed0", [PanelRow("", [Panel("low", picture(9))])], "Made-up medians.")
 
 
 @pytest.fixture(scope="module")
@@ -70,13 +76,15 @@ def written(tmp_path_factory):
     folder = tmp_path_factory.mktemp("restored")
     runs = [read_run(run(folder, seed, psnr)) for seed, psnr in enumerate((20.0, 21.0, 22.0))]
     index = write_report(
-        folder / "report", paper=load_paper(UHDFOUR), runs=runs, fidelity=[], predictions=[], title="Made up",
-        methods=METHODS, restored=ENHANCED, figures=FIGURES,
-    )  # fmt: skip
+        folder / "report",
+        ReportContent(
+            "Made up", load_paper(UHDFOUR), runs, baselines=[BASELINES], image_grids=[ENHANCED], figures=[FIGURE]
+        ),
+    )
     return folder / "report", Page(index.read_text()), (folder / "report" / "report.md").read_text()
 
 
-def test_the_headline_is_in_decibels(written):
+def test_the_result_is_in_decibels(written):
     folder, page, markdown = written
     data = json.loads((folder / "report.json").read_text())
     [experiment] = data["experiments"]
@@ -107,14 +115,12 @@ def test_ours_stand_beside_the_others_best_first(written):
 
 
 def test_a_network_that_is_behind_is_said_to_be(tmp_path):
-    methods = [{**METHODS[0], "rows": [row("LIME", 30.0, 0.9)]}]
-    index = write_report(
-        tmp_path / "report", paper=load_paper(UHDFOUR), runs=[read_run(run(tmp_path, 0, 20.0))], fidelity=[],
-        predictions=[], title="x", methods=methods,
-    )  # fmt: skip
+    baselines = replace(BASELINES, results=[result("LIME", 30.0, 0.9)])
+    runs = [read_run(run(tmp_path, 0, 20.0))]
+    index = write_report(tmp_path / "report", ReportContent("x", load_paper(UHDFOUR), runs, baselines=[baselines]))
     page = Page(index.read_text())
     assert "✗ behind" in page.text
-    assert "In SSIM it is behind" in page.text  # said of every metric, not of the headline alone
+    assert "In SSIM it is behind" in page.text  # said of every metric, not of the primary one alone
     assert "−10.00 dB" in page.text
 
 
@@ -122,29 +128,27 @@ def test_photographs_are_the_ones_given(written):
     folder, page, markdown = written
     assert page.source.count("data:image/jpeg;base64,") == 5
     assert "input: 12.34 dB" in page.text
-    for name in ("restored_seed0", "swap_seed0"):
+    for name in ("enhanced_seed0", "swap_seed0"):
         sheet = cv2.imread(str(folder / "pictures" / f"{name}.jpg"))
         assert sheet.shape[0] > 20
         assert f"pictures/{name}.jpg" in markdown
-    enhanced = cv2.imread(str(folder / "pictures" / "restored_seed0.jpg"))
+    enhanced = cv2.imread(str(folder / "pictures" / "enhanced_seed0.jpg"))
     assert [round(float(enhanced[18, 8 + 38 * i + 15].mean())) for i in range(4)] == pytest.approx(
         [0, 40, 80, 120], abs=2
     )
     data = json.loads((folder / "report.json").read_text())
-    assert data["restored"][0]["rows"][0]["captions"][0] == "input: 12.34 dB"
+    assert data["image_grids"][0]["rows"][0]["captions"][0] == "input: 12.34 dB"
     assert data["figures"][0]["text"] == "Made-up medians."
 
 
-def test_a_plates_image_must_be_rgb_bytes(tmp_path):
-    figures = [{**FIGURES[0], "rows": [{"label": "", "panels": [{"caption": "x", "image": np.zeros((4, 4, 3))}]}]}]
+def test_a_panels_image_must_be_rgb_bytes(tmp_path):
+    figure = replace(FIGURE, rows=[PanelRow("", [Panel("x", np.zeros((4, 4, 3)))])])
     with pytest.raises(ValueError, match="uint8"):
-        write_report(
-            tmp_path, paper=load_paper(UHDFOUR), runs=[], fidelity=[], predictions=[], title="x", figures=figures
-        )
+        write_report(tmp_path, ReportContent("x", load_paper(UHDFOUR), figures=[figure]))
 
 
-def test_curves_are_of_the_headline_metric(tmp_path):
-    drawn = {item["name"]: item["title"] for item in curves([read_run(run(tmp_path, 0, 20.0))])}
+def test_curves_are_of_the_primary_metric(tmp_path):
+    drawn = {item["name"]: item["title"] for item in training_curves([read_run(run(tmp_path, 0, 20.0))])}
     assert list(drawn) == ["loss", "psnr", "learning_rate", "gradient_norm"]
     assert "dotted" not in drawn["loss"], "no loss was evaluated"
     assert drawn["psnr"].startswith("PSNR by epoch")
@@ -160,18 +164,20 @@ ON_UHD_LL = {"Arch": {"name": "ppuhdfour.uhdfour"},
 def test_published_figures_stand_beside_the_same_measurement_only(tmp_path, protocol, n, compared):
     metric = {"Metric": {"name": "ppcore.metrics.ImageQuality", "protocol": protocol}}
     ours = read_run(run(tmp_path, 0, 25.0, n=n, config=ON_UHD_LL | metric))
-    data = content.build("x", load_paper(UHDFOUR), [ours], [])
-    assert bool(data["beside"]) is compared
+    data = content.build(ReportContent("x", load_paper(UHDFOUR), [ours]))
+    assert bool(data["published_vs_ours"]) is compared
     assert data["at_a_glance"]["measured"] is compared
     if compared:
-        first = next(row for row in data["beside"] if (row["table"], row["metric"]) == ("table3", "psnr"))
+        first = next(
+            row for row in data["published_vs_ours"] if (row["table"], row["metric"].key) == ("table3", "psnr")
+        )
         assert (first["ours"], first["published"]) == (25.0, 26.226)
-        assert {row["metric"] for row in data["beside"]} == {"psnr", "ssim"}
+        assert {row["metric"].key for row in data["published_vs_ours"]} == {"psnr", "ssim"}
 
 
 def test_a_record_without_a_known_metric_is_one_line(tmp_path):
     lines = [{key: value for key, value in line.items() if key not in ("psnr", "ssim")} for line in records()]
-    with pytest.raises(PPError, match="'eval' record without a metric"):
+    with pytest.raises(PPError, match="the evaluation of step 40 has no 'psnr'"):
         read_run(fabricate.write_run(tmp_path / "run", lines))
 
 

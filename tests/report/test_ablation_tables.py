@@ -8,8 +8,8 @@ import pytest
 import yaml
 from page import Page
 
-from ppcore.report import load_paper, read_run, write_report
-from ppcore.report.ablation_tables import claims, of_config
+from ppcore.report import ReportContent, load_paper, read_run, write_report
+from ppcore.report.ablation_tables import ablation_tables
 from ppcore.report.significance import (
     NO_NUMBER,
     NOT_RUN,
@@ -20,7 +20,7 @@ from ppcore.report.significance import (
     Difference,
     chance,
     difference,
-    verdict,
+    in_words,
 )
 
 
@@ -44,7 +44,7 @@ class TestDifference:
         assert difference({0: 1.0}, {}) is None
 
 
-class TestVerdict:
+class TestInWords:
     @pytest.mark.parametrize(
         ("published", "mean", "error", "words"),
         [
@@ -61,10 +61,10 @@ class TestVerdict:
         ],
     )
     def test_words(self, published, mean, error, words):
-        assert verdict(published, Difference(mean, error, True, 3)) == words
+        assert in_words(published, Difference(mean, error, True, 3)) == words
 
     def test_not_run_comes_first(self):
-        assert verdict(None, None) == verdict(0.0, None) == verdict(1.0, None) == NOT_RUN
+        assert in_words(None, None) == in_words(0.0, None) == in_words(1.0, None) == NOT_RUN
 
     def test_chance_against_closed_forms(self):
         """Student's t beyond 2: 1 - 2 atan(2) / pi with one degree of freedom, 1 - 2 / sqrt(6) with two."""
@@ -75,32 +75,33 @@ class TestVerdict:
 
 @pytest.fixture(scope="module")
 def made_up(tmp_path_factory):
-    """The report of fabricate's claims: page, Markdown, JSON."""
-    folder = tmp_path_factory.mktemp("claims")
+    """The report of fabricate's ablations: page, Markdown, JSON."""
+    folder = tmp_path_factory.mktemp("ablations")
     (folder / "paper.yaml").write_text(yaml.safe_dump(fabricate.comparing_paper()))
     index = write_report(
         folder / "report",
-        paper=load_paper(folder / "paper.yaml"),
-        runs=[read_run(run) for run in fabricate.comparing_runs(folder)],
-        fidelity=fabricate.FIDELITY,
-        predictions=[],
-        title="Made-up report",
-        evaluations=fabricate.evaluations(),
-        findings=fabricate.curves(),
+        ReportContent(
+            title="Made-up report",
+            paper=load_paper(folder / "paper.yaml"),
+            runs=[read_run(run) for run in fabricate.comparing_runs(folder)],
+            fidelity=fabricate.FIDELITY,
+            ablations=fabricate.evaluations(),
+            analyses=fabricate.curves(),
+        ),
     )
     data = json.loads((folder / "report" / "report.json").read_text())
     return Page(index.read_text()), (folder / "report" / "report.md").read_text(), data
 
 
 def words(data: dict, row: str, base: str) -> list[str]:
-    [found] = [item for item in data["claims"][0]["comparisons"] if (item["row"], item["base"]) == (row, base)]
-    return [one["verdict"] for one in found["ours"]]
+    [found] = [item for item in data["ablations"][0]["comparisons"] if (item["row"], item["base"]) == (row, base)]
+    return [one["significance"] for one in found["ours"]]
 
 
 def test_numbers_are_of_the_named_configs_alone(made_up):
     *_, data = made_up
-    rows = {row["name"]: row for row in data["claims"][0]["rows"]}
-    assert list(rows) == [row["name"] for row in fabricate.comparing_paper()["claims"][0]["rows"]]
+    rows = {row["name"]: row for row in data["ablations"][0]["rows"]}
+    assert list(rows) == [row["name"] for row in fabricate.comparing_paper()["ablations"][0]["rows"]]
     digits, cifar = rows["hard distillation"]["ours"]
     assert digits["mean"] == pytest.approx((96.0 + 96.2 + 96.6) / 3)
     assert digits["spread"] == pytest.approx(0.3055, abs=1e-4)
@@ -112,7 +113,7 @@ def test_numbers_are_of_the_named_configs_alone(made_up):
     assert rows["with token: both heads"]["ours"][0]["mean"] == pytest.approx((96.1 + 96.0 + 96.9) / 3)
 
 
-def test_verdicts_are_what_the_made_up_numbers_say(made_up):
+def test_the_words_are_what_the_made_up_numbers_say(made_up):
     *_, data = made_up
     assert words(data, "soft distillation", "no distillation") == [TIE, NOT_RUN]
     assert words(data, "hard distillation", "soft distillation") == [SAME, NOT_RUN]
@@ -121,8 +122,8 @@ def test_verdicts_are_what_the_made_up_numbers_say(made_up):
     assert words(data, "with token: both heads", "with token: class head") == [UNCLEAR, NOT_RUN]
     assert words(data, "with token: both heads", "no distillation") == [SAME, UNCLEAR]  # one seed on the second
     assert words(data, "longer", "no distillation") == [NOT_RUN, NOT_RUN]
-    assert len(data["claims"][0]["comparisons"]) == 5 + 4  # the second row's is both at once
-    assert data["claims"][0]["summary"][0] == {
+    assert len(data["ablations"][0]["comparisons"]) == 5 + 4  # the second row's is both at once
+    assert data["ablations"][0]["summary"][0] == {
         "dataset": "made-up digits", "comparisons": 9, "same": 5, "opposite": 0, "unclear": 1, "tie": 1,
         "no_number": 0, "not_run": 2,
     }  # fmt: skip
@@ -132,7 +133,7 @@ def test_the_page_shows_rows_in_the_papers_order_and_never_a_published_figure_as
     page, _, _ = made_up
     [table] = [table for table in page.tables if table[0][1].text == "Published, not ours"]
     assert [row[0].text for row in table[2:]] == [
-        row["name"] for row in fabricate.comparing_paper()["claims"][0]["rows"]
+        row["name"] for row in fabricate.comparing_paper()["ablations"][0]["rows"]
     ]
     published = {"72.2", "74.3", "73.9", "74.5"}
     for row in table[2:]:
@@ -166,32 +167,30 @@ def test_every_view_says_it(made_up):
             assert word in text, word
     line = "| hard distillation against soft distillation (the row above) | +2.1 | **same direction as the paper**: "
     assert line + "+1.67 ± 0.12 | not run |" in markdown
-    assert data["claims"][0]["note"] == "The made-up teacher is a small convnet here."
+    assert data["ablations"][0]["note"] == "The made-up teacher is a small convnet here."
 
 
-def test_a_paper_without_claims_says_nothing_of_them(tmp_path):
+def test_a_paper_without_ablations_says_nothing_of_them(tmp_path):
     paper = fabricate.comparing_paper()
-    (tmp_path / "paper.yaml").write_text(yaml.safe_dump({**paper, "claims": [], "findings": []}))
-    index = write_report(
-        tmp_path / "report", paper=load_paper(tmp_path / "paper.yaml"), runs=[], fidelity=[], predictions=[], title="x"
-    )
+    (tmp_path / "paper.yaml").write_text(yaml.safe_dump({**paper, "ablations": [], "analyses": []}))
+    index = write_report(tmp_path / "report", ReportContent("x", load_paper(tmp_path / "paper.yaml")))
     page = Page(index.read_text())
-    assert not {"claims", "findings", "pictures"} & set(page.values("id"))
+    assert not {"ablations", "analyses", "pictures"} & set(page.values("id"))
     data = json.loads((tmp_path / "report" / "report.json").read_text())
-    assert not {"claims", "findings", "predictions_note"} & set(data)
+    assert not any(data[key] for key in ("ablations", "analyses", "predictions", "predictions_note"))
     assert "ordering show" not in (tmp_path / "report" / "report.md").read_text()
 
 
 def loaded(tmp_path, runs: list, **arguments) -> dict:
     (tmp_path / "paper.yaml").write_text(yaml.safe_dump(fabricate.comparing_paper()))
     paper = load_paper(tmp_path / "paper.yaml")
-    return claims(paper, [read_run(run) for run in runs], arguments.get("evaluations", []))[0]
+    return ablation_tables(paper, [read_run(run) for run in runs], arguments.get("evaluations", []))[0]
 
 
 def run_of(folder, name: str, seed: int, **changes):
-    command = f"python tools/train.py -c somewhere/configs/quick/{name}.yaml -o Global.seed={seed}"
+    env = fabricate.trained_with(f"configs/quick/{name}.yaml", f"Global.seed={seed}")
     lines = fabricate.records(**({"seed": seed, "top1": 0.9} | changes))
-    return fabricate.write_run(folder, lines, config=fabricate.with_global(seed=seed), env={"command": command})
+    return fabricate.write_run(folder, lines, config=fabricate.with_global(seed=seed), env=env)
 
 
 def test_an_unfinished_run_is_not_counted_and_said(tmp_path):
@@ -209,11 +208,11 @@ def test_an_unfinished_run_is_not_counted_and_said(tmp_path):
 def test_runs_that_are_not_alike_have_no_mean(tmp_path, seed, n, why):
     runs = [run_of(tmp_path / "a", "made_digits_plain", 0), run_of(tmp_path / "b", "made_digits_plain", seed, n=n)]
     runs += [run_of(tmp_path / f"soft{i}", "made_digits_soft", i) for i in range(2)]
-    claim = loaded(tmp_path, runs)
-    cell = claim["rows"][0]["ours"][0]
+    ablation = loaded(tmp_path, runs)
+    cell = ablation["rows"][0]["ours"][0]
     assert cell["mean"] is None
     assert why in cell["why_none"]
-    assert claim["comparisons"][0]["ours"][0]["verdict"] == NOT_RUN
+    assert ablation["comparisons"][0]["ours"][0]["significance"] == NOT_RUN
 
 
 def test_another_test_set_is_not_compared(tmp_path):
@@ -223,14 +222,17 @@ def test_another_test_set_is_not_compared(tmp_path):
 
 
 def test_rows_with_options_never_take_what_training_left(tmp_path):
-    claim = loaded(tmp_path, [run_of(tmp_path / "a", "made_digits_token", 0)])
-    by_name = {row["name"]: row["ours"][0] for row in claim["rows"]}
+    ablation = loaded(tmp_path, [run_of(tmp_path / "a", "made_digits_token", 0)])
+    by_name = {row["name"]: row["ours"][0] for row in ablation["rows"]}
     assert by_name["with token: both heads"]["mean"] is not None
     assert by_name["with token: class head"]["why_none"] == "not run"
 
 
 def test_a_run_belongs_to_the_config_it_was_trained_with(tmp_path):
-    run = read_run(run_of(tmp_path / "a", "made_digits_plain", 0))
-    assert of_config(run, "configs/quick/made_digits_plain.yaml")
-    assert not of_config(run, "configs/quick/digits_plain.yaml")
-    assert not of_config(run, "quick/made_digits_plai.yaml")
+    """By what the run records of it: not by a name that ends alike, nor by what its command says."""
+    names = ("made_digits_plain", "other_made_digits_plain", "made_digits_plai")
+    env = fabricate.trained_with("configs/quick/made_digits_plain.yaml") | {"config": None}
+    runs = [run_of(tmp_path / name, name, 0) for name in names]
+    runs.append(fabricate.write_run(tmp_path / "unnamed", fabricate.records(), env=env))
+    cell = loaded(tmp_path, runs)["rows"][0]["ours"][0]
+    assert [value["run"] for value in cell["values"]] == ["made_digits_plain"]

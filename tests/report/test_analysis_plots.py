@@ -2,6 +2,7 @@
 
 import json
 import re
+from dataclasses import replace
 
 import fabricate
 import numpy as np
@@ -9,8 +10,8 @@ import pytest
 import yaml
 from page import Page
 
-from ppcore.report import load_paper, write_report
-from ppcore.report.analysis_plots import figure, findings
+from ppcore.report import ReportContent, load_paper, write_report
+from ppcore.report.analysis_plots import analysis_curves, analysis_drawing
 
 
 @pytest.fixture
@@ -21,7 +22,7 @@ def paper(tmp_path):
 
 
 def test_mean_and_range_by_layer(paper):
-    tokens, two = findings(paper, fabricate.curves())
+    tokens, two = analysis_curves(paper, fabricate.curves())
     digits, cifar = tokens["curves"]
     np.testing.assert_allclose(digits["mean"], [0.06, 0.26, 0.46, 0.66, 0.86])
     np.testing.assert_allclose(digits["low"], np.array(digits["mean"]) - 0.01)
@@ -37,8 +38,8 @@ def test_mean_and_range_by_layer(paper):
 
 def test_configs_of_one_data_set_are_told_apart(paper):
     both = [f"configs/quick/made_digits_{name}.yaml" for name in ("token", "two_class")]
-    finding = paper.findings[0].model_copy(update={"quick": both})
-    [item] = findings(paper.model_copy(update={"findings": [finding]}), [])
+    analysis = paper.analyses[0].model_copy(update={"quick": both})
+    [item] = analysis_curves(paper.model_copy(update={"analyses": [analysis]}), [])
     assert [curve["label"] for curve in item["curves"]] == [
         "made-up digits, made_digits_token",
         "made-up digits, made_digits_two_class",
@@ -47,14 +48,14 @@ def test_configs_of_one_data_set_are_told_apart(paper):
 
 def test_runs_of_different_depth_have_no_mean(paper):
     rows = fabricate.curves()
-    rows[0] = {**rows[0], "values": rows[0]["values"][:3]}
-    curve = findings(paper, rows)[0]["curves"][0]
+    rows[0] = replace(rows[0], values=rows[0].values[:3])
+    curve = analysis_curves(paper, rows)[0]["curves"][0]
     assert curve["mean"] == []
     assert "different numbers of layers" in curve["why_none"]
 
 
 def test_the_drawing_has_our_line_and_the_published_points(paper):
-    svg = figure(findings(paper, fabricate.curves())[0])
+    svg = analysis_drawing(analysis_curves(paper, fabricate.curves())[0])
     for text in (
         "Layer (0 = entering the first block)",
         "cosine similarity",
@@ -62,7 +63,7 @@ def test_the_drawing_has_our_line_and_the_published_points(paper):
         "published, not ours",
     ):
         assert text in svg
-    line = re.search(r'<g id="finding_tokens-line2d_\d+">\s*<path d="([^"]*)"[^>]*var\(--c1\)', svg).group(1)
+    line = re.search(r'<g id="analysis_tokens-line2d_\d+">\s*<path d="([^"]*)"[^>]*var\(--c1\)', svg).group(1)
     points = re.findall(r"[ML] ([\d.]+) ([\d.]+)", line)
     assert len(points) == 5
     diamonds = re.findall(r'<use [^>]*x="([\d.]+)" y="([\d.]+)"[^>]*var\(--ink\)', svg)
@@ -77,12 +78,7 @@ def test_the_drawing_has_our_line_and_the_published_points(paper):
 def test_all_views(tmp_path, paper):
     index = write_report(
         tmp_path / "report",
-        paper=paper,
-        runs=[],
-        fidelity=[],
-        predictions=[],
-        title="x",
-        findings=[row for row in fabricate.curves() if row["finding"] == "tokens"],
+        ReportContent("x", paper, analyses=[row for row in fabricate.curves() if row.analysis == "tokens"]),
     )
     page = Page(index.read_text())
     markdown = (tmp_path / "report" / "report.md").read_text()
@@ -95,13 +91,13 @@ def test_all_views(tmp_path, paper):
             "0.860",
         ):
             assert words in text, words
-    assert page.source.count("<svg") == 1  # the second finding has no curve, so no drawing
-    assert "pictures/finding_tokens.svg" in markdown
-    assert "pictures/finding_two_class.svg" not in markdown
-    drawn = (tmp_path / "report" / "pictures" / "finding_tokens.svg").read_text()
+    assert page.source.count("<svg") == 1  # the second analysis has no curve, so no drawing
+    assert "pictures/analysis_tokens.svg" in markdown
+    assert "pictures/analysis_two_class.svg" not in markdown
+    drawn = (tmp_path / "report" / "pictures" / "analysis_tokens.svg").read_text()
     assert "prefers-color-scheme: dark" in drawn
-    assert not (tmp_path / "report" / "pictures" / "finding_two_class.svg").exists()
-    assert data["findings"][0]["curves"][0]["mean"][4] == pytest.approx(0.86)
+    assert not (tmp_path / "report" / "pictures" / "analysis_two_class.svg").exists()
+    assert data["analyses"][0]["curves"][0]["mean"][4] == pytest.approx(0.86)
     assert "| ours, made-up digits | not run |" in markdown
     tables = [table for table in page.tables if table[0][0].text == "Cosine similarity by layer"]
     rows = [[[cell.text for cell in row] for row in table[1:]] for table in tables]
