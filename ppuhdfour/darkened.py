@@ -4,13 +4,12 @@ from typing import Any, Literal
 
 import numpy as np
 
-from ppcore.data.datasets.flat_folder import FlatFolder
-from ppcore.data.datasets.photographs import Photographs
-from ppcore.data.images.image_file import ImageFile, Window
+from ppcore.data import Dataset, FlatFolder, ImageFile, Photographs
+from ppcore.data.images.image_file import Window
 from ppuhdfour.low_light import Darken, darken
 
 
-class DarkenedPhotographs:
+class DarkenedPhotographs(Dataset):
     """The photographs of `ppcore.data.Photographs`, each with one dark version that is always the same.
 
     For training put a `ppuhdfour.low_light.Darken` without seed after the crop: it makes a new dark image every time.
@@ -24,9 +23,6 @@ class DarkenedPhotographs:
     Raises:
         ConfigError: `split` is none of the three, or `darken` has no seed.
     """
-
-    classes = None
-    num_classes = 0
 
     def __init__(self, *, split: Literal["train", "test", "all"] = "train", darken: Darken | None = None):
         photographs = Photographs(split=split)

@@ -26,9 +26,9 @@ IMAGENET = {"mean": [0.485, 0.456, 0.406], "std": [0.229, 0.224, 0.225]}
 DEIT_PIPELINE = {
     "crop": {"name": "ppcore.data.RandomResizedCrop", "size": 224, "interpolation": "bicubic"},
     "flip": {"name": "ppcore.data.RandomHorizontalFlip"},
-    "augment": {"name": "ppcore.data.transforms.augment.RandAugment"},
+    "augment": {"name": "ppcore.data.RandAugment"},
     "normalize": {"name": "ppcore.data.Normalize", **IMAGENET},
-    "erase": {"name": "ppcore.data.transforms.augment.RandomErasing", "prob": 0.25},
+    "erase": {"name": "ppcore.data.RandomErasing", "prob": 0.25},
 }
 
 

@@ -15,7 +15,7 @@ from typing import Any, get_args
 from pydantic import ValidationError
 
 from ppcore.config import roles
-from ppcore.config.nesting import items_inside, plain_members, roles_in
+from ppcore.config.nesting import form, items_inside, members, plain_members, roles_in, wrong_keys
 from ppcore.config.paddleclas_keys import answer, answer_name
 from ppcore.config.roles import Role, foreign_argument, inside, is_foreign
 from ppcore.config.signatures import convert, describe, open_ended, own_parameters, parameters
@@ -165,13 +165,16 @@ def _value_mistakes(value: Any, annotation: Any, where: str) -> list[str]:
     if wanted and is_component(value):
         return _mistakes(value, where, wanted)
     if (inner := items_inside(value, annotation)) is not None:
-        return [line for key, item, each in inner for line in _value_mistakes(item, each, f"{where}.{key}")]
+        found = [f"{where}: {what}" for what in wrong_keys(value, annotation)]
+        return found + [line for key, item, each in inner for line in _value_mistakes(item, each, f"{where}.{key}")]
     if annotation is inspect.Parameter.empty:
         return [f"{where}: takes no component: its argument says not which"] if _has_component(value) else []
-    if wanted and not plain_members(annotation):
-        return [f"{where}: expected a mapping with the 'name' of {wanted[0].what}, got {value!r}"]
+    plain = plain_members(annotation)
+    if not plain:
+        what = f"a mapping with the 'name' of {wanted[0].what}" if wanted else f"a {form(annotation)} of components"
+        return [f"{where}: expected {what}, got {value!r}"]
     try:
-        convert(value, reduce(or_, plain_members(annotation)) if wanted else annotation)
+        convert(value, annotation if plain == members(annotation) else reduce(or_, plain))
     except ValidationError as error:
         return [f"{where}: {describe(error, annotation)}, got {value!r}"]
     return []

@@ -25,8 +25,9 @@ A section names components of its own role only, of the suite, of packages insta
 `ppcore.papers`, and of those that `--allow PACKAGE` adds on the command line. A component inside another is checked against
 the annotation of the argument it fills. `ppcore/roles.py` says what a class must have to play a role: a network is a
 `paddle.nn.Layer` (or a function annotated to return one), a criterion is called with `(outputs, batch)`, a transform with
-`(image, rng)`, a batch transform with `(batch, rng)`; a dataset has `__len__()` and `load(index)`, a schedule `bind(plan)`, a
-metric `update(outputs, batch)`, `compute()`, `specs` and `primary_metric`; an optimizer takes `parameters`, `decayed` and `weight_decay`.
+`(image, rng)`, a batch transform with `(batch, rng)`; a dataset has `__len__()` and `load(index)` and
+derives from `ppcore.data.Dataset`, a schedule has `bind(plan)`, a metric `update(outputs, batch)`, `compute()`, `specs` and
+`primary_metric`; an optimizer takes `parameters`, `decayed` and `weight_decay`.
 
 A package of your own needs no registration: with `mynets/__init__.py` in a folder `work`, in which `Net` is a network,
 

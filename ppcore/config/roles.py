@@ -14,7 +14,7 @@ from collections.abc import Callable
 from dataclasses import dataclass
 from functools import cache
 from importlib.metadata import entry_points
-from typing import Any, Protocol
+from typing import Any, Protocol, is_typeddict
 
 from pydantic import BaseModel
 
@@ -207,7 +207,12 @@ DATASET = Role(
     "ppcore.data.datasets.dataset.Dataset",
 )
 TRANSFORM = Role(
-    "a transform", "to be a class with __call__(image, rng)", ("ppcore.data",), _is_transform, "ppcore.data.Normalize"
+    "a transform",
+    "to be a class with __call__(image, rng)",
+    ("ppcore.data",),
+    _is_transform,
+    "ppcore.data.Normalize",
+    "ppcore.data.transforms.transform.Transform",
 )
 BATCH_TRANSFORM = Role(
     "a batch transform",
@@ -240,7 +245,7 @@ def of_annotation(annotation: Any) -> Role | None:
     Such annotations are the protocol of a role, a network's class, and the classes of the suite and of the packages
     that may be named.
     """
-    if not inspect.isclass(annotation) or issubclass(annotation, BaseModel):
+    if not inspect.isclass(annotation) or issubclass(annotation, BaseModel) or is_typeddict(annotation):
         return None
     home = annotation.__module__
     for role in COMPONENTS:

@@ -11,79 +11,39 @@ from ppcore.data.datasets.mnist import MnistIdx
 from ppcore.data.datasets.paddle_vision import PaddleVision
 from ppcore.data.datasets.paired_folder import PairedFolder
 from ppcore.data.datasets.photographs import Photographs
-from ppcore.data.images.decode import IMAGE_SUFFIXES, decode_image, read_image
+from ppcore.data.images.decode import decode_image, read_image
+from ppcore.data.images.find import IMAGE_SUFFIXES, find_images, walk_images
 from ppcore.data.images.image_file import ImageFile
 from ppcore.data.loader import EvalLoader, TrainLoader
 from ppcore.data.samplers import EvalBatchSampler, TrainBatchSampler
-from ppcore.data.transforms import (
-    AutoAugment,
-    CenterCrop,
-    ColorJitter,
-    Grayscale,
-    Normalize,
+from ppcore.data.transforms.auto_augment import AutoAugment
+from ppcore.data.transforms.color import ColorJitter, Grayscale
+from ppcore.data.transforms.geometry import CenterCrop, Resize, resized_shape
+from ppcore.data.transforms.mixup import Mixup, cutmix_box, mix_images, mix_targets, smooth_one_hot
+from ppcore.data.transforms.normalize import Normalize
+from ppcore.data.transforms.paired import (
     PairedCenterCrop,
     PairedChannelShuffle,
     PairedFlipRotate,
     PairedRandomCrop,
     PairedResize,
     PairToFloat,
-    RandAugment,
-    RandomCrop,
-    RandomErasing,
-    RandomHorizontalFlip,
-    RandomResizedCrop,
-    Resize,
-    ThreeAugment,
-    resize_image,
 )
-from ppcore.data.transforms.mixup import Mixup, cutmix_box, mix_images, mix_targets, smooth_one_hot
+from ppcore.data.transforms.rand_augment import RandAugment
+from ppcore.data.transforms.random_erasing import RandomErasing
+from ppcore.data.transforms.random_geometry import RandomCrop, RandomHorizontalFlip, RandomResizedCrop
+from ppcore.data.transforms.resize_image import resize_image
+from ppcore.data.transforms.three_augment import ThreeAugment
+from ppcore.data.transforms.transform import Transform
+from ppcore.data.transforms.views import Views
 
 __all__ = [
-    "IMAGE_SUFFIXES",
-    "ArrayImages",
-    "AutoAugment",
-    "CenterCrop",
-    "Cifar10Jpeg",
-    "ColorJitter",
-    "Dataset",
-    "Digits",
-    "EvalBatchSampler",
-    "EvalLoader",
-    "FileImages",
-    "FileList",
-    "FlatFolder",
-    "Grayscale",
-    "ImageFile",
-    "ImageFolder",
-    "Mixup",
-    "MnistIdx",
-    "Normalize",
-    "PaddleVision",
-    "PairToFloat",
-    "PairedCenterCrop",
-    "PairedChannelShuffle",
-    "PairedFlipRotate",
-    "PairedFolder",
-    "PairedRandomCrop",
-    "PairedResize",
-    "Photographs",
-    "RandAugment",
-    "RandomCrop",
-    "RandomErasing",
-    "RandomHorizontalFlip",
-    "RandomResizedCrop",
-    "Relabelled",
-    "Resize",
-    "ThreeAugment",
-    "TrainBatchSampler",
-    "TrainLoader",
-    "check_labels",
-    "cutmix_box",
-    "decode_image",
-    "match_classes",
-    "mix_images",
-    "mix_targets",
-    "read_image",
-    "resize_image",
-    "smooth_one_hot",
-]
+    "IMAGE_SUFFIXES", "ArrayImages", "AutoAugment", "CenterCrop", "Cifar10Jpeg", "ColorJitter", "Dataset", "Digits",
+    "EvalBatchSampler", "EvalLoader", "FileImages", "FileList", "FlatFolder", "Grayscale", "ImageFile", "ImageFolder",
+    "Mixup", "MnistIdx", "Normalize", "PaddleVision", "PairToFloat", "PairedCenterCrop", "PairedChannelShuffle",
+    "PairedFlipRotate", "PairedFolder", "PairedRandomCrop", "PairedResize", "Photographs", "RandAugment", "RandomCrop",
+    "RandomErasing", "RandomHorizontalFlip", "RandomResizedCrop", "Relabelled", "Resize", "ThreeAugment",
+    "TrainBatchSampler", "TrainLoader", "Transform", "Views", "check_labels", "cutmix_box", "decode_image",
+    "find_images", "match_classes", "mix_images", "mix_targets", "read_image", "resize_image", "resized_shape",
+    "smooth_one_hot", "walk_images",
+]  # fmt: skip

@@ -15,6 +15,7 @@ from ppcore.data.reader import AFTER, SampleReader, collate, split_failures
 from ppcore.data.rng import batch_rng
 from ppcore.data.samplers import EvalBatchSampler, TrainBatchSampler
 from ppcore.data.transforms.normalize import Normalize, channels_first
+from ppcore.data.transforms.transform import apply_all, takes_sample
 from ppcore.data.workers import worker_batches
 from ppcore.errors import ConfigError, DataError
 
@@ -55,22 +56,19 @@ class _Loader:
     def _own(self, batch: Batch) -> Batch:
         """A batch that is not in a worker's memory, its images normalized."""
         seeds = batch.pop(AFTER, ())
-        own = {name: array.copy() for name, array in batch.items() if name != "image"}
-        if "image" not in batch:
-            return own
-        images = self._normalize.batch(batch["image"]) if self._normalize else batch["image"].copy()
-        if images.dtype != np.float32:
+        own = {name: array.copy() for name, array in batch.items() if name != "image" or not self._normalize}
+        if self._normalize and batch:
+            images = self._normalize.batch(batch["image"])
+            if self._after:
+                images = np.stack([self._finish(image, seed) for image, seed in zip(images, seeds, strict=True)])
+            own = {"image": images, **own}
+        if "image" in own and own["image"].dtype != np.float32:
             raise ConfigError("the transforms leave images as uint8: end them with Normalize")
-        if self._after:
-            images = np.stack([self._finish(image, seed) for image, seed in zip(images, seeds, strict=True)])
-        return {"image": images, **own}
+        return own
 
     def _finish(self, image: np.ndarray, seed: np.int64) -> np.ndarray:
         """What follows Normalize, on one image."""
-        rng = np.random.default_rng(int(seed))
-        for transform in self._after:
-            image = transform(image, rng)
-        return image
+        return apply_all(self._after, {"image": image}, np.random.default_rng(int(seed)))["image"]
 
     def _batches(self) -> Iterator[Batch]:
         """The stream's batches; one may have lost images, or be empty, when they are skipped."""
@@ -89,7 +87,7 @@ class _Loader:
 def _split(transforms: Sequence[Callable]) -> tuple[list[Callable], Normalize | None, list[Callable]]:
     """What the workers do, the Normalize after it, and what follows; without a Normalize the workers do all."""
     kinds = [isinstance(transform, Normalize) for transform in transforms]
-    if sum(kinds) != 1 or any(getattr(t, "on_sample", False) for t in transforms[kinds.index(True) :]):
+    if sum(kinds) != 1 or any(map(takes_sample, transforms[kinds.index(True) :])):
         return list(transforms), None, []
     place = kinds.index(True)
     return [*transforms[:place], channels_first], transforms[place], list(transforms[place + 1 :])
@@ -138,7 +136,7 @@ class TrainLoader(_Loader):
         with closing(self._batches()) as batches:
             for position, batch in enumerate(batches):
                 step, micro = first + position // parts, position % parts
-                if "image" not in batch:  # the step could not be counted
+                if not batch:  # no sample: the step could not be counted
                     last = self.skipped_messages[-1]
                     raise DataError(f"no image of step {step} could be read; the last error: {last}")
                 rng = batch_rng(self.seed, step, micro, self.stream.rank)
@@ -182,5 +180,5 @@ class EvalLoader(_Loader):
         self.skipped, self.skipped_messages = 0, []
         with closing(self._batches()) as batches:
             for batch in batches:
-                if "image" in batch:
+                if batch:
                     yield batch

@@ -14,6 +14,7 @@ from ppcore import errors
 from ppcore.data.datasets.dataset import Dataset
 from ppcore.data.rng import sample_rng
 from ppcore.data.samplers import Key
+from ppcore.data.transforms.transform import apply_all
 
 FAILURES = "_failures"
 AFTER = "_after"
@@ -61,11 +62,7 @@ class SampleReader:
                 return Failure("unreadable", str(error))
             sample["index"] = index
             rng = sample_rng(self.seed, *key)
-            for transform in self.transforms:
-                if getattr(transform, "on_sample", False):
-                    sample = transform(sample, rng)
-                else:
-                    sample["image"] = transform(sample["image"], rng)
+            sample = apply_all(self.transforms, sample, rng)
             if self.goes_on:
                 sample[AFTER] = int(rng.integers(2**63))
             return sample
@@ -82,9 +79,8 @@ def collate(samples: Sequence[dict[str, Any] | Failure]) -> dict[str, np.ndarray
     """Stacks samples to a batch.
 
     Returns:
-        `image` [B, C, H, W], `label` and `index` int64 [B], whatever other arrays and
-        numbers the samples have (nothing when B is 0), and under FAILURES the failures as JSON in
-        uint8.
+        Every array of the samples, stacked, such as `image` [B, C, H, W]; their integers int64 [B], such as `label`
+        and `index`, and floats float32 [B]; none of these when B is 0. Under FAILURES the failures as JSON in uint8.
     """
     failures = [sample for sample in samples if isinstance(sample, Failure)]
     good = [sample for sample in samples if not isinstance(sample, Failure)]
@@ -94,7 +90,8 @@ def collate(samples: Sequence[dict[str, Any] | Failure]) -> dict[str, np.ndarray
             values = _stack(name, [sample[name] for sample in good])
         except ValueError:
             shapes = sorted({np.shape(sample[name]) for sample in good})
-            message = f"images of one batch differ in size ({shapes[0]}, {shapes[-1]}): end with a fixed-size crop"
+            what = "images" if name == "image" else f"the {name} arrays"
+            message = f"{what} of one batch differ in size ({shapes[0]}, {shapes[-1]}): end with a fixed-size crop"
             failures.append(Failure("DataError", message))
             continue
         if values is not None:

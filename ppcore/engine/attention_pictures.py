@@ -7,8 +7,7 @@ from typing import Any
 import cv2
 import numpy as np
 
-from ppcore.data import CenterCrop, Resize
-from ppcore.data.transforms.geometry import resized_shape
+from ppcore.data import CenterCrop, Resize, resized_shape
 from ppcore.photo.encode import write_file
 from ppcore.photo.heat import overlay
 

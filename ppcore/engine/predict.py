@@ -1,6 +1,5 @@
 """Classifying images: files, folders, globs, or samples of a dataset. Networks that make images: `enhance`."""
 
-import glob
 import json
 import math
 import os
@@ -16,7 +15,7 @@ import paddle.nn as nn
 import paddle.nn.functional as F
 
 from ppcore.config import Config, InferSection
-from ppcore.data import IMAGE_SUFFIXES, EvalBatchSampler, EvalLoader, FileImages
+from ppcore.data import EvalBatchSampler, EvalLoader, FileImages, find_images
 from ppcore.deploy.networks import Network, classifier, eager
 from ppcore.engine import build, distributed
 from ppcore.engine.attention_pictures import save_overlay
@@ -31,29 +30,6 @@ from ppcore.io import write_json
 from ppcore.model import traits
 from ppcore.photo import enhance
 from ppcore.photo.heat import unit_range
-
-
-def find_images(inputs: str | Sequence[str]) -> list[str]:
-    """Image files named by files, folders (searched through) and globs, each once, in order.
-
-    Raises:
-        DataError: an input matches nothing; the message names it.
-    """
-    found: dict[str, None] = {}
-    for text in [inputs] if isinstance(inputs, str) else inputs:
-        # os.path, because pathlib's tests raise for a name that is too long or may not be looked at.
-        if os.path.isdir(text):
-            matches = sorted(
-                str(p) for p in Path(text).rglob("*") if p.suffix.lower() in IMAGE_SUFFIXES and p.is_file()
-            )
-        elif os.path.isfile(text):
-            matches = [text]
-        else:
-            matches = sorted(m for m in glob.glob(text, recursive=True) if os.path.isfile(m))
-        if not matches:
-            raise DataError(f"Infer.input: '{text}' is no image, no folder with images and no matching glob")
-        found.update(dict.fromkeys(matches))
-    return list(found)
 
 
 def class_names(

@@ -13,7 +13,7 @@ from itertools import takewhile
 from pathlib import Path
 from typing import NamedTuple
 
-from ppcore.data import IMAGE_SUFFIXES
+from ppcore.data.images.find import IMAGE_SUFFIXES, files_matching, nothing_matches, walk_images
 from ppcore.engine.logger import log
 from ppcore.errors import ConfigError, DataError
 from ppcore.io import sha256
@@ -113,9 +113,9 @@ def _found(inputs: Sequence[str], output: Path) -> Iterator[tuple[Path, Path]]:
             files = _walk(base)
         else:
             base = _before_wildcard(Path(text))
-            files = [Path(match) for match in sorted(glob.glob(text, recursive=True)) if os.path.isfile(match)]
+            files = [Path(match) for match in files_matching(text)]
         if not files:
-            raise DataError(f"Infer.input: '{text}' is no image, no folder with images and no matching glob")
+            raise nothing_matches(text)
         new = [file for file in files if not _is_ours(file, output, ours)]
         if not new:
             raise DataError(f"Infer.input: '{text}' holds only earlier results of {output}")
@@ -130,11 +130,10 @@ def _walk(folder: Path) -> list[Path]:
     def fail(error: OSError) -> None:
         raise DataError(f"Infer.input: cannot search {error.filename}: {error.strerror}") from None
 
-    found, unread = [], 0
-    for parent, _, names in os.walk(folder, onerror=fail):
-        unread += sum(name.lower().endswith(_UNREAD) for name in names)
-        found += [Path(parent, name) for name in names if Path(name).suffix.lower() in IMAGE_SUFFIXES]
-    if unread:
+    known = IMAGE_SUFFIXES + _UNREAD
+    files = [Path(path) for path in walk_images(folder, follow_links=False, suffixes=known, on_error=fail)]
+    found = [file for file in files if file.suffix.lower() in IMAGE_SUFFIXES]
+    if unread := len(files) - len(found):
         log.info("%s: %d files passed over (camera raw, HEIC, …); save them as TIFF or JPEG", folder, unread)
     return sorted(file for file in found if os.path.isfile(file))
 

@@ -42,9 +42,9 @@ def test_unknown_contender():
 PIPELINE = {
     "crop": {"name": "ppcore.data.RandomResizedCrop", "size": 64},
     "flip": {"name": "ppcore.data.RandomHorizontalFlip"},
-    "augment": {"name": "ppcore.data.transforms.augment.RandAugment"},
+    "augment": {"name": "ppcore.data.RandAugment"},
     "normalize": {"name": "ppcore.data.Normalize", "mean": [0.485, 0.456, 0.406], "std": [0.229, 0.224, 0.225]},
-    "erase": {"name": "ppcore.data.transforms.augment.RandomErasing", "prob": 0.5},
+    "erase": {"name": "ppcore.data.RandomErasing", "prob": 0.5},
 }
 
 

@@ -10,9 +10,9 @@ from skimage import data
 
 from benchmarks import pillow_pipeline
 from ppcore.config import components
-from ppcore.data import Normalize
+from ppcore.data import Normalize, RandAugment, RandomErasing, ThreeAugment
 from ppcore.data.transforms import image_ops, warp
-from ppcore.data.transforms.augment import OPERATIONS, Operation, RandAugment, RandomErasing, ThreeAugment
+from ppcore.data.transforms.random_operations import OPERATIONS, Operation
 from ppcore.errors import ConfigError
 
 FILL = np.array([124, 116, 104], np.uint8)
@@ -324,23 +324,23 @@ def test_deit3_simple_random_crop():
 @pytest.mark.parametrize(
     ("step", "message"),
     [
-        ({"name": "ppcore.data.transforms.augment.RandAugment", "magnitude": 11}, "magnitude is 11"),
-        ({"name": "ppcore.data.transforms.augment.RandAugment", "magnitude_std": -0.5}, "magnitude_std"),
-        ({"name": "ppcore.data.transforms.augment.RandAugment", "num_ops": 0}, "num_ops"),
-        ({"name": "ppcore.data.transforms.augment.RandAugment", "prob": 1.5}, "prob is 1.5"),
-        ({"name": "ppcore.data.transforms.augment.RandAugment", "fill": [1, 2]}, "fill"),
-        ({"name": "ppcore.data.transforms.augment.RandAugment", "fill": [1, 2, 300]}, "fill"),
-        ({"name": "ppcore.data.transforms.augment.RandAugment", "interpolation": "nearest"}, "interpolation"),
-        ({"name": "ppcore.data.transforms.augment.RandAugment", "magnitud": 9}, "did you mean 'magnitude'"),
-        ({"name": "ppcore.data.transforms.augment.RandAugment", "increasing": 1}, "increasing"),
-        ({"name": "ppcore.data.transforms.augment.RandomErasing", "prob": -0.1}, "prob is -0.1"),
-        ({"name": "ppcore.data.transforms.augment.RandomErasing", "mode": "noise"}, "mode"),
-        ({"name": "ppcore.data.transforms.augment.RandomErasing", "area": [0.4, 0.3]}, "area"),
-        ({"name": "ppcore.data.transforms.augment.RandomErasing", "area": [0.0, 0.3]}, "area"),
-        ({"name": "ppcore.data.transforms.augment.RandomErasing", "min_aspect": 1.2}, "min_aspect"),
-        ({"name": "ppcore.data.transforms.augment.RandomErasing", "count": 0}, "count"),
-        ({"name": "ppcore.data.transforms.augment.ThreeAugment", "threshold": 257}, "threshold"),
-        ({"name": "ppcore.data.transforms.augment.ThreeAugment", "sigma": [2.0, 0.1]}, "sigma"),
+        ({"name": "ppcore.data.RandAugment", "magnitude": 11}, "magnitude is 11"),
+        ({"name": "ppcore.data.RandAugment", "magnitude_std": -0.5}, "magnitude_std"),
+        ({"name": "ppcore.data.RandAugment", "num_ops": 0}, "num_ops"),
+        ({"name": "ppcore.data.RandAugment", "prob": 1.5}, "prob is 1.5"),
+        ({"name": "ppcore.data.RandAugment", "fill": [1, 2]}, "fill"),
+        ({"name": "ppcore.data.RandAugment", "fill": [1, 2, 300]}, "fill"),
+        ({"name": "ppcore.data.RandAugment", "interpolation": "nearest"}, "interpolation"),
+        ({"name": "ppcore.data.RandAugment", "magnitud": 9}, "did you mean 'magnitude'"),
+        ({"name": "ppcore.data.RandAugment", "increasing": 1}, "increasing"),
+        ({"name": "ppcore.data.RandomErasing", "prob": -0.1}, "prob is -0.1"),
+        ({"name": "ppcore.data.RandomErasing", "mode": "noise"}, "mode"),
+        ({"name": "ppcore.data.RandomErasing", "area": [0.4, 0.3]}, "area"),
+        ({"name": "ppcore.data.RandomErasing", "area": [0.0, 0.3]}, "area"),
+        ({"name": "ppcore.data.RandomErasing", "min_aspect": 1.2}, "min_aspect"),
+        ({"name": "ppcore.data.RandomErasing", "count": 0}, "count"),
+        ({"name": "ppcore.data.ThreeAugment", "threshold": 257}, "threshold"),
+        ({"name": "ppcore.data.ThreeAugment", "sigma": [2.0, 0.1]}, "sigma"),
     ],
 )
 def test_wrong_arguments(step, message):
@@ -354,10 +354,10 @@ def test_wrong_arguments(step, message):
 
 def test_recipe_builds_and_wants_its_order():
     steps = [
-        {"name": "ppcore.data.transforms.augment.RandAugment", "magnitude": 9, "magnitude_std": 0.5, "num_ops": 2, "prob": 0.5,
+        {"name": "ppcore.data.RandAugment", "magnitude": 9, "magnitude_std": 0.5, "num_ops": 2, "prob": 0.5,
          "increasing": True, "fill": [124, 116, 104]},
         {"name": "ppcore.data.Normalize", "mean": [0.485, 0.456, 0.406], "std": [0.229, 0.224, 0.225]},
-        {"name": "ppcore.data.transforms.augment.RandomErasing", "prob": 0.25, "mode": "pixel", "area": [0.02, 0.3333333333333333],
+        {"name": "ppcore.data.RandomErasing", "prob": 0.25, "mode": "pixel", "area": [0.02, 0.3333333333333333],
          "min_aspect": 0.3, "count": 1},
     ]  # fmt: skip
     for step in steps:

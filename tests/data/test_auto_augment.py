@@ -15,11 +15,11 @@ from test_recipe_statistics import ALPHA, assert_distributed, assert_share, rng
 
 from benchmarks import pillow_pipeline
 from ppcore.config import components
-from ppcore.data.transforms.augment import GEOMETRIC_OPERATIONS, OPERATIONS, Operation, RandAugment
-from ppcore.data.transforms.auto_augment import POLICY, AutoAugment
+from ppcore.data import AutoAugment, RandAugment
+from ppcore.data.transforms.random_operations import GEOMETRIC_OPERATIONS, OPERATIONS, Operation
 from ppcore.errors import ConfigError
 
-SAMPLES = 30000
+POLICY, SAMPLES = AutoAugment.policy, 30000
 ROWS = list(dict.fromkeys(POLICY))
 
 

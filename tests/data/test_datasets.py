@@ -14,7 +14,7 @@ import pytest
 from PIL import Image
 from sklearn.datasets import load_digits
 
-from ppcore.data import Cifar10Jpeg, Digits, FileList, ImageFolder, MnistIdx, PaddleVision, check_labels
+from ppcore.data import Cifar10Jpeg, Dataset, Digits, FileList, ImageFolder, MnistIdx, PaddleVision, check_labels
 from ppcore.data.datasets.dataset import ArrayImages, PathTable, take_stratified
 from ppcore.errors import ConfigError, DataError
 
@@ -469,7 +469,7 @@ def test_check_labels(tmp_path):
     with pytest.raises(DataError, match="label -1 of image 1"):
         check_labels(ArrayImages(np.zeros((2, 4, 4, 3), np.uint8), [0, -1], None, 2), 10)
 
-    class NoList:
+    class NoList(Dataset):
         num_classes = 5
 
     check_labels(NoList(), 5)

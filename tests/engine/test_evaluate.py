@@ -9,13 +9,12 @@ import pytest
 import ppvit
 from ppcore import config
 from ppcore.config import AMPSection, components
-from ppcore.data import Digits, Normalize
+from ppcore.data import Digits, Normalize, find_images
 from ppcore.engine import evaluators
 from ppcore.engine.distributed import World
 from ppcore.engine.evaluate import evaluate
 from ppcore.engine.evaluators import Evaluation
 from ppcore.engine.precision import Precision
-from ppcore.engine.predict import find_images
 from ppcore.errors import DataError
 
 WORLD = World(0, 1, "cpu")

@@ -1,1 +1,1 @@
-"""TODO."""
+"""Data sets; `ppcore.data` names the public ones."""

@@ -5,14 +5,15 @@ from typing import Any, Literal
 
 import numpy as np
 
-from ppcore.data.datasets.dataset import data_root, take_stratified
+from ppcore.data.checks import check_choice
+from ppcore.data.datasets.dataset import LabelledImages, data_root, take_stratified
 from ppcore.data.images.decode import decode_image
-from ppcore.errors import ConfigError, DataError
+from ppcore.errors import DataError
 
 FILE = os.path.join("classification", "cifar10_jpeg_20k_10k.npz")
 
 
-class Cifar10Jpeg:
+class Cifar10Jpeg(LabelledImages):
     """20,000 train and 10,000 test images of CIFAR-10 (32x32), stored as JPEG.
 
     The JPEG copies are slightly lossy against the original batches; use `PaddleVision` for those.
@@ -28,26 +29,21 @@ class Cifar10Jpeg:
     """
 
     def __init__(self, root: str | None = None, split: Literal["train", "test"] = "train", limit: int | None = None):
-        if split not in ("train", "test"):
-            raise ConfigError(f"Cifar10Jpeg: split is {split!r}, but must be train or test")
+        check_choice(self, "split", split, ("train", "test"))
         path = os.path.join(data_root(root, "Cifar10Jpeg"), FILE)
         try:
             with np.load(path) as file:  # allow_pickle is off: nothing in the file is executed
                 data, offsets, labels = (file[f"{split}_{name}"] for name in ("bytes", "offsets", "labels"))
-                self.classes = [str(name) for name in file["classes"]]
+                classes = [str(name) for name in file["classes"]]
         except FileNotFoundError:
             raise DataError(f"Cifar10Jpeg: {path} does not exist; set `root` or PP_DATA_DIR to its folder") from None
         except (OSError, ValueError, KeyError, EOFError) as error:
             raise DataError(f"Cifar10Jpeg: {path} is damaged or another kind of file: {error}") from None
-        self.num_classes = len(self.classes)
         self.split = split
         self.index = take_stratified(labels, limit)
-        self.labels = labels[self.index].astype(np.int64)
+        super().__init__(labels[self.index], classes, len(classes))
         self._bytes = data
         self._offsets = offsets
-
-    def __len__(self) -> int:
-        return len(self.index)
 
     def load(self, index: int) -> dict[str, Any]:
         number = int(self.index[index])

@@ -14,7 +14,7 @@ log = logging.getLogger("ppcore.data")
 _SHOWN = 5  # names in a message
 
 
-class Relabelled:
+class Relabelled(Dataset):
     """A dataset under other labels.
 
     Args:
@@ -26,10 +26,8 @@ class Relabelled:
     def __init__(self, dataset: Dataset, new: Sequence[int], classes: Sequence[str]):
         self.dataset, self.new = dataset, np.asarray(new, np.int64)
         self.classes, self.num_classes = list(classes), len(classes)
-        if getattr(dataset, "labels", None) is not None:
-            self.labels = self.new[dataset.labels]
-        if hasattr(dataset, "paths"):
-            self.paths = dataset.paths
+        self.labels = None if dataset.labels is None else self.new[dataset.labels]
+        self.paths = dataset.paths
 
     def __len__(self) -> int:
         return len(self.dataset)

@@ -11,20 +11,27 @@ from ppcore.errors import ConfigError, DataError
 
 
 class Dataset(Protocol):
-    """A map-style dataset of labelled images.
+    """A map-style dataset. One that derives from this class declares what it has; the rest is None or 0.
 
     Attributes:
         classes: the classes' names in label order, or None when they have none.
-        num_classes: labels are 0 <= label < num_classes.
+        num_classes: labels are 0 <= label < num_classes; 0 without labels.
+        labels: of all images, int64 [N], or None when they are not known beforehand.
+        paths: of all images, or None when they are in no files.
     """
 
-    classes: list[str] | None
-    num_classes: int
+    classes: Sequence[str] | None = None
+    num_classes: int = 0
+    labels: np.ndarray | None = None
+    paths: "Sequence[str] | PathTable | None" = None
 
     def __len__(self) -> int: ...
 
     def load(self, index: int) -> dict[str, Any]:
-        """Returns `{"image": uint8 [H, W, C] RGB or grey, "label": int, "path": str | None}`.
+        """One sample, a dict whose arrays and numbers become those of the batches.
+
+        Transforms take `image`, uint8 [H, W, 3] RGB or [H, W, 1] grey; classification takes `label`, int. `path`, a
+        str or None, is for messages.
 
         Raises:
             DataError: the image cannot be read; names the file.
@@ -52,48 +59,42 @@ class PathTable:
         return os.fsdecode(self._bytes[start : self._ends[index]].tobytes())
 
 
-class FileImages:
-    """Images in files, decoded when asked for.
+class LabelledImages(Dataset):
+    """Base of data sets whose labels are known beforehand.
 
     Args:
-        paths: the image files.
-        labels: their labels, [N] int64.
+        labels: [N] integers.
         classes: class names in label order, or None.
         num_classes: number of classes.
     """
 
-    def __init__(self, paths: Sequence[str], labels: np.ndarray, classes: list[str] | None, num_classes: int):
-        self.paths = PathTable(paths)
+    def __init__(self, labels: np.ndarray, classes: list[str] | None, num_classes: int):
         self.labels = np.asarray(labels, np.int64)
         self.classes = classes
         self.num_classes = num_classes
 
     def __len__(self) -> int:
         return len(self.labels)
+
+
+class FileImages(LabelledImages):
+    """Images in files, `paths`, decoded when asked for; the other arguments are those of `LabelledImages`."""
+
+    def __init__(self, paths: Sequence[str], labels: np.ndarray, classes: list[str] | None, num_classes: int):
+        super().__init__(labels, classes, num_classes)
+        self.paths = PathTable(paths)
 
     def load(self, index: int) -> dict[str, Any]:
         path = self.paths[index]
         return {"image": read_image(path), "label": int(self.labels[index]), "path": path}
 
 
-class ArrayImages:
-    """Images held in memory.
-
-    Args:
-        images: uint8 [N, H, W, C].
-        labels: [N] integers.
-        classes: class names in label order, or None.
-        num_classes: number of classes.
-    """
+class ArrayImages(LabelledImages):
+    """Images held in memory, uint8 [N, H, W, C]; the other arguments are those of `LabelledImages`."""
 
     def __init__(self, images: np.ndarray, labels: np.ndarray, classes: list[str] | None, num_classes: int):
+        super().__init__(labels, classes, num_classes)
         self.images = images
-        self.labels = np.asarray(labels, np.int64)
-        self.classes = classes
-        self.num_classes = num_classes
-
-    def __len__(self) -> int:
-        return len(self.labels)
 
     def load(self, index: int) -> dict[str, Any]:
         return {"image": self.images[index], "label": int(self.labels[index]), "path": None}
@@ -107,7 +108,7 @@ def check_labels(dataset: Dataset, num_classes: int) -> None:
     Raises:
         DataError: a label is negative or not below `num_classes`; names the first such image.
     """
-    labels = getattr(dataset, "labels", None)
+    labels = dataset.labels
     if labels is None:
         if dataset.num_classes > num_classes:
             raise DataError(
@@ -118,7 +119,7 @@ def check_labels(dataset: Dataset, num_classes: int) -> None:
     wrong = np.flatnonzero((labels < 0) | (labels >= num_classes))
     if len(wrong):
         first = int(wrong[0])
-        where = dataset.paths[first] if hasattr(dataset, "paths") else f"image {first}"
+        where = f"image {first}" if dataset.paths is None else dataset.paths[first]
         raise DataError(
             f"{type(dataset).__name__}: label {int(labels[first])} of {where} is out of range for a model "
             f"with {num_classes} outputs ({len(wrong)} of {len(labels)} images): set Arch.num_classes"

@@ -5,8 +5,8 @@ from typing import Literal
 import cv2
 import numpy as np
 
+from ppcore.data.checks import check, check_choice
 from ppcore.data.datasets.dataset import ArrayImages, take_stratified
-from ppcore.errors import ConfigError
 
 
 class Digits(ArrayImages):
@@ -35,8 +35,7 @@ class Digits(ArrayImages):
         # Imported here: scikit-learn takes a second, which other datasets need not pay.
         from sklearn.datasets import load_digits
 
-        if image_size is not None and image_size < 1:
-            raise ConfigError(f"Digits: image_size is {image_size}, but must be at least 1")
+        check(image_size is None or image_size >= 1, self, "image_size", image_size, "at least 1")
         source = load_digits()
         index = split_indices(source.target, split)
         index = index[take_stratified(source.target[index], limit)]
@@ -50,8 +49,7 @@ class Digits(ArrayImages):
 
 def split_indices(labels: np.ndarray, split: Literal["train", "test", "all"]) -> np.ndarray:
     """Indices of a split, increasing; `train` and `test` are disjoint and together `all`."""
-    if split not in ("train", "test", "all"):
-        raise ConfigError(f"split is {split!r}, but must be train, test or all")
+    check_choice("Digits", "split", split, ("train", "test", "all"))
     by_class = np.argsort(labels, kind="stable")
     is_test = np.arange(len(labels)) % 5 == 0
     chosen = {"train": ~is_test, "test": is_test, "all": np.full(len(labels), True)}[split]

@@ -4,15 +4,15 @@ import os
 from collections.abc import Sequence
 from typing import Any, TypeVar
 
-from ppcore.data.datasets.dataset import PathTable, data_root
-from ppcore.data.images.decode import IMAGE_SUFFIXES
+from ppcore.data.datasets.dataset import Dataset, PathTable, data_root
+from ppcore.data.images.find import IMAGE_SUFFIXES, walk_images
 from ppcore.data.images.image_file import ImageFile
 from ppcore.errors import ConfigError, DataError, nearest
 
 Item = TypeVar("Item")
 
 
-class FlatFolder:
+class FlatFolder(Dataset):
     """All images of a folder and the folders inside it, in the order of their names.
 
     Args:
@@ -27,9 +27,6 @@ class FlatFolder:
         ConfigError: `split` is not within the images, or an excluded name is not there.
         DataError: the folder is missing or holds no image.
     """
-
-    classes = None
-    num_classes = 0
 
     def __init__(
         self,
@@ -60,12 +57,9 @@ def image_names(folder: str) -> list[str]:
     """
     if not os.path.isdir(folder):
         raise DataError(f"image folder {folder} does not exist or is no folder")
-    names = []
-    for parent, _, files in os.walk(folder, followlinks=True):
-        inside = os.path.relpath(parent, folder)
-        # Names with a dot in front are other programs' (macOS writes `._1.png` beside `1.png`).
-        found = [name for name in files if name.lower().endswith(IMAGE_SUFFIXES) and not name.startswith(".")]
-        names += [os.path.normpath(os.path.join(inside, name)) for name in found]
+    # Names with a dot in front are other programs' (macOS writes `._1.png` beside `1.png`).
+    paths = (path for path in walk_images(folder) if not os.path.basename(path).startswith("."))
+    names = [os.path.relpath(path, folder) for path in paths]
     if not names:
         raise DataError(f"image folder {folder} holds no image ({' '.join(IMAGE_SUFFIXES)})")
     return sorted(names)

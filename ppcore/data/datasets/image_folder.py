@@ -5,7 +5,7 @@ import os
 import numpy as np
 
 from ppcore.data.datasets.dataset import FileImages
-from ppcore.data.images.decode import IMAGE_SUFFIXES
+from ppcore.data.images.find import IMAGE_SUFFIXES, walk_images
 from ppcore.errors import DataError
 
 _SPLITS = {"train", "training", "val", "valid", "validation", "test", "testing"}
@@ -40,7 +40,7 @@ class ImageFolder(FileImages):
             )
         paths, labels = [], []
         for label, name in enumerate(classes):
-            files = _image_files(os.path.join(root, name))
+            files = list(walk_images(os.path.join(root, name)))
             if not files:
                 raise DataError(
                     f"class folder {os.path.join(root, name)} holds no image ({' '.join(IMAGE_SUFFIXES)}): "
@@ -53,11 +53,3 @@ class ImageFolder(FileImages):
 
 def _is_image(entry: os.DirEntry) -> bool:
     return entry.is_file() and entry.name.lower().endswith(IMAGE_SUFFIXES)
-
-
-def _image_files(folder: str) -> list[str]:
-    found = []
-    for parent, folders, names in os.walk(folder, followlinks=True):
-        folders.sort()
-        found += [os.path.join(parent, name) for name in sorted(names) if name.lower().endswith(IMAGE_SUFFIXES)]
-    return found

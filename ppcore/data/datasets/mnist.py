@@ -8,8 +8,9 @@ from typing import Literal
 
 import numpy as np
 
+from ppcore.data.checks import check_choice
 from ppcore.data.datasets.dataset import ArrayImages, data_root
-from ppcore.errors import ConfigError, DataError
+from ppcore.errors import DataError
 
 _PREFIX = {"train": "train", "test": "t10k"}
 
@@ -34,10 +35,8 @@ class MnistIdx(ArrayImages):
         split: Literal["train", "test"] = "train",
         channels: Literal[1, 3] = 1,
     ):
-        if split not in _PREFIX:
-            raise ConfigError(f"MnistIdx: split is {split!r}, but must be train or test")
-        if channels not in (1, 3):
-            raise ConfigError(f"MnistIdx: channels is {channels}, but must be 1 or 3")
+        check_choice(self, "split", split, list(_PREFIX))
+        check_choice(self, "channels", channels, (1, 3))
         folder = data_root(root, "MnistIdx")
         if root is None:
             folder = os.path.join(folder, "classification")

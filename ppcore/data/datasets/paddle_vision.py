@@ -6,7 +6,7 @@ from typing import Any, Literal
 
 import numpy as np
 
-from ppcore.data.datasets.dataset import ArrayImages, FileImages
+from ppcore.data.datasets.dataset import ArrayImages, FileImages, LabelledImages
 from ppcore.errors import ConfigError, DataError
 
 _CIFAR10 = ["airplane", "automobile", "bird", "cat", "deer", "dog", "frog", "horse", "ship", "truck"]
@@ -17,7 +17,7 @@ _NUM_CLASSES = {"Cifar10": 10, "Cifar100": 100, "MNIST": 10, "FashionMNIST": 10,
 _FLOWERS_SETS = {"train": ["trnid"], "valid": ["valid"], "trainval": ["trnid", "valid"], "test": ["tstid"]}
 
 
-class PaddleVision:
+class PaddleVision(LabelledImages):
     """CIFAR-10/100, MNIST, Fashion-MNIST or Flowers-102, downloaded by Paddle on first use.
 
     `load` gives uint8 RGB [H, W, 3]; MNIST and Fashion-MNIST are grey [28, 28, 1].
@@ -53,12 +53,7 @@ class PaddleVision:
         _check_files(dataset, files)
         read = {"Flowers": _flowers, "MNIST": _mnist, "FashionMNIST": _mnist}.get(dataset, _cifar)
         self._images: ArrayImages | FileImages = read(dataset, split, files)
-        self.labels = self._images.labels
-        self.classes = _CLASSES.get(dataset)
-        self.num_classes = _NUM_CLASSES[dataset]
-
-    def __len__(self) -> int:
-        return len(self._images)
+        super().__init__(self._images.labels, _CLASSES.get(dataset), _NUM_CLASSES[dataset])
 
     def load(self, index: int) -> dict[str, Any]:
         return self._images.load(index)

@@ -5,7 +5,7 @@ from collections.abc import Sequence
 from functools import cached_property
 from typing import Any
 
-from ppcore.data.datasets.dataset import PathTable, data_root
+from ppcore.data.datasets.dataset import Dataset, PathTable, data_root
 from ppcore.data.datasets.file_list import text_lines
 from ppcore.data.datasets.flat_folder import image_names, stem, take_range, without
 from ppcore.data.images.image_file import ImageFile
@@ -14,7 +14,7 @@ from ppcore.errors import DataError
 Pair = tuple[str, str]
 
 
-class PairedFolder:
+class PairedFolder(Dataset):
     """Pairs of images: UHD-LL's layout (`input/`, `gt/`), LOL's (`low/`, `high/`), or a list file.
 
     Two files are a pair when their names in the two folders are the same; the suffix may differ (`1.JPG`, `1.png`).
@@ -37,9 +37,6 @@ class PairedFolder:
         DataError: a folder is missing or empty, an image has no partner, the two of a pair
             differ in size, an image's header is damaged: names the files.
     """
-
-    classes = None
-    num_classes = 0
 
     def __init__(
         self,

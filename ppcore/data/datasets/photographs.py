@@ -4,8 +4,10 @@ import importlib.util
 import os
 from typing import Any, Literal
 
+from ppcore.data.checks import check_choice
+from ppcore.data.datasets.dataset import Dataset
 from ppcore.data.images.decode import read_image
-from ppcore.errors import ConfigError, DataError
+from ppcore.errors import DataError
 
 # Which installed package has it, and where inside.
 _TRAIN = (
@@ -22,7 +24,7 @@ _TEST = (
 )
 
 
-class Photographs:
+class Photographs(Dataset):
     """Eight well-exposed colour photographs from the wheels of scikit-image, scikit-learn and matplotlib.
 
     `train`: an astronaut (512x512), a motorcycle in a garage seen from two places (500x741 each; one
@@ -42,12 +44,8 @@ class Photographs:
         DataError: an installed package came without its pictures.
     """
 
-    classes = None
-    num_classes = 0
-
     def __init__(self, *, split: Literal["train", "test", "all"] = "all"):
-        if split not in ("train", "test", "all"):
-            raise ConfigError(f"Photographs: split is {split!r}, but must be train, test or all")
+        check_choice(self, "split", split, ("train", "test", "all"))
         chosen = {"train": _TRAIN, "test": _TEST, "all": _TRAIN + _TEST}[split]
         self.paths = [_installed(package, path) for package, path in chosen]
         self.images = [read_image(path) for path in self.paths]

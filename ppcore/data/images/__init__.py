@@ -1,1 +1,1 @@
-"""TODO."""
+"""Finding, decoding and reading parts of image files."""

@@ -18,8 +18,6 @@ from PIL import Image
 
 from ppcore.errors import DataError
 
-IMAGE_SUFFIXES = (".jpg", ".jpeg", ".png", ".bmp", ".webp", ".ppm", ".pgm", ".tif", ".tiff", ".gif")
-
 # What Pillow raises on damaged files, depending on the format and the place of the damage.
 PILLOW_ERRORS = (OSError, ValueError, SyntaxError, EOFError, IndexError, struct.error)
 # From 4.11 on OpenCV hands out RGB itself, which saves a pass over the pixels.

@@ -8,9 +8,7 @@ from typing import Literal
 
 import numpy as np
 
-from ppcore.data.transforms.augment import LEVELS_NOT_INCREASING, RandomOperations
-
-__all__ = ["POLICY", "AutoAugment"]
+from ppcore.data.transforms.random_operations import NOT_INCREASING, RandomOperations
 
 SubPolicy = tuple[tuple[str, float, float], tuple[str, float, float]]
 
@@ -45,19 +43,17 @@ POLICY: tuple[SubPolicy, ...] = (
 )
 
 # The paper's range of Posterize, 4..8 bits; RandAugment without `increasing` keeps 0..4.
-_LEVELS = {**LEVELS_NOT_INCREASING, "Posterize": lambda level, sign: 4 + int(level * 4)}
+_LEVELS = {**NOT_INCREASING, "Posterize": lambda level, sign: 4 + int(level * 4)}
 
 
 class AutoAugment(RandomOperations):
-    """Applies one of the 25 sub-policies of POLICY, drawn uniformly for each image.
+    """Applies one of the 25 sub-policies of `policy`, drawn uniformly for each image.
 
     Its two operations are applied one after the other, each with its own probability. Levels and signs
     are those of timm's `original` policy, which stay within the paper's ranges (its Table 6): for level
     m/10, Posterize keeps 4 + int(4m/10) bits and Solarize inverts from int(256m/10) on, both weaker as m
     grows; Color, Contrast and Sharpness blend by 0.1 + 1.8m/10, without a sign; Rotate turns by 3m
     degrees and ShearX shears by 0.03m, either way equally often.
-
-    Images of one channel work: Color leaves them, and `fill` becomes its luma.
 
     Args:
         magnitude_std: standard deviation of normal noise on the magnitudes, which stay within 0..10. The
@@ -70,6 +66,8 @@ class AutoAugment(RandomOperations):
     Raises:
         ConfigError: an argument is out of range.
     """
+
+    policy = POLICY
 
     def __init__(
         self,

@@ -6,7 +6,7 @@ from typing import Literal
 import numpy as np
 from PIL import Image, ImageEnhance
 
-from ppcore.errors import ConfigError
+from ppcore.data.checks import check, check_choice
 
 Range = float | Sequence[float]
 
@@ -31,14 +31,14 @@ class ColorJitter:
         self.contrast = _factor_range(contrast, "contrast")
         self.saturation = _factor_range(saturation, "saturation")
         self.hue = (-hue, hue) if isinstance(hue, (int, float)) else tuple(hue)
-        if len(self.hue) != 2 or not -0.5 <= self.hue[0] <= self.hue[1] <= 0.5:
-            raise ConfigError(f"ColorJitter: hue is {hue}, but must stay within -0.5..0.5")
+        fits = len(self.hue) == 2 and -0.5 <= self.hue[0] <= self.hue[1] <= 0.5
+        check(fits, self, "hue", hue, "within -0.5..0.5")
 
     def __call__(self, image: np.ndarray, rng: np.random.Generator) -> np.ndarray:
         operations: list[tuple[Callable, tuple[float, float], float]] = [
-            (_enhance(ImageEnhance.Brightness), self.brightness, 1.0),
-            (_enhance(ImageEnhance.Contrast), self.contrast, 1.0),
-            (_enhance(ImageEnhance.Color), self.saturation, 1.0),
+            (enhance(ImageEnhance.Brightness), self.brightness, 1.0),
+            (enhance(ImageEnhance.Contrast), self.contrast, 1.0),
+            (enhance(ImageEnhance.Color), self.saturation, 1.0),
             (shift_hue, self.hue, 0.0),
         ]
         grey = image.shape[2] == 1
@@ -62,8 +62,7 @@ class Grayscale:
     """
 
     def __init__(self, channels: Literal[1, 3] = 1):
-        if channels not in (1, 3):
-            raise ConfigError(f"Grayscale: channels is {channels}, but must be 1 or 3")
+        check_choice(self, "channels", channels, (1, 3))
         self.channels = channels
 
     def __call__(self, image: np.ndarray, rng: np.random.Generator | None = None) -> np.ndarray:
@@ -79,12 +78,13 @@ def shift_hue(picture: Image.Image, turns: float) -> Image.Image:
     return Image.merge("HSV", (Image.fromarray(shifted), saturation, value)).convert("RGB")
 
 
-def _enhance(kind: type) -> Callable[[Image.Image, float], Image.Image]:
+def enhance(kind: type) -> Callable[[Image.Image, float], Image.Image]:
+    """One of Pillow's enhancements as a function of (picture, factor)."""
     return lambda picture, factor: kind(picture).enhance(factor)
 
 
 def _factor_range(value: Range, what: str) -> tuple[float, float]:
     bounds = (max(0.0, 1.0 - value), 1.0 + value) if isinstance(value, (int, float)) else tuple(value)
-    if len(bounds) != 2 or not 0 <= bounds[0] <= bounds[1]:
-        raise ConfigError(f"ColorJitter: {what} is {value}, but must be a number or an increasing pair, not negative")
+    fits = len(bounds) == 2 and 0 <= bounds[0] <= bounds[1]
+    check(fits, "ColorJitter", what, value, "a number or an increasing pair, not negative")
     return bounds

@@ -8,13 +8,8 @@ from collections.abc import Sequence
 
 import numpy as np
 
-from ppcore.data.transforms.resize_image import (
-    Backend,
-    Interpolation,
-    check_resize,
-    height_and_width,
-    resize_image,
-)
+from ppcore.data.checks import height_and_width
+from ppcore.data.transforms.resize_image import Backend, Interpolation, check_resize, resize_image
 from ppcore.errors import ConfigError
 
 
@@ -46,15 +41,13 @@ class Resize:
         check_resize(interpolation, backend)
         if backend == "pil" and not antialias:
             raise ConfigError("Resize: Pillow always antialiases: antialias: false needs backend: cv2")
-        height_and_width(size, "Resize")
+        height_and_width(self, size)
         self.size = size if isinstance(size, int) else tuple(size)
-        self.interpolation = interpolation
-        self.backend = backend
-        self.antialias = antialias
+        self.how = interpolation, backend, antialias
 
     def __call__(self, image: np.ndarray, rng: np.random.Generator | None = None) -> np.ndarray:
         height, width = resized_shape(image.shape[0], image.shape[1], self.size)
-        return resize_image(image, height, width, self.interpolation, self.backend, self.antialias)
+        return resize_image(image, height, width, *self.how)
 
 
 class CenterCrop:
@@ -68,7 +61,7 @@ class CenterCrop:
     """
 
     def __init__(self, size: int | Sequence[int]):
-        self.height, self.width = height_and_width(size, "CenterCrop")
+        self.height, self.width = height_and_width(self, size)
 
     def __call__(self, image: np.ndarray, rng: np.random.Generator | None = None) -> np.ndarray:
         rows, columns = image.shape[:2]

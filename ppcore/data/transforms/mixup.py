@@ -8,6 +8,7 @@ import math
 
 import numpy as np
 
+from ppcore.data.checks import check, check_share
 from ppcore.errors import ConfigError, DataError
 
 
@@ -28,7 +29,7 @@ class Mixup:
         correct_lam: CutMix's lambda becomes the area really kept (boxes are clipped at the border).
 
     Raises:
-        ConfigError: an argument is out of range.
+        ConfigError: an argument is out of range; when called: the batch lacks `image` or `label`.
     """
 
     def __init__(
@@ -42,29 +43,20 @@ class Mixup:
         label_smoothing: float = 0.1,
         correct_lam: bool = True,
     ):
-        for name, value, high in (
-            ("mixup_alpha", mixup_alpha, math.inf),
-            ("cutmix_alpha", cutmix_alpha, math.inf),
-            ("prob", prob, 1),
-            ("switch_prob", switch_prob, 1),
-            ("label_smoothing", label_smoothing, 1),
-        ):
-            if not 0 <= value <= high:
-                raise ConfigError(f"Mixup: {name} is {value}, but must be within 0..{high}")
-        if num_classes < 1:
-            raise ConfigError(f"Mixup: num_classes is {num_classes}, but must be positive")
+        for name, alpha in (("mixup_alpha", mixup_alpha), ("cutmix_alpha", cutmix_alpha)):
+            check(0 <= alpha <= math.inf, self, name, alpha, "within 0..inf")
+        check_share(self, prob=prob, switch_prob=switch_prob, label_smoothing=label_smoothing)
+        check(num_classes >= 1, self, "num_classes", num_classes, "positive")
         if mixup_alpha == cutmix_alpha == 0 and prob > 0:
             raise ConfigError("Mixup: both alphas are 0: set prob: 0 to have label smoothing only")
-        self.num_classes = num_classes
-        self.mixup_alpha = mixup_alpha
-        self.cutmix_alpha = cutmix_alpha
-        self.prob = prob
-        self.switch_prob = switch_prob
-        self.label_smoothing = label_smoothing
-        self.correct_lam = correct_lam
+        self.num_classes, self.label_smoothing = num_classes, label_smoothing
+        self.mixup_alpha, self.cutmix_alpha, self.correct_lam = mixup_alpha, cutmix_alpha, correct_lam
+        self.prob, self.switch_prob = prob, switch_prob
 
     def __call__(self, batch: dict[str, np.ndarray], rng: np.random.Generator) -> dict[str, np.ndarray]:
         """Returns a new batch; `batch` and its arrays are left as they are."""
+        if missing := {"image", "label"} - batch.keys():
+            raise ConfigError(f"Mixup: the batches have no {' and no '.join(sorted(missing))}, only {', '.join(batch)}")
         images, lam = batch["image"], 1.0
         if rng.random() < self.prob:
             cut = self.cutmix_alpha > 0 and (self.mixup_alpha == 0 or rng.random() < self.switch_prob)

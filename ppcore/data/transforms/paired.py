@@ -2,50 +2,65 @@
 
 They take and return the sample. Its `image` and `target` are uint8 or uint16 [H, W, 3] RGB arrays, or handles
 with `shape` and `read(window)` such as `ppcore.data.ImageFile`; a crop that comes first reads its window alone.
+
+All raise, when called, ConfigError if the samples are no pairs, and DataError if the two images differ in size.
 """
 
-from collections.abc import Sequence
+from abc import ABC, abstractmethod
+from collections.abc import Callable, Sequence
 from typing import Any
 
 import cv2
 import numpy as np
 
-from ppcore.data.images.image_file import pixels_of
+from ppcore.data.checks import check_share, height_and_width
+from ppcore.data.images.image_file import ImageFile, pixels_of
 from ppcore.data.transforms.geometry import resized_shape
-from ppcore.data.transforms.resize_image import Interpolation, check_resize, height_and_width, resize_image
+from ppcore.data.transforms.resize_image import Interpolation, check_resize, resize_image
 from ppcore.errors import ConfigError, DataError
 
 Sample = dict[str, Any]
+Change = Callable[[np.ndarray | ImageFile], np.ndarray]
 PAIR = ("image", "target")
 
 
-class _PairedCrop:
-    """A window of both; subclasses say where."""
+class _OfPair(ABC):
+    """Base: what `change` draws once is done to both images."""
 
     on_sample = True
 
+    def __call__(self, sample: Sample, rng: np.random.Generator | None = None) -> Sample:
+        change = self.change(*pair_size(sample, type(self).__name__), rng, sample.get("path"))
+        return {**sample, **{name: change(sample[name]) for name in PAIR}}
+
+    @abstractmethod
+    def change(self, rows: int, columns: int, rng: np.random.Generator | None, path: str | None) -> Change:
+        """What is done to each image of a pair of `rows` x `columns` pixels; `path` is for messages."""
+
+
+class _PairedCrop(_OfPair):
+    """A window of both; subclasses say where."""
+
     def __init__(self, size: int | Sequence[int], pad: bool):
-        self.height, self.width = height_and_width(size, type(self).__name__)
+        self.height, self.width = height_and_width(self, size)
         self.pad = pad
 
-    def __call__(self, sample: Sample, rng: np.random.Generator) -> Sample:
-        rows, columns = pair_size(sample, type(self).__name__)
+    def change(self, rows: int, columns: int, rng: np.random.Generator | None, path: str | None) -> Change:
         if not self.pad and (rows < self.height or columns < self.width):
             raise DataError(
-                f"{type(self).__name__}: {sample.get('path')} of {rows}x{columns} is smaller than the crop of "
+                f"{type(self).__name__}: {path} of {rows}x{columns} is smaller than the crop of "
                 f"{self.height}x{self.width}: take a smaller size, or set pad: true to mirror its edges"
             )
         height, width = min(self.height, rows), min(self.width, columns)
-        window = (*self._place(rows - height, columns - width, rng), height, width)
-        return {**sample, **{name: self._padded(pixels_of(sample[name], window)) for name in PAIR}}
+        window = (*self.place(rows - height, columns - width, rng), height, width)
+        missing = ((0, self.height - height), (0, self.width - width), (0, 0))
+        if (height, width) == (self.height, self.width):
+            return lambda image: pixels_of(image, window)
+        return lambda image: np.pad(pixels_of(image, window), missing, "reflect")
 
-    def _place(self, down: int, right: int, rng: np.random.Generator) -> tuple[int, int]:
+    @abstractmethod
+    def place(self, down: int, right: int, rng: np.random.Generator) -> tuple[int, int]:
         """(top, left), each from 0 to the room there is."""
-        raise TypeError(f"{type(self).__name__} must define _place()")
-
-    def _padded(self, image: np.ndarray) -> np.ndarray:
-        missing = self.height - image.shape[0], self.width - image.shape[1]
-        return np.pad(image, ((0, missing[0]), (0, missing[1]), (0, 0)), "reflect") if any(missing) else image
 
 
 class PairedRandomCrop(_PairedCrop):
@@ -56,14 +71,14 @@ class PairedRandomCrop(_PairedCrop):
         pad: mirror the lower and right edges of an image that is smaller, instead of refusing it.
 
     Raises:
-        ConfigError: `size` is not positive; when called: the samples are no pairs.
-        DataError: when called: an image is smaller, or the two differ in size.
+        ConfigError: `size` is not positive.
+        DataError: when called: an image is smaller.
     """
 
     def __init__(self, *, size: int | Sequence[int], pad: bool = False):
         super().__init__(size, pad)
 
-    def _place(self, down: int, right: int, rng: np.random.Generator) -> tuple[int, int]:
+    def place(self, down: int, right: int, rng: np.random.Generator) -> tuple[int, int]:
         return int(rng.integers(0, down + 1)), int(rng.integers(0, right + 1))
 
 
@@ -73,11 +88,11 @@ class PairedCenterCrop(_PairedCrop):
     def __init__(self, *, size: int | Sequence[int], pad: bool = False):
         super().__init__(size, pad)
 
-    def _place(self, down: int, right: int, rng: np.random.Generator) -> tuple[int, int]:
+    def place(self, down: int, right: int, rng: np.random.Generator) -> tuple[int, int]:
         return down // 2, right // 2
 
 
-class PairedFlipRotate:
+class PairedFlipRotate(_OfPair):
     """Mirrors and turns both images alike, by whole quarter turns: no pixel is made up or lost.
 
     (A rotation by interpolation inside the frame, as in some published training codes, leaves black corners.)
@@ -89,48 +104,31 @@ class PairedFlipRotate:
             whose shape would change.
 
     Raises:
-        ConfigError: a probability is not within 0..1; when called: the samples are no pairs.
-        DataError: when called: the two images differ in size.
+        ConfigError: a probability is not within 0..1.
     """
 
-    on_sample = True
-
     def __init__(self, *, hflip: float = 0.5, vflip: float = 0.0, rot90: bool = True):
-        for name, p in (("hflip", hflip), ("vflip", vflip)):
-            if not 0 <= p <= 1:
-                raise ConfigError(f"PairedFlipRotate: {name} is {p}, but must be within 0..1")
-        self.hflip = hflip
-        self.vflip = vflip
-        self.rot90 = rot90
+        check_share(self, hflip=hflip, vflip=vflip)
+        self.hflip, self.vflip, self.rot90 = hflip, vflip, rot90
 
-    def __call__(self, sample: Sample, rng: np.random.Generator) -> Sample:
-        rows, columns = pair_size(sample, "PairedFlipRotate")
+    def change(self, rows: int, columns: int, rng: np.random.Generator, path: str | None) -> Change:
         down = -1 if rng.random() < self.vflip else 1
         right = -1 if rng.random() < self.hflip else 1
         turns = int(rng.integers(4)) if self.rot90 else 0
         if rows != columns:
             turns = turns // 2 * 2
-        turned = {name: np.rot90(pixels_of(sample[name])[::down, ::right], turns) for name in PAIR}
-        return {**sample, **turned}
+        return lambda image: np.rot90(pixels_of(image)[::down, ::right], turns)
 
 
-class PairedChannelShuffle:
-    """Puts the three colours of both images into the same random order, so that no colour is learned by heart.
+class PairedChannelShuffle(_OfPair):
+    """Puts the three colours of both images into the same random order, so that no colour is learned by heart."""
 
-    Raises:
-        ConfigError: when called: the samples are no pairs.
-        DataError: when called: the two images differ in size.
-    """
-
-    on_sample = True
-
-    def __call__(self, sample: Sample, rng: np.random.Generator) -> Sample:
-        pair_size(sample, "PairedChannelShuffle")
+    def change(self, rows: int, columns: int, rng: np.random.Generator, path: str | None) -> Change:
         order = rng.permutation(3)
-        return {**sample, **{name: pixels_of(sample[name])[..., order] for name in PAIR}}
+        return lambda image: pixels_of(image)[..., order]
 
 
-class PairedResize:
+class PairedResize(_OfPair):
     """Resizes both with OpenCV, averaging where it shrinks. Shrinking a dark photograph also averages its noise.
 
     Args:
@@ -138,40 +136,31 @@ class PairedResize:
         interpolation: the kernel.
 
     Raises:
-        ConfigError: an argument is out of range; when called: the samples are no pairs.
-        DataError: when called: the two images differ in size.
+        ConfigError: an argument is out of range.
     """
-
-    on_sample = True
 
     def __init__(self, *, size: int | Sequence[int], interpolation: Interpolation = "bicubic"):
         check_resize(interpolation, "cv2")
-        height_and_width(size, "PairedResize")
+        height_and_width(self, size)
         self.size = size if isinstance(size, int) else tuple(size)
         self.interpolation = interpolation
 
-    def __call__(self, sample: Sample, rng: np.random.Generator | None = None) -> Sample:
-        height, width = resized_shape(*pair_size(sample, "PairedResize"), self.size)
-        resized = {
-            name: resize_image(np.ascontiguousarray(pixels_of(sample[name])), height, width, self.interpolation, "cv2")
-            for name in PAIR
-        }
-        return {**sample, **resized}
+    def change(self, rows: int, columns: int, rng: np.random.Generator | None, path: str | None) -> Change:
+        height, width = resized_shape(rows, columns, self.size)
+        return lambda image: resize_image(
+            np.ascontiguousarray(pixels_of(image)), height, width, self.interpolation, "cv2"
+        )
 
 
-class PairToFloat:
+class PairToFloat(_OfPair):
     """Both to float32 [3, H, W] within 0..1: uint8 over 255, uint16 over 65535. Comes last.
 
     Raises:
-        ConfigError: when called: the samples are no pairs, or not of these types.
-        DataError: when called: the two images differ in size.
+        ConfigError: when called: the images are not of these types.
     """
 
-    on_sample = True
-
-    def __call__(self, sample: Sample, rng: np.random.Generator | None = None) -> Sample:
-        pair_size(sample, "PairToFloat")
-        return {**sample, **{name: to_float(pixels_of(sample[name])) for name in PAIR}}
+    def change(self, rows: int, columns: int, rng: np.random.Generator | None, path: str | None) -> Change:
+        return lambda image: to_float(pixels_of(image))
 
 
 def to_float(image: np.ndarray) -> np.ndarray:

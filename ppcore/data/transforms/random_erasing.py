@@ -8,6 +8,7 @@ from typing import Literal
 import numpy as np
 from scipy.special import ndtri
 
+from ppcore.data.checks import check, check_choice, check_share, increasing
 from ppcore.errors import ConfigError
 
 
@@ -38,19 +39,13 @@ class RandomErasing:
         min_aspect: float = 0.3,
         count: int = 1,
     ):
-        if not 0 <= prob <= 1:
-            raise ConfigError(f"RandomErasing: prob is {prob}, but must be within 0..1")
-        if mode not in ("pixel", "rand", "const"):
-            raise ConfigError(f"RandomErasing: mode is {mode!r}, but must be pixel, rand or const")
-        if len(area) != 2 or not 0 < area[0] <= area[1] <= 1:
-            raise ConfigError(f"RandomErasing: area is {list(area)}, but must be two increasing shares within 0..1")
-        if not 0 < min_aspect <= 1:
-            raise ConfigError(f"RandomErasing: min_aspect is {min_aspect}, but must be above 0 and at most 1")
-        if count < 1:
-            raise ConfigError(f"RandomErasing: count is {count}, but must be positive")
+        check_share(self, prob=prob)
+        check_choice(self, "mode", mode, ("pixel", "rand", "const"))
+        check(0 < min_aspect <= 1, self, "min_aspect", min_aspect, "above 0 and at most 1")
+        check(count >= 1, self, "count", count, "positive")
         self.prob = prob
         self.mode: Literal["pixel", "rand", "const"] = mode
-        self.area = (float(area[0]), float(area[1]))
+        self.area = increasing(self, "area", area, 1, "shares within 0..1")
         self.log_aspect = (math.log(min_aspect), math.log(1 / min_aspect))
         self.count = count
 

@@ -7,13 +7,8 @@ from typing import Literal
 import cv2
 import numpy as np
 
-from ppcore.data.transforms.resize_image import (
-    Backend,
-    Interpolation,
-    check_resize,
-    height_and_width,
-    resize_image,
-)
+from ppcore.data.checks import check_share, height_and_width, increasing
+from ppcore.data.transforms.resize_image import Backend, Interpolation, check_resize, resize_image
 from ppcore.errors import ConfigError, DataError
 
 
@@ -43,9 +38,9 @@ class RandomResizedCrop:
         backend: Backend = "cv2",
     ):
         check_resize(interpolation, backend)
-        self.height, self.width = height_and_width(size, "RandomResizedCrop")
-        self.scale = _increasing(scale, "scale")
-        self.ratio = _increasing(ratio, "ratio")
+        self.height, self.width = height_and_width(self, size)
+        self.scale = increasing(self, "scale", scale)
+        self.ratio = increasing(self, "ratio", ratio)
         self.interpolation = interpolation
         self.backend = backend
 
@@ -93,7 +88,7 @@ class RandomCrop:
         padding: int = 0,
         padding_mode: Literal["constant", "reflect"] = "constant",
     ):
-        self.height, self.width = height_and_width(size, "RandomCrop")
+        self.height, self.width = height_and_width(self, size)
         if padding < 0 or padding_mode not in ("constant", "reflect"):
             raise ConfigError(f"RandomCrop: padding {padding} ({padding_mode!r}) is not possible")
         self.padding = padding
@@ -122,17 +117,10 @@ class RandomHorizontalFlip:
     """
 
     def __init__(self, p: float = 0.5):
-        if not 0 <= p <= 1:
-            raise ConfigError(f"RandomHorizontalFlip: p is {p}, but must be within 0..1")
+        check_share(self, p=p)
         self.p = p
 
     def __call__(self, image: np.ndarray, rng: np.random.Generator) -> np.ndarray:
         if rng.random() >= self.p:
             return image
         return cv2.flip(image, 1).reshape(image.shape)
-
-
-def _increasing(pair: Sequence[float], what: str) -> tuple[float, float]:
-    if len(pair) != 2 or not 0 < pair[0] <= pair[1]:
-        raise ConfigError(f"RandomResizedCrop: {what} is {list(pair)}, but must be two increasing positive numbers")
-    return float(pair[0]), float(pair[1])

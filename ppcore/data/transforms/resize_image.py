@@ -1,7 +1,6 @@
 """Resizing with Pillow (torchvision's pixels) or OpenCV (speed)."""
 
 import math
-from collections.abc import Sequence
 from typing import Literal
 
 import cv2
@@ -95,17 +94,3 @@ def check_resize(interpolation: str, backend: str) -> None:
         raise ConfigError(f"interpolation is {interpolation!r}, but must be one of {', '.join(_PIL)}")
     if backend not in ("pil", "cv2"):
         raise ConfigError(f"backend is {backend!r}, but must be pil or cv2")
-
-
-def height_and_width(size: int | Sequence[int], what: str) -> tuple[int, int]:
-    """A size given as one number (square) or as (height, width).
-
-    Raises:
-        ConfigError: not one or two positive numbers.
-    """
-    values = (size, size) if isinstance(size, int) else tuple(size)
-    if len(values) == 1:
-        values = values * 2
-    if len(values) != 2 or min(values) < 1:
-        raise ConfigError(f"{what}: size is {size}, but must be a positive number or [height, width]")
-    return values

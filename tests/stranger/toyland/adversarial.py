@@ -1,6 +1,5 @@
 """A toy adversarial method: a network that brightens, a critic that tells its pictures from light ones, in turn."""
 
-import paddle
 import paddle.nn.functional as F
 from paddle import nn
 
@@ -39,7 +38,10 @@ class Adversarial:
         self.networks = nn.LayerDict({"generator": self.model, "critic": critic})
 
     def optimizers(self):
-        return {"generator": self.run.optimizer(self.model, "generator"), "critic": self.run.optimizer(self.critic, "critic")}
+        return {
+            "generator": self.run.optimizer(self.model, "generator"),
+            "critic": self.run.optimizer(self.critic, "critic"),
+        }
 
     def losses(self, batch, step):
         made = self.run.forward(self.model, batch["image"])

@@ -47,7 +47,11 @@ class SelfDistillation:
         views = large.shape[0] // batch["large"].shape[0], small.shape[0] // batch["small"].shape[0]
         target = target.reshape([-1, views[0], target.shape[-1]]).mean(axis=1).repeat_interleave(views[1], axis=0)
         guessed = F.log_softmax(self.run.forward(self.networks["student"], small))
-        yield "model", -(target * guessed).sum(axis=-1).mean(), {"entropy": -(target * target.log()).sum(axis=-1).mean()}
+        yield (
+            "model",
+            -(target * guessed).sum(axis=-1).mean(),
+            {"entropy": -(target * target.log()).sum(axis=-1).mean()},
+        )
 
     @paddle.no_grad()
     def after_update(self, step):

@@ -14,8 +14,17 @@ import paddle
 import pytest
 from scipy import stats
 
-from ppcore.data import ArrayImages, Mixup, Normalize, TrainBatchSampler, TrainLoader, mix_targets
-from ppcore.data.transforms.augment import OPERATIONS, RandAugment, RandomErasing, ThreeAugment
+from ppcore.data import (
+    ArrayImages,
+    Mixup,
+    Normalize,
+    RandAugment,
+    RandomErasing,
+    ThreeAugment,
+    TrainBatchSampler,
+    TrainLoader,
+    mix_targets,
+)
 from ppcore.layers import DropPath
 
 ALPHA = 1e-6
@@ -60,15 +69,15 @@ class TestRandAugment:
 
     def test_fifteen_operations_equally_often(self, drawn):
         names = [operation.name for operations in drawn for operation in operations]
-        assert len(OPERATIONS) == 15
-        assert_uniform([names.count(name) for name in OPERATIONS])
+        assert len(RandAugment.operations) == 15
+        assert_uniform([names.count(name) for name in RandAugment.operations])
 
     def test_drawn_with_replacement_and_independently(self, drawn):
         pairs = [(o[0].name, o[1].name) for o in drawn if len(o) == 2]
         assert_share(sum(first == second for first, second in pairs), len(pairs), 1 / 15)
         table = np.zeros((15, 15))
         for first, second in pairs:
-            table[OPERATIONS.index(first), OPERATIONS.index(second)] += 1
+            table[RandAugment.operations.index(first), RandAugment.operations.index(second)] += 1
         assert stats.chi2_contingency(table).pvalue > ALPHA
 
     @staticmethod
