@@ -1,6 +1,7 @@
 """Reproduces a paper and writes a report.
 
 python tools/reproduce.py vit                                    quick: minutes, on a CPU, offline
+python tools/reproduce.py my/paper.yaml --allow mypackage          a paper of your own
 python tools/reproduce.py vit --scale full --table table5 --row "B/16 ImageNet-1k ImageNet" --gpus 0,1,2,3
 """
 
@@ -19,7 +20,7 @@ from ppcore import cli
 
 def main() -> int:
     parser = cli.Parser(description=__doc__, formatter_class=cli.argparse.RawDescriptionHelpFormatter)
-    parser.add_argument("paper", help="a paper of papers/, such as vit")
+    parser.add_argument("paper", help="a paper of papers/, such as vit, or the path of a paper's .yaml")
     parser.add_argument("--scale", choices=("quick", "full"), default="quick")
     parser.add_argument("--table", help="id of a published table (full scale)")
     parser.add_argument("--row", help="row of that table (full scale)")
@@ -29,18 +30,18 @@ def main() -> int:
     cli.add_allow(parser)
     arguments = parser.parse_args()
     from ppcore.reproduce import reproduction
+    from ppcore.reproduce.paper_page import find_paper
 
-    page = reproduction.run(
-        arguments.paper,
-        root=Path(__file__).resolve().parents[1],
-        output=Path(arguments.output or f"output/reproduce/{arguments.paper}"),
+    page = find_paper(arguments.paper, repository=Path(__file__).resolve().parents[1])
+    output = Path(arguments.output or f"output/reproduce/{page.name}")
+    report = reproduction.run(
+        reproduction.Reproduction(page, output, arguments.device),
         scale=arguments.scale,
         table=arguments.table,
         row=arguments.row,
-        device=arguments.device,
         gpus=arguments.gpus,
     )
-    print(f"\nOpen the report: {page}")
+    print(f"\nOpen the report: {report}")
     return 0
 
 

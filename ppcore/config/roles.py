@@ -156,6 +156,17 @@ def _is_optimizer(target: Any) -> bool:
     return {"parameters", "decayed", "weight_decay"} <= set(inspect.signature(target).parameters)
 
 
+def _is_reference(target: Any) -> bool:
+    wanted = {
+        "build": [],
+        "forward": ["model", "x"],
+        "stages": ["model"],
+        "loss": ["outputs", "arrays", "rows", "run"],
+        "optimizer": ["model", "run"],
+    }
+    return all(_takes(target, method) == names for method, names in wanted.items())
+
+
 def _measures(*names: str) -> Callable[[Any], bool]:
     """Functions, not classes, whose first parameters have these names."""
     return lambda target: (
@@ -232,8 +243,14 @@ METRIC = Role(
 # What a configuration's sections and the arguments of its components may be.
 COMPONENTS = (NETWORK, CRITERION, TASK, OPTIMIZER, SCHEDULE, DATASET, TRANSFORM, BATCH_TRANSFORM, METRIC)
 # What the tables of `papers/` name beside builders of networks; no configuration does.
-FIDELITY = Role("a fidelity check", "to be a function of (path)", (), _measures("path"), "ppvit.fidelity.measure")
-FINDING = Role(
+FIDELITY = Role(
+    "a reference",
+    "to be a class with build(), forward(model, x), stages(model), loss(outputs, arrays, rows, run) and optimizer(model, run)",
+    (),
+    _is_reference,
+    "ppvit.reference_vit.ViTReference",
+)
+ANALYSIS = Role(
     "a measure", "to be a function of (model, images)", (), _measures("model", "images"), "ppdeit.tokens.token_cosine"
 )
 FIGURE = Role("a figure", "to be a function of (pairs)", (), _measures("pairs"), "ppuhdfour.figures.swap")

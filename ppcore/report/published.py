@@ -139,11 +139,11 @@ class Trained(Strict):
 
 
 class Fidelity(Strict):
-    """The fidelity checks: reference file and what computed it, the function that measures, others' trained weights."""
+    """The fidelity checks: reference file and what computed it, the class that describes the model, others' weights."""
 
     reference: str
     computed_by: str = "torch and transformers"
-    measure: str
+    described_by: str
     levels: list[Level]
     trained: list[Trained] = Field([])
 
@@ -172,7 +172,7 @@ class PaperTables(Strict):
     tables: list[Table]
     peers: list[Peer]
     quick: list[Quick]
-    fidelity: Fidelity
+    fidelity: Fidelity | None = None
     reproduce: list[Recipe] = Field([])
     ablations: list[Ablation] = Field([])
     analyses: list[Analysis] = Field([])
@@ -219,7 +219,13 @@ class PaperTables(Strict):
                     raise ValueError(f"table '{table.id}', row '{row.name}': {counts}")
         axes = [axis for table in self.tables for axis in [*table.rows, *table.columns]]
         cited = [*self.architecture, *self.tables, *self.peers, *self.ablations, *self.analyses, *self.figures_drawn]
-        measured = [*self.tables, *axes, *self.quick, *self.ablations, *self.fidelity.trained]
+        measured = [
+            *self.tables,
+            *axes,
+            *self.quick,
+            *self.ablations,
+            *(self.fidelity.trained if self.fidelity else []),
+        ]
         built = [*axes, *(row for peer in self.peers for row in peer.rows)]
         _check_declared("source", (item.source.ref for item in cited), "sources", self.sources)
         _check_declared("metric", (item.metric for item in measured), "metrics", [item.key for item in self.metrics])

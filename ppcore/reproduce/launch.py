@@ -15,18 +15,18 @@ class StepFailed(PPError):
 
 
 def train_command(
-    root: Path, file: str, options: Sequence[str], *, processes: int = 1, gpus: str | None = None
+    tools: Path, file: Path, options: Sequence[str], *, processes: int = 1, gpus: str | None = None
 ) -> list[str]:
     """Returns the command that runs tools/train.py.
 
     Args:
-        root: the repository.
-        file: the configuration, from `root`.
+        tools: the folder of train.py.
+        file: the configuration.
         options: `-o` texts.
         processes: data-parallel processes on a CPU.
         gpus: cards for the launcher, such as 0,1; overrides `processes`.
     """
-    arguments = [_from_here(root / "tools" / "train.py"), "-c", _from_here(root / file)]
+    arguments = [_from_here(tools / "train.py"), "-c", _from_here(file)]
     for option in options:
         arguments += ["-o", option]
     for package in roles.allowed():
