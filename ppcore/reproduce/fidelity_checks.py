@@ -2,6 +2,7 @@
 
 import time
 from collections.abc import Callable
+from contextlib import suppress
 from pathlib import Path
 
 from paddle import nn
@@ -68,14 +69,14 @@ def _counted(paper: PaperTables) -> FidelityRow:
 
 def _builder(name: str, fidelity: Fidelity | None) -> Callable[[], nn.Layer]:
     """A builder of the package that describes the reference; without one, of a package that may be named."""
-    packages = [fidelity.described_by.partition(".")[0]] if fidelity else [*roles.allowed(), *roles.registered()]
-    for number, package in enumerate(packages, 1):
-        try:
+    if fidelity:
+        package = fidelity.described_by.partition(".")[0]
+        return components.resolve(f"{package}.{name}", "architecture", roles.NETWORK)
+    for package in roles.packages():
+        with suppress(ConfigError):
             return components.resolve(f"{package}.{name}", "architecture", roles.NETWORK)
-        except ConfigError:
-            if number == len(packages):
-                raise
-    raise ConfigError(f"architecture: '{name}': no package may be named; pass --allow PACKAGE")
+    known = ", ".join(roles.packages())
+    raise ConfigError(f"architecture: no '{name}' in {known} (for a package of your own pass --allow PACKAGE)")
 
 
 def _measured(fidelity: Fidelity, root: Path) -> list[FidelityRow]:
