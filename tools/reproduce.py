@@ -29,18 +29,14 @@ def main() -> int:
     parser.add_argument("-o", "--output", help="folder for runs and report (default: output/reproduce/PAPER)")
     cli.add_allow(parser)
     arguments = parser.parse_args()
-    from ppcore.reproduce import reproduction
     from ppcore.reproduce.paper_page import find_paper
+    from ppcore.reproduce.reproduction import Reproduction
 
     page = find_paper(arguments.paper, repository=Path(__file__).resolve().parents[1])
     output = Path(arguments.output or f"output/reproduce/{page.name}")
-    report = reproduction.run(
-        reproduction.Reproduction(page, output, arguments.device),
-        scale=arguments.scale,
-        table=arguments.table,
-        row=arguments.row,
-        gpus=arguments.gpus,
-    )
+    reproduction = Reproduction(page, output, arguments.device)
+    full = arguments.scale == "full"
+    report = reproduction.full(arguments.table, arguments.row, arguments.gpus) if full else reproduction.quick()
     print(f"\nOpen the report: {report}")
     return 0
 

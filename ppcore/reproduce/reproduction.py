@@ -5,7 +5,7 @@ import os
 import subprocess
 import time
 from collections.abc import Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, field
 from pathlib import Path
 
 from ppcore import config
@@ -50,11 +50,13 @@ class Reproduction:
         page: the paper.
         output: folder for runs and the report.
         device: `auto`, `cpu` or `gpu`.
+        began: when, on the monotonic clock.
     """
 
     page: PaperPage
     output: Path
     device: str = "auto"
+    began: float = field(default_factory=time.monotonic)
 
     def quick(self) -> Path:
         """Trains the quick configurations and measures on them what the paper shows; returns the report's page.
@@ -68,7 +70,7 @@ class Reproduction:
         drawn_figures.check(paper)
         content = self._checked(f"{paper.paper.short}: quick reproduction")
         runs = train(self.page, self.output, self.device)
-        return write_report(self.output / "report", self._measured(content, runs))
+        return self._written(self._measured(content, runs))
 
     def full(self, table: str | None, row: str | None, gpus: str | None) -> Path:
         """Trains a row of a published table at full scale; returns the report's page.
@@ -90,7 +92,7 @@ class Reproduction:
         # Ablations and analyses are about the quick trainings; this row stands beside its published figure.
         paper = paper.model_copy(update={"ablations": [], "analyses": []})
         content = dataclasses.replace(content, paper=paper, runs=[read_run(folder)])
-        return write_report(self.output / "report", _pictured(content, folder))
+        return self._written(_pictured(content, folder))
 
     def _checked(self, title: str) -> ReportContent:
         """The fidelity checks, which come first."""
@@ -120,13 +122,11 @@ class Reproduction:
         records, figures = [_recorded(run) for run in runs], drawn_figures.draw(paper, runs)
         return _pictured(dataclasses.replace(content, runs=records, figures=figures, **measured), shown_run(runs))
 
-
-def run(reproduction: Reproduction, *, scale: str, table: str | None, row: str | None, gpus: str | None) -> Path:
-    """Reproduces a paper at a scale, `quick` or `full`, and says how long it took; returns the report's page."""
-    began = time.monotonic()
-    page = reproduction.quick() if scale == "quick" else reproduction.full(table, row, gpus)
-    log.info("finished in %s", clock(time.monotonic() - began))
-    return page
+    def _written(self, content: ReportContent) -> Path:
+        """Writes the report; returns its page."""
+        page = write_report(self.output / "report", content)
+        log.info("finished in %s", clock(time.monotonic() - self.began))
+        return page
 
 
 def _recorded(run: QuickRun) -> Run:

@@ -133,8 +133,10 @@ def test_nothing_to_do(job):
 
 
 def test_a_wait_for_nobody_is_an_error_not_a_hang(job):
-    with pytest.raises(ValueError, match="'a' waits for"):
+    with pytest.raises(ValueError, match="'a' waits for 'b', which is not among the jobs"):
         run_all([job("a", after=("b",))], cores=1)
+    with pytest.raises(ValueError, match="cycle"):
+        run_all([job("a", after=("b",)), job("b", after=("a",))], cores=1)
 
 
 def test_every_job_has_a_log_of_its_own_and_its_variables(job, tmp_path):

@@ -92,10 +92,9 @@ def made_up(root, tmp_path, tiny_config, monkeypatch):
     return write
 
 
-def reproduced(tmp_path, **changes) -> dict:
-    arguments = {"scale": "quick", "table": None, "row": None, "gpus": None} | changes
+def reproduced(tmp_path) -> dict:
     made = reproduction.Reproduction(find_paper("made", tmp_path / "repository"), tmp_path / "out", "cpu")
-    page = reproduction.run(made, **arguments)
+    page = made.quick()
     assert page == tmp_path / "out" / "report" / "index.html"
     return json.loads((tmp_path / "out" / "report" / "report.json").read_text())
 
