@@ -7,6 +7,8 @@ from setuptools import find_packages, setup
 
 HERE = Path(__file__).parent
 VERSION = re.search(r'__version__ = "(.+)"', (HERE / "ppcore" / "__init__.py").read_text()).group(1)
+PACKAGES = find_packages(include=["pp*"])
+PAPERS = sorted(name for name in PACKAGES if "." not in name and name != "ppcore")
 
 setup(
     name="paddle-reproduction-suite",
@@ -16,15 +18,17 @@ setup(
     long_description_content_type="text/markdown",
     license="Apache-2.0",
     python_requires=">=3.11",
-    packages=find_packages(include=["pp*"]),
-    # Packages whose public components a configuration may name; see ppcore/roles.py.
-    entry_points={"ppcore.papers": ["ppvit = ppvit", "ppdeit = ppdeit", "ppuhdfour = ppuhdfour", "ppllie = ppllie"]},
+    packages=PACKAGES,
+    # Packages whose public components a configuration may name; see ppcore/config/roles.py.
+    entry_points={"ppcore.papers": [f"{name} = {name}" for name in PAPERS]},
     package_data={"ppcore.report": ["templates/*"]},
     install_requires=[
         "numpy>=1.24",
         "opencv-python>=4.5",
         "Pillow>=9.5",
         "tifffile>=2023.2",
+        "imagecodecs>=2024.1",
+        "filelock>=3.12",
         "PyYAML>=6.0",
         "omegaconf>=2.3",
         "pydantic>=2.7",

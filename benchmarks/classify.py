@@ -1,15 +1,12 @@
 """Runs contenders one after another, each in its own process, and sets their rates side by side."""
 
-import argparse
-import json
-import os
-import subprocess
 import sys
 import time
 from typing import Any
 
 import numpy as np
 
+from benchmarks.fresh_process import answer, measured
 from ppcore import runtime
 from ppcore.errors import ConfigError, nearest
 
@@ -52,31 +49,16 @@ def measure(name: str, batch: int, size: int, steps: int, arch: str) -> dict[str
 
 def in_a_process(name: str, environment: str, threads: int, **sizes: int | str) -> dict[str, Any]:
     """`measure` in a fresh interpreter; a contender that is not installed returns `missing`."""
-    command = [
-        sys.executable,
-        "-W",
-        "ignore",
-        "-m",
-        "benchmarks.classify",
-        name,
-        json.dumps(sizes),
-        environment,
-        str(threads),
-    ]
-    variables = {k: v for k, v in os.environ.items() if not k.startswith(("OMP_", "MKL_", "FLAGS_"))}
-    variables |= {"OMP_NUM_THREADS": str(threads), "OMP_WAIT_POLICY": "PASSIVE"} | (ENVIRONMENTS[environment] or {})
-    done = subprocess.run(command, capture_output=True, text=True, env=variables)
-    if done.returncode == 3:
-        return {"missing": INSTALL[name]}
-    if done.returncode:
-        raise ConfigError(f"benchmark of {name} failed: {done.stderr.strip().splitlines()[-1]}")
-    return json.loads(done.stdout.splitlines()[-1])
+    job = {"contender": name, "sizes": sizes, "threads": threads if environment == "suite" else None}
+    variables = ENVIRONMENTS[environment]
+    found = measured("benchmarks.classify", job, contender=name, threads=threads, variables=variables)
+    return {"missing": INSTALL[name]} if "missing" in found else found
 
 
 def train(
     contenders: list[str], *, batch: int, size: int, steps: int, rounds: int, threads: int, arch: str
 ) -> dict[str, Any]:
-    """Training throughput of a DeiT-Ti-sized ViT, contenders interleaved over `rounds`.
+    """Training throughput of a ViT of 192/12/3, contenders interleaved over `rounds`.
 
     Returns:
         `machine` facts, and `rows`: contender, environment, images/s (median of rounds), ratio to PaddleClas.
@@ -130,20 +112,11 @@ def table(result: dict[str, Any]) -> str:
     return "\n".join(lines)
 
 
-def _child() -> None:
-    parser = argparse.ArgumentParser()
-    for name in ("contender", "sizes", "environment", "threads"):
-        parser.add_argument(name)
-    arguments = parser.parse_args()
-    if arguments.environment == "suite":
-        runtime.configure(int(arguments.threads))
-    try:
-        found = measure(arguments.contender, **json.loads(arguments.sizes))
-    except ModuleNotFoundError as error:
-        print(error, file=sys.stderr)
-        sys.exit(3)
-    print(json.dumps(found))
+def _job(job: dict[str, Any]) -> dict[str, Any]:
+    if job["threads"] is not None:
+        runtime.configure(job["threads"])
+    return measure(job["contender"], **job["sizes"])
 
 
 if __name__ == "__main__":
-    _child()
+    answer(_job)

@@ -14,7 +14,7 @@ import numpy as np
 
 from ppcore.config import components
 
-WIDTH, DEPTH, HEADS, CLASSES = 192, 12, 3, 1000  # DeiT-Ti
+WIDTH, DEPTH, HEADS, CLASSES = 192, 12, 3, 1000
 
 
 def data(batch: int, size: int) -> tuple[np.ndarray, np.ndarray]:
@@ -43,13 +43,13 @@ def _paddle_step(model, batch: int, size: int) -> Callable[[], float]:
 
 
 def ours(batch: int, size: int, arch: str) -> Callable[[], float]:
-    """This suite's model, by the name the caller gives: ppcore knows no paper."""
+    """This suite's model, by the name the caller gives."""
     model = components.build({"name": arch, "img_size": size, "num_classes": CLASSES})
     return _paddle_step(model, batch, size)
 
 
 def paddleclas(batch: int, size: int, arch: str) -> Callable[[], float]:
-    """PaddleClas's DeiT-Ti. Its package imports what training a model does not need; its `ppcls` does not."""
+    """PaddleClas's ViT. Its package imports what training a model does not need; its `ppcls` does not."""
     found = importlib.util.find_spec("paddleclas")
     if found is None:
         raise ModuleNotFoundError("No module named 'paddleclas'")

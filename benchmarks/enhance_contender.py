@@ -4,15 +4,15 @@ Imports what the contender needs and nothing else, because the memory of the who
 """
 
 import importlib.util
-import json
 import re
-import sys
 import time
 from collections.abc import Callable
 from pathlib import Path
 from typing import Any
 
 import numpy as np
+
+from benchmarks.fresh_process import answer
 
 Run = Callable[[np.ndarray], np.ndarray]
 
@@ -52,8 +52,8 @@ def eager(job: dict[str, Any]) -> Run:
 
 
 def predictor(job: dict[str, Any]) -> Run:
-    """`ppcore.deploy.predictor` with an engine and a precision."""
-    from ppcore.deploy.predictor import Predictor
+    """`ppcore.deploy.Predictor` with an engine and a precision."""
+    from ppcore.deploy import Predictor
 
     return Predictor(job["folder"], job["engine"], job["precision"], threads=job["threads"])
 
@@ -64,16 +64,10 @@ def peak_memory() -> int:
     return int(re.search(r"^VmHWM:\s+(\d+) kB", status, re.MULTILINE)[1]) * 1024
 
 
-def main() -> None:
-    """Measures the job in the first argument and prints one line of JSON."""
-    job = json.loads(sys.argv[1])
+def measure(job: dict[str, Any]) -> dict[str, Any]:
+    """Seconds of the first run and of those after it, peak memory in bytes, and some values of the result."""
     begin = time.perf_counter()
-    make = {"torch": torch_peer, "eager": eager}.get(job["engine"], predictor)
-    try:
-        run = make(job)
-    except ModuleNotFoundError as error:
-        print(json.dumps({"missing": error.name}))
-        return
+    run = {"torch": torch_peer, "eager": eager}.get(job["engine"], predictor)(job)
     # Filled in place: temporaries would count as the contender's memory.
     x = np.empty((1, 3, job["height"], job["width"]), np.float32)
     rng = np.random.default_rng(0)
@@ -88,8 +82,8 @@ def main() -> None:
         y = run(x)
         seconds.append(time.perf_counter() - begin)
     sample = y[0, :, :: max(job["height"] // 64, 1), :: max(job["width"] // 64, 1)].astype(np.float64)
-    print(json.dumps({"first": first, "seconds": seconds, "peak": peak_memory(), "sample": sample.ravel().tolist()}))
+    return {"first": first, "seconds": seconds, "peak": peak_memory(), "sample": sample.ravel().tolist()}
 
 
 if __name__ == "__main__":
-    main()
+    answer(measure)

@@ -13,7 +13,7 @@ from typing import TYPE_CHECKING, Any, NoReturn
 from ppcore.errors import ConfigError, ConfigErrors, PPError, Stopped, reason
 
 if TYPE_CHECKING:
-    from ppcore.config import Config
+    from ppcore.config import Config, Pretrained
 
 _REFERENCE = "Every section and key of a configuration: docs/configuration.md. Components: tools/list.py."
 
@@ -97,11 +97,26 @@ def add_weights_options(parser: Parser) -> None:
     parser.add_argument("--source", help="layout of the file of --weights, such as timm (default: ours)")
 
 
+def named_weights(arguments: argparse.Namespace) -> "Pretrained | None":
+    """What `--weights` and `--source` say.
+
+    Raises:
+        ConfigError: a layout without a file.
+    """
+    from ppcore.config import Pretrained
+
+    if arguments.weights is not None:
+        return Pretrained(path=arguments.weights, source=arguments.source)
+    if arguments.source is not None:
+        raise ConfigError(f"--source {arguments.source} is the layout of the file that --weights names: give both")
+    return None
+
+
 def configured(parser: Parser) -> "tuple[argparse.Namespace, Config]":
     """The arguments of a tool and the configuration they name; ends the process where it is only to be printed."""
+    arguments = parser.parse_args()
     from ppcore import config
 
-    arguments = parser.parse_args()
     settings = config.load(arguments.config, arguments.override)
     if arguments.print_config:
         print(settings.to_yaml(defaults=True), end="")

@@ -11,10 +11,11 @@ import numpy as np
 import paddle
 import paddle.nn as nn
 
-from ppcore import weights as weight_io
+from ppcore.config import Pretrained
 from ppcore.config.components import FREE
 from ppcore.errors import ConfigError
-from ppcore.weights.checkpoints import find_weights
+from ppcore.io import sha256
+from ppcore.weights import freeze, load_pretrained
 
 log = logging.getLogger("ppcore.teacher")
 
@@ -24,9 +25,8 @@ class Teacher:
 
     Args:
         arch: the network: one of ours, or a PaddleClas backbone such as `paddleclas.RegNetX_4GF`.
-        weights: its weights: a file, a step folder or a run's folder.
-        source: the file's layout (`timm`, …); None for one of our own or of Paddle's.
-        key: entry of a training checkpoint to take.
+        weights: its weights: the path of a file, a step folder or a run's folder, or a mapping with the keys of
+            `Global.pretrained` (path, source, key, …).
         mean: of the teacher's training images, per channel; None: as the student's.
         std: likewise.
         cache: a file that keeps logits by the image the teacher saw (bit for bit, so augmentation seed and
@@ -42,25 +42,20 @@ class Teacher:
         self,
         *,
         arch: nn.Layer,
-        weights: str,
-        source: str | None = None,
-        key: str | None = None,
+        weights: Pretrained,
         mean: Sequence[float] | None = None,
         std: Sequence[float] | None = None,
         cache: Annotated[str | None, FREE] = None,
     ):
         if (mean is None) != (std is None):
             raise ConfigError("Loss.teacher: give both mean and std, or neither")
-        path, why = find_weights(weights)
+        path, why = load_pretrained(arch, Pretrained.model_validate(weights))
         log.info("teacher: %s (%s)", path, why)
-        weight_io.load(arch, path, source=source, key=key)
-        arch.eval()
-        for p in arch.parameters():
-            p.stop_gradient = True
+        freeze(arch)
         self.network, self.mean, self.std = arch, mean, std
         self.forward: Callable = lambda network, images: network(images)
         self.rescale: tuple[paddle.Tensor, paddle.Tensor] | None = None
-        self.cache = LogitsCache(Path(cache), _fingerprint(path)) if cache else None
+        self.cache = LogitsCache(Path(cache), sha256(path)) if cache else None
 
     def bind(self, forward: Callable, mean: Sequence[float], std: Sequence[float]) -> None:
         """Takes over how the run computes and what its images are normalised with.
@@ -97,14 +92,6 @@ class Teacher:
         if self.cache:
             self.cache.put(keys, logits.numpy())
         return logits
-
-
-def _fingerprint(path: Path) -> str:
-    digest = hashlib.sha256()
-    with path.open("rb") as file:
-        while block := file.read(1 << 20):
-            digest.update(block)
-    return digest.hexdigest()
 
 
 class LogitsCache:

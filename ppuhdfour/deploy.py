@@ -8,18 +8,18 @@
 - Half instance norm is two convolutions, one normalised, instead of one that is cut and put together again.
 
 Three stages run one after the other, each in the memory of the one before: `low` and `high` hold what is
-global; `tail`, what is local, runs at full size and can run piece by piece.
+global; `tail`, what is local, runs at full size and can run tile by tile.
 """
 
 import numpy as np
 import paddle
 import paddle.nn as nn
 
-from ppcore.deploy.export_spec import ExportSpec, Stage
-from ppcore.deploy.rules import Padding, Strips
+from ppcore.deploy import ExportSpec, Padding, Stage, TileRule
 from ppcore.errors import ConfigError
 from ppcore.layers.bilinear import bilinear_matrix
 from ppcore.layers.dft import DFT2D, sizes
+from ppuhdfour.blocks import FouSpa
 from ppuhdfour.deployed_blocks import Guides, Turned, Up, arrays, compose, deployed_block, first, last
 
 
@@ -28,7 +28,8 @@ class Low(nn.Layer):
 
     def __init__(self, model: nn.Layer):
         super().__init__()
-        low, branch = model.low, getattr(model.high.adjust, "frequency", None)
+        low, adjust = model.low, model.high.adjust
+        branch = adjust.frequency if isinstance(adjust, FouSpa) else None
         self.scale = model.scale
         outer, bias = arrays(low.conv_in)
         inner, inner_bias = arrays(model.extract)
@@ -128,7 +129,7 @@ class Tail(nn.Layer):
         return paddle.matmul(y_low, bilinear_matrix(height, height * self.scale), transpose_y=True)
 
 
-def deployed(model: nn.Layer) -> ExportSpec:
+def export_spec(model: nn.Layer) -> ExportSpec:
     """The deployed form of a `UHDFour` with its present weights.
 
     Raises:
@@ -150,8 +151,8 @@ def deployed(model: nn.Layer) -> ExportSpec:
             Stage("tail", tail, {"y_low": y_low, "features": features}, ("y",)),
         ),
         padding=Padding(multiple=s, least=4 * s, least_either=8 * s),
-        # One pixel more: where a piece ends, upsampling repeats its last pixel.
-        strips=Strips(stage="tail", axis=1, channels=3, output_axis=3, scale=s, halo=-(-model.tail_reach // s) + 1),
+        # One pixel more: where a tile ends, upsampling repeats its last pixel.
+        tiles=TileRule(stage="tail", axis=1, channels=3, output_axis=3, scale=s, halo=-(-model.tail_reach // s) + 1),
         # Phases next to ±π turn over with bfloat16's rounding; the last convolutions make the picture's values.
         bf16=("low", "high"),
         # Paddle 3.3.1: with oneDNN the result is 5 to 20 % off, whatever fusions are left out.

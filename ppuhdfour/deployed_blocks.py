@@ -140,7 +140,8 @@ class Frequency(nn.Layer):
         super().__init__()
         self.amplitude1, self.amplitude2 = Mix.of(branch.amplitude.conv1), Mix.of(branch.amplitude.conv2)
         self.phase1 = Mix.of(branch.phase.conv1)
-        sft, merge = getattr(branch, "sft", None), getattr(branch, "merge_phase", None)
+        guided = isinstance(branch, blocks.GuidedFrequency)
+        sft, merge = (branch.sft, branch.merge_phase) if guided else (None, None)
         self.guided_amplitude, self.guided_phase = sft is not None, merge is not None
         self.direct = self.modulated = None
         if sft is not None and sft.fuse is not None:

@@ -11,11 +11,11 @@ import paddle
 import paddle.nn as nn
 import paddle.nn.functional as F
 
-from ppcore.errors import ConfigError
-from ppcore.layers import checks, reflect_to
+from ppcore.layers import reflect_to
 from ppcore.layers.bilinear import reduce, resize_as
 from ppcore.layers.fourier import Backend, amplitude_phase, rfft2
 from ppcore.weights import WeightMap
+from ppuhdfour.arguments import check_arguments
 from ppuhdfour.blocks import Conv, FouSpa, Frequency, GuidedFrequency, Residual, Spatial
 from ppuhdfour.weights import weight_maps
 
@@ -112,7 +112,7 @@ class HighNet(nn.Layer):
 
     def pass_through(self) -> None:
         """Sets the weights so that the image comes out nearly as it went in."""
-        if hasattr(self.adjust, "merge"):
+        if isinstance(self.adjust, FouSpa):
             self.adjust.merge.weight.set_value(self.adjust.merge.weight * 0.1)
         for conv in (self.conv_out, self.fuse, *self.tail):
             weight, bias = conv.weight.numpy(), conv.bias.numpy()
@@ -200,26 +200,7 @@ class UHDFour(nn.Layer):
         raw: bool = False,
     ):
         super().__init__()
-        checks.whole(self, 2, scale=scale)
-        checks.whole(self, 1, extract=extract, tail=tail)
-        checks.whole(self, 0, refine=refine)
-        checks.whole(self, 3, fusion=fusion)  # a channel a colour
-        checks.wholes(self, 4, widths=widths)
-        checks.flag(
-            self, paper=paper, spatial=spatial, fourier=fourier, adjust_spatial=adjust_spatial, raw=raw,
-            modulate_amplitude=modulate_amplitude, guide_phase=guide_phase, concat_low=concat_low,
-        )  # fmt: skip
-        checks.choice(self, ("fouspa", "residual"), block=block, adjust=adjust)
-        checks.choice(self, ("torch", "identity"), init=init)
-        checks.choice(self, ("fft", "matmul"), backend=backend)
-        if scale % 2:
-            raise ConfigError(f"UHDFour: scale is {scale}, but must be an even number from 2 on")
-        if len(widths) != 3 or any(width % 4 for width in widths):
-            raise ConfigError(f"UHDFour: widths are {list(widths)}, but must be three multiples of 4")
-        if not (spatial or fourier):
-            raise ConfigError("UHDFour: spatial and fourier are false, but a FouSpa block needs a branch")
-        if backend == "matmul" and raw:
-            raise ConfigError("UHDFour: raw is a property of the fft backend; backend is matmul")
+        check_arguments(self, locals())
         channels = 3 * scale**2
         kind: Spatial = "hin" if paper else "coupling"
 
@@ -280,10 +261,10 @@ class UHDFour(nn.Layer):
         return y, y_low[:, :, : -(-height // self.scale), : -(-width // self.scale)]
 
     def export_spec(self):
-        """The form `ppcore.deploy.export` writes (`ppuhdfour.deploy`)."""
-        from ppuhdfour.deploy import deployed
+        """What `ppcore.deploy.export_model` writes (`ppuhdfour.deploy`)."""
+        from ppuhdfour.deploy import export_spec
 
-        return deployed(self)
+        return export_spec(self)
 
     def weight_maps(self) -> dict[str, WeightMap]:
         """The official layout (`ppcore.weights`)."""

@@ -4,8 +4,8 @@ The paper in one file: the model, then its builders (Table 1). Hybrids are in `p
 Parameter names are the field's (timm's); layouts are Paddle's, a Linear weight is (in, out).
 """
 
-from collections.abc import Sequence
-from typing import Literal, Protocol
+from collections.abc import Mapping, Sequence
+from typing import Any, Literal, Protocol
 
 import paddle
 import paddle.nn as nn
@@ -101,26 +101,7 @@ class VisionTransformer(nn.Layer):
         head_bias_init: float = 0.0,
     ):
         super().__init__()
-        checks.whole(self, 0, num_classes=num_classes)
-        checks.whole(self, 1, in_chans=in_chans, embed_dim=embed_dim, depth=depth, num_heads=num_heads)
-        checks.whole(
-            self, 1, optional=True, head_dim=head_dim, mlp_dim=mlp_dim, representation_size=representation_size
-        )
-        checks.heads(self, embed_dim=embed_dim, num_heads=num_heads, head_dim=head_dim)
-        checks.positive(self, mlp_ratio=mlp_ratio)
-        checks.epsilon(self, norm_eps=norm_eps)
-        checks.rate(self, drop_rate=drop_rate, attn_drop_rate=attn_drop_rate, drop_path_rate=drop_path_rate)
-        checks.number(self, head_bias_init=head_bias_init)
-        checks.number(self, optional=True, layer_scale_init=layer_scale_init)
-        checks.flag(self, qkv_bias=qkv_bias)
-        checks.choice(self, ("linear", "constant"), drop_path_mode=drop_path_mode)
-        checks.choice(self, ("token", "gap"), pool=pool)
-        checks.choice(self, ("timm", "jax"), init=init)
-        checks.choice(self, tuple(ACTIVATIONS), act=act)
-        if mlp_dim is None and int(embed_dim * mlp_ratio) < 1:
-            checks.fail(self, "mlp_ratio", mlp_ratio, f"at least 1 / embed_dim, {1 / embed_dim:.3g}")
-        if embed_layer is not None and not callable(embed_layer):
-            checks.fail(self, "embed_layer", embed_layer, "a callable or None")
+        _check(self, locals())
         self.embed_dim, self.num_classes, self.pool, self.act = embed_dim, num_classes, pool, act
         self.init, self.head_bias_init = init, head_bias_init
         if embed_layer is None:
@@ -246,3 +227,30 @@ class VisionTransformer(nn.Layer):
 
 
 # Builders: Table 1, the patch sizes of Table 5, and the small models of the AugReg study (arXiv 2106.10270).
+
+
+def _check(owner: nn.Layer, given: Mapping[str, Any]) -> None:
+    """Checks the ranges of the constructor's arguments."""
+
+    def of(*names: str) -> dict[str, Any]:
+        return {name: given[name] for name in names}
+
+    checks.whole(owner, 0, **of("num_classes"))
+    checks.whole(owner, 1, **of("in_chans", "embed_dim", "depth", "num_heads"))
+    checks.whole(owner, 1, optional=True, **of("head_dim", "mlp_dim", "representation_size"))
+    checks.heads(owner, **of("embed_dim", "num_heads", "head_dim"))
+    checks.positive(owner, **of("mlp_ratio"))
+    checks.epsilon(owner, **of("norm_eps"))
+    checks.rate(owner, **of("drop_rate", "attn_drop_rate", "drop_path_rate"))
+    checks.number(owner, **of("head_bias_init"))
+    checks.number(owner, optional=True, **of("layer_scale_init"))
+    checks.flag(owner, **of("qkv_bias"))
+    checks.choice(owner, ("linear", "constant"), **of("drop_path_mode"))
+    checks.choice(owner, ("token", "gap"), **of("pool"))
+    checks.choice(owner, ("timm", "jax"), **of("init"))
+    checks.choice(owner, tuple(ACTIVATIONS), **of("act"))
+    embed_dim, mlp_ratio, embed_layer = given["embed_dim"], given["mlp_ratio"], given["embed_layer"]
+    if given["mlp_dim"] is None and int(embed_dim * mlp_ratio) < 1:
+        checks.fail(owner, "mlp_ratio", mlp_ratio, f"at least 1 / embed_dim, {1 / embed_dim:.3g}")
+    if embed_layer is not None and not callable(embed_layer):
+        checks.fail(owner, "embed_layer", embed_layer, "a callable or None")

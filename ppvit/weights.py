@@ -158,7 +158,7 @@ def _big_vision_load(arrays: Arrays, model: nn.Layer) -> Arrays:
     for old in (_OLD_POS, "Transformer/pos_embedding"):
         if old in arrays:
             arrays["pos_embedding"] = arrays.pop(old)
-    pos, own = arrays.get("pos_embedding"), getattr(model, "pos_embed", None)
+    pos, own = arrays.get("pos_embedding"), model.state_dict().get("pos_embed")
     if pos is not None and own is not None and pos.ndim == 3:
         prefix = own.shape[1] - model.grid[0] * model.grid[1]
         side = round(pos.shape[1] ** 0.5)

@@ -653,16 +653,16 @@ def test_adamw_at_a_rate_of_zero_changes_nothing():
     assert (layer.weight.numpy() == before).all()
 
 
-def test_claims_stand_in_the_papers_order_with_its_numbers():
-    claims = {claim.id: claim for claim in PAPER.claims}
+def test_ablations_stand_in_the_papers_order_with_its_numbers():
+    ablations = {ablation.id: ablation for ablation in PAPER.ablations}
     [table3] = [table for table in PAPER.tables if table.id == "table3"]
-    assert [row.published for row in claims["table3"].rows] == [row.values[0] for row in table3.rows]
-    assert [row.published for row in claims["recipe"].rows] == [77.9, 83.1]
-    token = [row for row in claims["table3"].rows if any("_token" in file for file in row.quick)]
+    assert [row.published for row in ablations["table3"].rows] == [row.values[0] for row in table3.rows]
+    assert [row.published for row in ablations["recipe"].rows] == [77.9, 83.1]
+    token = [row for row in ablations["table3"].rows if any("_token" in file for file in row.quick)]
     assert [row.eval_options for row in token] == [["Arch.eval_head=class"], ["Arch.eval_head=distillation"], []]
-    findings = {finding.id: finding for finding in PAPER.findings}
-    assert [(p.x, p.y) for p in findings["tokens"].published] == [("first", 0.06), ("last", 0.93)]
-    assert [(p.x, p.y) for p in findings["two_class_tokens"].published] == [("last", 0.999)]
+    analyses = {analysis.id: analysis for analysis in PAPER.analyses}
+    assert [(p.x, p.y) for p in analyses["tokens"].published] == [("first", 0.06), ("last", 0.93)]
+    assert [(p.x, p.y) for p in analyses["two_class_tokens"].published] == [("last", 0.999)]
     students = {item.config: item for item in PAPER.quick if item.name.rpartition("_")[2] in ("soft", "hard", "token")}
     assert len(students) == 6
     for file, item in students.items():

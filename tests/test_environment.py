@@ -18,8 +18,9 @@ HELPERS = {"environment", "gpu_setup"}  # gpu_setup is for before anything is in
 
 @pytest.fixture
 def checkout(tmp_path):
-    """The tools in a repository without packages and without an environment."""
+    """The tools and setup.py in a repository without packages and without an environment."""
     shutil.copytree(ROOT / "tools", tmp_path / "repo" / "tools", ignore=shutil.ignore_patterns("__pycache__"))
+    shutil.copy(ROOT / "setup.py", tmp_path / "repo")
     return tmp_path / "repo"
 
 
@@ -38,10 +39,10 @@ def stubs(folder: Path, *without: str) -> Path:
     """A folder with an empty package for everything that is needed, but for some."""
     sys.path.insert(0, str(ROOT / "tools"))
     try:
-        from environment import NEEDED
+        from environment import needed
     finally:
         sys.path.remove(str(ROOT / "tools"))
-    for name in set(NEEDED) - set(without):
+    for name in set(needed()) - set(without):
         (folder / name).mkdir(parents=True)
         (folder / name / "__init__.py").touch()
     return folder

@@ -1,9 +1,9 @@
-"""Measures speed beside the peers and prints a table.
+"""Measures speed beside the peers and prints a table. What is measured stands in benchmarks/WHAT.yaml.
 
-train: images/s of a DeiT-Ti-sized ViT, every contender in its own process.
-augment: images/s of the DeiT training pipeline on one core, beside the same steps on Pillow.
-enhance: seconds and memory of UHDFour at 512², 1080p and 4K by engine and precision, beside a peer in torch.
-distill: what a RegNetY-16GF teacher adds to a training step of DeiT-Ti⚗, beside its own forward pass.
+train: images/s of a ViT in training, every contender in its own process.
+augment: images/s of a training pipeline on one core, beside the same steps on Pillow.
+enhance: seconds and memory of a network that makes images, by size, engine and precision, beside a peer in torch.
+distill: what a teacher adds to a training step, beside its own forward pass.
 
 python tools/benchmark.py --what train
 python tools/benchmark.py --what train --contenders ours paddleclas --rounds 3 --json train.json
@@ -17,63 +17,53 @@ import sys
 from pathlib import Path
 from typing import Any
 
-import environment  # noqa: F401  (says how to set up what is missing)
+import environment  # (says how to set up what is missing)
 
+sys.path.insert(0, str(environment.ROOT))  # `benchmarks` is no installed package
+
+import benchmarks
 from ppcore import cli, runtime
 from ppcore.errors import ConfigError
 
-IMAGENET = {"mean": [0.485, 0.456, 0.406], "std": [0.229, 0.224, 0.225]}
-DEIT_PIPELINE = {
-    "crop": {"name": "ppcore.data.RandomResizedCrop", "size": 224, "interpolation": "bicubic"},
-    "flip": {"name": "ppcore.data.RandomHorizontalFlip"},
-    "augment": {"name": "ppcore.data.RandAugment"},
-    "normalize": {"name": "ppcore.data.Normalize", **IMAGENET},
-    "erase": {"name": "ppcore.data.RandomErasing", "prob": 0.25},
-}
+Components = dict[str, Any]
 
 
-def train(arguments: argparse.Namespace) -> tuple[dict[str, Any], str]:
+def train(arguments: argparse.Namespace, components: Components) -> tuple[dict[str, Any], str]:
     """The result and its text."""
     from benchmarks import classify
 
     result = classify.train(
-        arguments.contenders or ["ours", "paddleclas", "torch"], batch=arguments.batch, size=arguments.size, steps=arguments.steps,
-        rounds=arguments.rounds or 2, threads=arguments.threads, arch="ppvit.vit_tiny_patch16_224",
+        arguments.contenders or ["ours", "paddleclas", "torch"], batch=arguments.batch, size=arguments.size,
+        steps=arguments.steps, rounds=arguments.rounds or 2, threads=arguments.threads, arch=components["arch"],
     )  # fmt: skip
     head = f"{result['model']}, batch {result['batch']}, {result['size']} px, {result['machine']}"
     return result, f"{head}\n{classify.table(result)}"
 
 
-def augment(arguments: argparse.Namespace) -> tuple[dict[str, Any], str]:
+def augment(arguments: argparse.Namespace, components: Components) -> tuple[dict[str, Any], str]:
     """The result and its text."""
     runtime.configure(1)
     from benchmarks import augment as benchmark
 
-    result = benchmark.augment(DEIT_PIPELINE, benchmark.photographs(arguments.data), arguments.rounds or 9)
+    photographs = benchmark.photographs(arguments.data)
+    result = benchmark.augment(components["transforms"], photographs, arguments.rounds or 9)
     return result, benchmark.table(result)
 
 
-def distill(arguments: argparse.Namespace) -> tuple[dict[str, Any], str]:
+def distill(arguments: argparse.Namespace, components: Components) -> tuple[dict[str, Any], str]:
     """The result and its text."""
     runtime.configure(arguments.threads)
-    from benchmarks import distill as benchmark
+    from benchmarks import teacher_cost as benchmark
 
-    base = {"name": "ppcore.losses.CrossEntropy"}
-    result = benchmark.distill(
-        {"name": "ppdeit.deit_tiny_distilled_patch16_224", "img_size": arguments.size},
-        {"name": arguments.teacher},
-        {"name": "ppdeit.BothHeads", "base": base},
-        {"name": "ppdeit.Distillation", "base": base, "teacher": {"name": "ppdeit.Teacher"}},
-        batch=arguments.batch,
-        steps=arguments.steps,
-    )
+    components["student"]["img_size"] = arguments.size
+    result = benchmark.distill(**components, batch=arguments.batch, steps=arguments.steps)
     return result, benchmark.table(result)
 
 
-def enhance(arguments: argparse.Namespace) -> tuple[dict[str, Any], str]:
+def enhance(arguments: argparse.Namespace, components: Components) -> tuple[dict[str, Any], str]:
     """The result and its text."""
     runtime.configure(arguments.threads)
-    from benchmarks import enhance as benchmark
+    from benchmarks import engines as benchmark
 
     sizes = []
     for text in arguments.sizes:
@@ -83,9 +73,9 @@ def enhance(arguments: argparse.Namespace) -> tuple[dict[str, Any], str]:
         sizes.append((int(height), int(width)))
     photographs = sorted(map(str, Path(arguments.data).glob("*.jpg"))) if arguments.data else []
     result = benchmark.enhance(
-        "ppuhdfour.uhdfour", layout="uhdfour", contenders=arguments.contenders or list(benchmark.CONTENDERS),
-        sizes=sizes, rounds=arguments.rounds or 1, threads=arguments.threads, weights_file=arguments.weights,
-        peer=arguments.peer, peer_python=arguments.peer_python, photographs=photographs,
+        **components, contenders=arguments.contenders or list(benchmark.CONTENDERS), sizes=sizes,
+        rounds=arguments.rounds or 1, threads=arguments.threads, weights_file=arguments.weights, peer=arguments.peer,
+        peer_python=arguments.peer_python, photographs=photographs,
     )  # fmt: skip
     return result, benchmark.table(result)
 
@@ -100,7 +90,8 @@ def main() -> None:
     parser.add_argument("--batch", type=int, default=16, help="train, distill")
     parser.add_argument("--size", type=int, default=224, help="train, distill: pixels, a multiple of 16")
     parser.add_argument("--steps", type=int, default=5, help="train, distill: timed steps a round")
-    parser.add_argument("--teacher", default="ppdeit.regnety_160", help="distill: the teacher's builder")
+    parser.add_argument("--arch", help="train, enhance: another builder of the network")
+    parser.add_argument("--teacher", help="distill: another builder of the teacher")
     parser.add_argument("--rounds", type=int, help="default: train 2, augment 9, enhance 1")
     parser.add_argument("--threads", type=int, default=runtime.available_cores(), help="train, distill, enhance")
     parser.add_argument("--data", metavar="FOLDER", help="augment, enhance: JPEGs; default: scikit-image's, none")
@@ -112,7 +103,12 @@ def main() -> None:
     parser.add_argument("--peer-python", default=sys.executable, help="enhance: an interpreter that has torch")
     parser.add_argument("--json", metavar="FILE", help="also write the result as JSON")
     arguments = parser.parse_args()
-    result, text = WHAT[arguments.what](arguments)
+    components = benchmarks.components(arguments.what)
+    if arguments.teacher and "teacher" in components:
+        components["teacher"] = {"name": arguments.teacher}
+    if arguments.arch and "arch" in components:
+        components["arch"] = arguments.arch
+    result, text = WHAT[arguments.what](arguments, components)
     print(text)
     if arguments.json:
         from ppcore.io import write_json

@@ -3,7 +3,6 @@
 import environment  # noqa: F401  (says how to set up what is missing)
 
 from ppcore import cli
-from ppcore.report import ReportContent, load_paper, load_rows, read_run, write_report
 
 
 def main() -> None:
@@ -14,6 +13,8 @@ def main() -> None:
     parser.add_argument("--fidelity", help="JSON list of fidelity rows to include")
     parser.add_argument("--title", default="Comparison of runs")
     args = parser.parse_args()
+    from ppcore.report import ReportContent, load_paper, load_rows, read_run, write_report
+
     content = ReportContent(
         title=args.title,
         paper=load_paper(args.paper) if args.paper else None,

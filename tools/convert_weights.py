@@ -13,8 +13,7 @@ from ppcore.runtime import interrupts
 interrupts.leave_at_once()
 runtime.configure()
 
-from ppcore import cli, config
-from ppcore.config import components, roles
+from ppcore import cli
 
 
 def main() -> None:
@@ -32,6 +31,9 @@ def main() -> None:
     cli.add_overrides(parser, "key=value", "arguments of the builder")
     cli.add_allow(parser)
     arguments = parser.parse_args()
+    from ppcore import config
+    from ppcore.config import components, roles
+
     node = {"name": arguments.arch, **config.parse_overrides(arguments.override)}
     components.check(node, "--arch", roles.NETWORK)
     from ppcore import weights

@@ -3,17 +3,29 @@
 Every tool imports this module first. It needs nothing but Python, and reads on releases too old for the suite.
 """
 
+import re
 import sys
 from importlib.util import find_spec
 from pathlib import Path
 
 PYTHON = (3, 11)
-# What the tools import: the suite itself, Paddle, and the libraries that setup.py declares.
-NEEDED = (
-    "ppcore", "paddle", "numpy", "cv2", "PIL", "omegaconf", "yaml", "pydantic", "safetensors", "visualdl", "rich",
-    "jinja2", "markupsafe", "matplotlib", "sklearn", "skimage", "tifffile", "scipy",
-)  # fmt: skip
 ROOT = Path(__file__).resolve().parents[1]
+# Packages that are not called like the distribution that brings them.
+CALLED = {
+    "opencv-python": "cv2",
+    "Pillow": "PIL",
+    "PyYAML": "yaml",
+    "scikit-learn": "sklearn",
+    "scikit-image": "skimage",
+}
+
+
+def needed():
+    """Returns the packages that the tools import: the suite itself, Paddle, and those that setup.py always brings."""
+    text = (ROOT / "setup.py").read_text(encoding="utf-8")
+    declared = re.search(r"install_requires=\[(.*?)\]", text, flags=re.DOTALL).group(1)
+    names = re.findall(r'"([A-Za-z0-9_.-]+?)[<>=!~]', declared)
+    return ["ppcore", "paddle", *(CALLED.get(name, name.lower()) for name in names)]
 
 
 def complaint():
@@ -21,7 +33,7 @@ def complaint():
     if sys.version_info < PYTHON:
         what = "Python {}.{} is too old, the suite needs {}.{}".format(*sys.version_info[:2], *PYTHON)
     else:
-        missing = [name for name in NEEDED if find_spec(name) is None]
+        missing = [name for name in needed() if find_spec(name) is None]
         if not missing:
             return None
         more = f" and {len(missing) - 3} more" if len(missing) > 4 else ""

@@ -27,7 +27,7 @@ def main() -> None:
     from ppcore.engine import evaluate, evaluators
     from ppcore.io import write_json
 
-    result = evaluate.run(settings, arguments.weights, arguments.source)
+    result = evaluate.run(settings, cli.named_weights(arguments))
     if "baselines" in result:
         print(
             f"{evaluate.table(result, evaluators.metric_specs(settings))}\nprotocol: {result['protocol']}\nweights: {result['weights']}"

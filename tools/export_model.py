@@ -1,4 +1,4 @@
-"""Writes a trained model's inference files, which `ppcore.deploy.predictor` and other runtimes read.
+"""Writes a trained model's inference files, which `ppcore.deploy.Predictor` and other runtimes read.
 
     python tools/export_model.py -c FILE
     python tools/export_model.py -c FILE --weights FILE -o Export.output=folder -o "Export.formats=[paddle,onnx]"
@@ -24,14 +24,14 @@ def main() -> None:
     parser = cli.config_parser(__doc__)
     cli.add_weights_options(parser)
     arguments, settings = cli.configured(parser)
-    from ppcore.deploy.export import export_model
-    from ppcore.engine.evaluate import load_model
+    from ppcore.deploy import export_model
     from ppcore.engine.logger import setup_logging
     from ppcore.engine.precision import say_float32
+    from ppcore.engine.trained import load_model
 
     setup_logging()
     say_float32(settings.AMP, "exported")
-    model, used = load_model(settings, arguments.weights, arguments.source)
+    model, used = load_model(settings, cli.named_weights(arguments))
     folder = Path(settings.Export.output or Path(settings.Global.output_dir) / "export")
     export_model(model, folder, settings.Export.formats)
     print(f"{used} -> {folder} ({', '.join(settings.Export.formats)})")

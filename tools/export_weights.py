@@ -24,10 +24,10 @@ def main() -> None:
     parser.add_argument("--output", required=True, metavar="FILE", help=".safetensors, .pdparams or .npz")
     arguments, settings = cli.configured(parser)
     from ppcore import weights
-    from ppcore.engine.evaluate import load_model
+    from ppcore.engine.trained import load_model
 
     weights.check_output(arguments.output)
-    model, used = load_model(settings, arguments.weights, arguments.source)
+    model, used = load_model(settings, cli.named_weights(arguments))
     weights.check_output(arguments.output, used.file)
     weights.save(model, arguments.output, layout=arguments.layout)
     print(f"{used} -> {arguments.output} ({arguments.layout})")

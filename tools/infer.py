@@ -27,7 +27,7 @@ def main() -> None:
     arguments, settings = cli.configured(parser)
     from ppcore.engine import predict
 
-    predict.run(settings, arguments.weights, arguments.source)
+    predict.run(settings, cli.named_weights(arguments))
 
 
 if __name__ == "__main__":

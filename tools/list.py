@@ -4,7 +4,7 @@
     python tools/list.py transforms Normalize            (only names with this in them)
     python tools/list.py losses --allow mypackage        (of a package of your own, too)
 
-models datasets transforms losses optimizers schedules metrics: components, for `name:` in a configuration.
+models datasets transforms losses tasks optimizers schedules metrics: components, for `name:` in a configuration.
 layouts: weight files, for `source`, `--source` and `--layout`.
 """
 

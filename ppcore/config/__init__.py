@@ -16,10 +16,6 @@ from ppcore.config.schema import (
     LoaderSection,
     OptimizerSection,
     Pretrained,
-    Section,
-    holds_steps,
-    role_of,
-    section_of,
 )
 
 __all__ = [
@@ -33,11 +29,7 @@ __all__ = [
     "LoaderSection",
     "OptimizerSection",
     "Pretrained",
-    "Section",
     "check",
-    "holds_steps",
     "load",
     "parse_overrides",
-    "role_of",
-    "section_of",
 ]

@@ -1,5 +1,6 @@
 """What a configuration may name, found in the packages: for people who look for a name or its arguments."""
 
+import contextlib
 import importlib
 import inspect
 import pkgutil
@@ -21,6 +22,7 @@ KINDS = {
     "datasets": (roles.DATASET,),
     "transforms": (roles.TRANSFORM, roles.BATCH_TRANSFORM),
     "losses": (roles.CRITERION,),
+    "tasks": (roles.TASK,),
     "optimizers": (roles.OPTIMIZER,),
     "schedules": (roles.SCHEDULE,),
     "metrics": (roles.METRIC,),
@@ -68,7 +70,7 @@ def components_of(kind: str) -> list[Entry]:
 def layouts() -> dict[str, list[str]]:
     """Layouts of weight files: each with the networks that are read from it and written to it."""
     found = {"paddle": ["every network: the suite's own"]}
-    for made in dict.fromkeys(roles.made_by(entry.target) for entry in components_of("models")):
+    for made in dict.fromkeys(signatures.made_by(entry.target) for entry in components_of("models")):
         maps = getattr(made, "weight_maps", None)
         for layout in maps(made.__new__(made)) if maps else ():  # which layouts there are is the same for all sizes
             found.setdefault(layout, []).append(f"{made.__module__.partition('.')[0]}.{made.__qualname__}")
@@ -99,15 +101,12 @@ def _entries(role: Role) -> Iterator[Entry]:
 
 def _walk(package: str) -> list[ModuleType]:
     """A package and its modules, but for those that need what is not installed."""
-    root, found = importlib.import_module(package), []
-    names = [m.name for m in pkgutil.walk_packages(getattr(root, "__path__", []), f"{package}.")]
-    for name in names:
-        if not name.rpartition(".")[2].startswith("_"):
-            try:
-                found.append(importlib.import_module(name))
-            except ModuleNotFoundError:
-                continue
-    return [root, *found]
+    found = [importlib.import_module(package)]
+    for module in pkgutil.walk_packages(getattr(found[0], "__path__", []), f"{package}."):
+        if not module.name.rpartition(".")[2].startswith("_"):
+            with contextlib.suppress(ModuleNotFoundError):
+                found.append(importlib.import_module(module.name))
+    return found
 
 
 def _exporting(package: str) -> list[ModuleType]:
@@ -124,9 +123,7 @@ def _can_be_configured(target: Any, role: Role) -> bool:
 
 
 def _is_data(annotation: Any) -> bool:
-    if annotation is inspect.Parameter.empty or roles.of_annotation(annotation) is not None:
-        return True
-    if nesting.takes_components(annotation):
+    if annotation is inspect.Parameter.empty or nesting.takes_components(annotation):
         return True
     try:
         signatures.adapter(annotation).json_schema()
@@ -142,16 +139,11 @@ def _entry(name: str, target: Any, role: Role) -> Entry:
         for key, p in own.items()
         if key not in role.provided
     )
-    made = roles.made_by(target)
+    made = signatures.made_by(target)
     handed_on = made is not target and set(signatures.parameters(target)) > set(own)
     also = f"{made.__module__.partition('.')[0]}.{made.__qualname__}" if handed_on else None
-    return Entry(name, first_line(target), arguments, also, target)
-
-
-def first_line(target: Any) -> str:
-    """The first sentence or line of a docstring, without its full stop."""
-    text = inspect.getdoc(target) or ""
-    return " ".join(text.partition("\n\n")[0].split()).removesuffix(".")
+    paragraph = (inspect.getdoc(target) or "").partition("\n\n")[0]
+    return Entry(name, " ".join(paragraph.split()).removesuffix("."), arguments, also, target)
 
 
 def type_text(annotation: Any) -> str:

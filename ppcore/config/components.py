@@ -10,48 +10,52 @@ import inspect
 from collections.abc import Callable, Iterable, Mapping, Sequence
 from functools import reduce
 from operator import or_
+from types import MappingProxyType
 from typing import Any, get_args
 
 from pydantic import ValidationError
 
 from ppcore.config import roles
+from ppcore.config.explain import explain
+from ppcore.config.foreign import foreign_argument, is_foreign
 from ppcore.config.nesting import form, items_inside, members, plain_members, roles_in, wrong_keys
 from ppcore.config.paddleclas_keys import answer, answer_name
-from ppcore.config.roles import Role, foreign_argument, inside, is_foreign
-from ppcore.config.signatures import convert, describe, open_ended, own_parameters, parameters
+from ppcore.config.roles import Role, inside
+from ppcore.config.signatures import convert, open_ended, own_parameters, parameters
 from ppcore.errors import ConfigError, nearest, raise_all
 
 # `Annotated[type, FREE]`: an argument that changes how fast or where something is done, not what is computed.
 FREE = "free when a run goes on"
 
 
-def resolve(name: Any, where: str, role: Role | None = None) -> Callable:
+def resolve(name: Any, where: str, *wanted: Role) -> Callable:
     """Returns the class or function a dotted path names.
 
     Args:
         name: the dotted path.
         where: `file: key path`, for messages.
-        role: what it must be; None: any that a configuration may name.
+        wanted: what it may be; by default any role of a configuration's components.
 
     Raises:
-        ConfigError: not a dotted path, not a public component, or none of this role.
+        ConfigError: not a dotted path, not a public component, or none of these roles.
     """
-    return _resolve(name, where, (role,) if role else roles.COMPONENTS)
-
-
-def _resolve(name: Any, where: str, wanted: Sequence[Role]) -> Callable:
-    """The component of that name, if it plays one of these roles."""
-    target = _find(name, where, wanted)
+    allowed = wanted or roles.COMPONENTS
+    target = _find(name, where, allowed)
     is_protocol = getattr(target, "_is_protocol", False)
-    if is_protocol or not any(_is_from(name, target, one) and one.plays(target) for one in wanted):
-        raise ConfigError(f"{where}: '{name}' {_misfit(wanted)}")
+    if is_protocol or not any(_is_from(name, target, one) and one.plays(target) for one in allowed):
+        misfits = " or ".join(f"is not {one.what}: it needs {one.needs}" for one in wanted)
+        raise ConfigError(f"{where}: '{name}' {misfits or 'is nothing that a configuration may name'}")
     return target
 
 
-def _misfit(wanted: Sequence[Role]) -> str:
-    if wanted is roles.COMPONENTS:
-        return "is nothing that a configuration may name"
-    return " or ".join(f"is not {one.what}: it needs {one.needs}" for one in wanted)
+def plays(node: Any, role: Role) -> bool:
+    """Whether a value is a component of this role; one of no role, such as a part of another, plays none."""
+    if not is_component(node):
+        return False
+    try:
+        return role.plays(resolve(node["name"], "", role))
+    except ConfigError:
+        return False
 
 
 def _find(name: Any, where: str, wanted: Sequence[Role]) -> Callable:
@@ -98,34 +102,29 @@ def public_names(module: Any) -> list[str]:
     return [name for name in dir(module) if not name.startswith("_") and callable(getattr(module, name))]
 
 
-def check(node: Any, where: str, role: Role | None = None, *, beside: Iterable[str] = ()) -> None:
+def check(node: Any, where: str, *wanted: Role) -> None:
     """Checks a component's name, argument names and argument types without building it.
 
     Args:
         node: the mapping from the configuration.
         where: `file: key path`, for messages.
-        role: what it must be; None: any that a configuration may name.
-        beside: keys that stand beside the component's own, for the nearest match.
+        wanted: what it may be; by default any role.
 
     Raises:
         ConfigError: one line for each mistake, with the key path and the nearest match.
     """
-    raise_all(mistakes(node, where, role, beside=beside))
+    raise_all(mistakes(node, where, *wanted))
 
 
-def mistakes(node: Any, where: str, role: Role | None = None, *, beside: Iterable[str] = ()) -> list[str]:
-    """What `check` complains of, one line each."""
-    return _mistakes(node, where, (role,) if role else roles.COMPONENTS, beside)
-
-
-def _mistakes(node: Any, where: str, wanted: Sequence[Role], beside: Iterable[str] = ()) -> list[str]:
+def mistakes(node: Any, where: str, *wanted: Role, beside: Iterable[str] = ()) -> list[str]:
+    """What `check` complains of, one line each; `beside` are keys that stand beside the component's own, for the nearest match."""
     if not isinstance(node, Mapping) or "name" not in node:
         return [f"{where}: expected a mapping with a 'name', got {node!r}", *_paddleclas_keys(node, where)]
     try:
-        target = _resolve(node["name"], where, wanted)
+        target = resolve(node["name"], where, *wanted)
     except ConfigError as error:
         return [str(error), *_paddleclas_keys(node, where)]
-    provided = {key for one in wanted if one.plays(target) for key in one.provided}
+    provided = _provided(target, wanted)
     known, found = parameters(target), []
     for key, value in node.items():
         at = f"{where}.{key}"
@@ -147,6 +146,11 @@ def _mistakes(node: Any, where: str, wanted: Sequence[Role], beside: Iterable[st
     return found
 
 
+def _provided(target: Callable, wanted: Sequence[Role]) -> set[str]:
+    """Arguments that the program gives itself."""
+    return {key for one in wanted or roles.COMPONENTS if one.plays(target) for key in one.provided}
+
+
 def _key_path(where: str) -> str:
     """`Arch.depth` of `file: Arch.depth`."""
     return where.rpartition(": ")[2]
@@ -163,7 +167,7 @@ def _value_mistakes(value: Any, annotation: Any, where: str) -> list[str]:
     """What is wrong with an argument: a component where the annotation wants one, plain data everywhere else."""
     wanted = roles_in(annotation)
     if wanted and is_component(value):
-        return _mistakes(value, where, wanted)
+        return mistakes(value, where, *wanted)
     if (inner := items_inside(value, annotation)) is not None:
         found = [f"{where}: {what}" for what in wrong_keys(value, annotation)]
         return found + [line for key, item, each in inner for line in _value_mistakes(item, each, f"{where}.{key}")]
@@ -176,7 +180,8 @@ def _value_mistakes(value: Any, annotation: Any, where: str) -> list[str]:
     try:
         convert(value, annotation if plain == members(annotation) else reduce(or_, plain))
     except ValidationError as error:
-        return [f"{where}: {describe(error, annotation)}, got {value!r}"]
+        at = _key_path(where)
+        return [f"{where.removesuffix(at)}{line}" for line in explain(error, value, annotation, at)]
     return []
 
 
@@ -186,35 +191,32 @@ def _has_component(value: Any) -> bool:
     return isinstance(value, (list, tuple)) and any(map(_has_component, value))
 
 
-def with_defaults(node: Mapping) -> dict[str, Any]:
+def with_defaults(node: Mapping, *wanted: Role) -> dict[str, Any]:
     """A checked component with the arguments that it leaves to its own defaults, nested components too.
 
     What a builder hands on to a class is left out: the class's defaults need not be the builder's.
     """
-    return _with_defaults(node, roles.COMPONENTS)
-
-
-def _with_defaults(node: Mapping, wanted: Sequence[Role]) -> dict[str, Any]:
-    target = _resolve(node["name"], node["name"], wanted)
+    target = resolve(node["name"], node["name"], *wanted)
     known, found = parameters(target), dict(node)
-    for key in node:
-        if key in known:
-            found[key] = _value_with_defaults(node[key], known[key].annotation)
-    for key in own_parameters(target).keys() - node.keys():
+    for key in node.keys() & known.keys():
+        found[key] = _mapped(node[key], known[key].annotation, with_defaults, lambda value, annotation: value)
+    for key in own_parameters(target).keys() - node.keys() - _provided(target, wanted):
         default, annotation = known[key].default, known[key].annotation
         if default is not inspect.Parameter.empty and not _value_mistakes(default, annotation, key):
             found[key] = default
     return {key: found[key] for key in ["name", *node, *known] if key in found}
 
 
-def _value_with_defaults(value: Any, annotation: Any) -> Any:
+def _mapped(value: Any, annotation: Any, component: Callable, data: Callable) -> Any:
+    """An argument with `component(node, *roles)` in place of each component that its annotation has a place for, and
+    `data(value, annotation)` in place of everything else."""
     wanted = roles_in(annotation)
     if wanted and is_component(value):
-        return _with_defaults(value, wanted)
+        return component(value, *wanted)
     if (inner := items_inside(value, annotation)) is not None:
-        found = {key: _value_with_defaults(item, each) for key, item, each in inner}
+        found = {key: _mapped(item, each, component, data) for key, item, each in inner}
         return found if isinstance(value, Mapping) else list(found.values())
-    return value
+    return data(value, annotation)
 
 
 def free_arguments(node: Mapping) -> set[str]:
@@ -222,7 +224,7 @@ def free_arguments(node: Mapping) -> set[str]:
     if not is_component(node):
         return set()
     try:
-        target = resolve(node["name"], "configuration")
+        target = _find(node["name"], "configuration", roles.COMPONENTS)  # of whatever role: a teacher, too
     except ConfigError:  # of a run whose package is not here any more
         return set()
     return {key for key, parameter in parameters(target).items() if FREE in get_args(parameter.annotation)}
@@ -239,11 +241,11 @@ def build(node: Mapping, **provided: Any) -> Any:
     Raises:
         ConfigError: the constructor rejects its arguments.
     """
-    return _build(node, roles.COMPONENTS, provided)
+    return _build(node, provided=provided)
 
 
-def _build(node: Mapping, wanted: Sequence[Role], provided: Mapping[str, Any]) -> Any:
-    target = _resolve(node["name"], node["name"], wanted)
+def _build(node: Mapping, *wanted: Role, provided: Mapping[str, Any] = MappingProxyType({})) -> Any:
+    target = resolve(node["name"], node["name"], *wanted)
     known = parameters(target)
     arguments = {}
     for key, value in node.items():
@@ -251,7 +253,7 @@ def _build(node: Mapping, wanted: Sequence[Role], provided: Mapping[str, Any]) -
             if is_foreign(target) and (why := foreign_argument(key, value)):
                 raise ConfigError(f"{node['name']}: {key}: {why}")
             annotation = known[key].annotation if key in known else inspect.Parameter.empty
-            arguments[key] = _built(value, annotation)
+            arguments[key] = _mapped(value, annotation, _build, _converted)
     try:
         return target(**arguments, **{key: value for key, value in provided.items() if key in known})
     except ValueError as error:
@@ -264,14 +266,6 @@ def _build(node: Mapping, wanted: Sequence[Role], provided: Mapping[str, Any]) -
         raise
 
 
-def _built(value: Any, annotation: Any) -> Any:
-    """An argument as the component takes it: what `_value_mistakes` found to be a component is built."""
-    wanted = roles_in(annotation)
-    if wanted and is_component(value):
-        return _build(value, wanted, {})
-    if (inner := items_inside(value, annotation)) is not None:
-        built = {key: _built(item, each) for key, item, each in inner}
-        return built if isinstance(value, Mapping) else list(built.values())
-    if annotation is inspect.Parameter.empty or (wanted and value is None):
-        return value
-    return convert(value, annotation)
+def _converted(value: Any, annotation: Any) -> Any:
+    unchecked = annotation is inspect.Parameter.empty or (value is None and roles_in(annotation))
+    return value if unchecked else convert(value, annotation)

@@ -14,7 +14,8 @@ from ppcore.config import components, roles
 from ppcore.config.explain import explain
 from ppcore.config.merging import STEPS, over, settle
 from ppcore.config.read_only import read_only
-from ppcore.config.schema import Component, Config, holds_steps, role_of, section_of
+from ppcore.config.schema import Config
+from ppcore.config.section import Component, holds_steps, role_of, section_of
 from ppcore.errors import ConfigError, raise_all
 
 
@@ -123,7 +124,7 @@ def check(tree: dict[str, Any], where: str = "configuration", wrong: Sequence[st
     try:
         config = Config.model_validate(tree)
     except ValidationError as error:
-        found += [f"{where}: {line}" for line in explain(error, tree)]
+        found += [f"{where}: {line}" for line in explain(error, tree, Config)]
     for path, node, role, beside in _components_in(tree):
         found += components.mistakes(node, f"{where}: {path}", role, beside=beside)
     raise_all(found)

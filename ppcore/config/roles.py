@@ -18,12 +18,11 @@ from typing import Any, Protocol, is_typeddict
 
 from pydantic import BaseModel
 
+from ppcore.config.foreign import is_foreign
+from ppcore.config.signatures import made_by
 from ppcore.errors import ConfigError
 
 GROUP = "ppcore.papers"  # entry points; each names a package
-
-# Other people's collections of networks. Their builders declare neither what they return nor what they take.
-_FOREIGN = ("paddle.vision.models.", "paddleclas.ppcls.arch.backbone.")
 
 _allowed: list[str] = []
 
@@ -59,41 +58,8 @@ class Role:
     provided: tuple[str, ...] = ()
 
 
-def made_by(target: Any) -> type | None:
-    """The class whose instance `target` gives: itself, or what a function's annotation says; None if nothing says it."""
-    if inspect.isclass(target):
-        return target
-    if not inspect.isfunction(target):
-        return None
-    try:
-        annotation = inspect.signature(target, eval_str=True).return_annotation
-    except NameError:  # annotations that only type checkers can read (Paddle's)
-        return None
-    is_class = inspect.isclass(annotation) and annotation is not inspect.Signature.empty
-    return annotation if is_class else None
-
-
-def is_foreign(target: Any) -> bool:
-    """Whether a class or function is of Paddle's or PaddleClas's collection of networks."""
-    return str(getattr(target, "__module__", "")).startswith(_FOREIGN)
-
-
-def foreign_argument(key: Any, value: Any) -> str | None:
-    """Why an argument is not handed to a network of those collections; None where it is.
-
-    Their builders download or unpickle what `pretrained` names, and some evaluate text as Python (`norm_layer`).
-    """
-    if key in ("pretrained", "use_ssld"):
-        return "the suite alone reads weights: name a file in Global.pretrained (a teacher's in its weights)"
-    if isinstance(value, (list, tuple)):
-        return next((why for item in value if (why := foreign_argument(None, item))), None)
-    if value is None or isinstance(value, (bool, int, float)):
-        return None
-    return f"only numbers, true, false and lists of them are handed to a network that is not the suite's, not {value!r}"
-
-
 def _takes(target: Any, *methods: str) -> list[str] | None:
-    """Names of the positional parameters of the first of these methods of a class, or None without any."""
+    """Names of the positional parameters of the first of these methods that a class has; None without any."""
     for method in methods:
         function = getattr(target, method, None) if inspect.isclass(target) else None
         if inspect.isfunction(function):
@@ -102,9 +68,27 @@ def _takes(target: Any, *methods: str) -> list[str] | None:
     return None
 
 
+def _has(**methods: list[str]) -> Callable[[Any], bool]:
+    """Whether a class has these methods, each with exactly these positional parameters."""
+    return lambda target: all(_takes(target, name) == parameters for name, parameters in methods.items())
+
+
 def _called_with(target: Any) -> list[str]:
-    """What an instance is called with; a network's `__call__` hands on to `forward`."""
+    """What an instance is called with, at least two names; a network's `__call__` hands on to `forward`."""
     return [*(_takes(target, "forward", "__call__") or ()), "", ""]
+
+
+def _begins_with(*names: str) -> Callable[[Any], bool]:
+    """Whether the first parameters of a function, not of a class, have these names."""
+
+    def begins(target: Any) -> bool:
+        return inspect.isfunction(target) and [*inspect.signature(target).parameters][: len(names)] == [*names]
+
+    return begins
+
+
+def _full_name(kind: type) -> str:
+    return f"{kind.__module__}.{kind.__qualname__}"
 
 
 def _is_foreign_builder(target: Any) -> bool:
@@ -118,36 +102,20 @@ def _is_network(target: Any) -> bool:
     return _is_foreign_builder(target) if made is None else issubclass(made, nn.Layer)
 
 
-def _is_criterion(target: Any) -> bool:
-    return _called_with(target)[1] == "batch"
-
-
 def _is_transform(target: Any) -> bool:
     first, second, *_ = _called_with(target)
     return second == "rng" and first != "batch"
 
 
-def _is_batch_transform(target: Any) -> bool:
-    return _called_with(target)[:2] == ["batch", "rng"]
-
-
-def _is_dataset(target: Any) -> bool:
-    return bool(_takes(target, "load")) and _takes(target, "__len__") is not None
+def adds_up(target: Any) -> bool:
+    """Whether a metric adds up over the batches of a split; the others are evaluators."""
+    updates = [*(_takes(target, "update") or ()), "", ""]
+    others = all(_takes(target, method) is not None for method in ("compute", "describe"))
+    return updates[1] == "batch" and others and hasattr(target, "primary_metric")
 
 
 def _is_metric(target: Any) -> bool:
-    updates = [*(_takes(target, "update") or ()), "", ""]
-    adds_up = updates[1] == "batch" and _takes(target, "compute") is not None and hasattr(target, "primary_metric")
-    return adds_up or (_takes(target, "evaluate") or [])[:2] == ["model", "run"]
-
-
-def _is_task(target: Any) -> bool:
-    parts = {name: _takes(target, name) for name in ("optimizers", "losses", "after_update", "evaluators")}
-    return parts == {"optimizers": [], "losses": ["batch", "step"], "after_update": ["step"], "evaluators": []}
-
-
-def _is_schedule(target: Any) -> bool:
-    return _takes(target, "bind") == ["plan"]
+    return adds_up(target) or (_takes(target, "evaluate") or [])[:2] == ["model", "run"]
 
 
 def _is_optimizer(target: Any) -> bool:
@@ -156,36 +124,20 @@ def _is_optimizer(target: Any) -> bool:
     return {"parameters", "decayed", "weight_decay"} <= set(inspect.signature(target).parameters)
 
 
-def _is_reference(target: Any) -> bool:
-    wanted = {
-        "build": [],
-        "forward": ["model", "x"],
-        "stages": ["model"],
-        "loss": ["outputs", "arrays", "rows", "run"],
-        "optimizer": ["model", "run"],
-    }
-    return all(_takes(target, method) == names for method, names in wanted.items())
-
-
-def _measures(*names: str) -> Callable[[Any], bool]:
-    """Functions, not classes, whose first parameters have these names."""
-    return lambda target: (
-        inspect.isfunction(target) and list(inspect.signature(target).parameters)[: len(names)] == [*names]
-    )
-
+_DATASET = "ppcore.data.datasets.dataset.Dataset"
 
 NETWORK = Role(
     "a network",
     "to be a paddle.nn.Layer, or a function annotated to return one",
     ("ppcore.layers", "paddle.nn", "paddle.vision.models", "paddleclas"),
     _is_network,
-    "ppvit.vit_base_patch16_224",
+    "paddle.vision.models.resnet18",
 )
 CRITERION = Role(
     "a criterion",
     "to be a class with __call__(outputs, batch)",
     ("ppcore.losses",),
-    _is_criterion,
+    lambda target: _called_with(target)[1] == "batch",
     "ppcore.losses.CrossEntropy",
     "ppcore.config.roles.Criterion",
     provided=("run",),
@@ -194,7 +146,7 @@ TASK = Role(
     "a task",
     "to be a class with optimizers(), losses(batch, step), after_update(step) and evaluators()",
     ("ppcore.engine.task",),
-    _is_task,
+    _has(optimizers=[], losses=["batch", "step"], after_update=["step"], evaluators=[]),
     "ppcore.engine.task.Supervised",
     provided=("run",),
 )
@@ -207,15 +159,21 @@ OPTIMIZER = Role(
     provided=("parameters", "weight_decay", "decayed"),
 )
 SCHEDULE = Role(
-    "a schedule", "to be a class with bind(plan)", ("ppcore.schedules",), _is_schedule, "ppcore.schedules.TimmCosine"
+    "a schedule",
+    "to be a class with bind(plan)",
+    ("ppcore.schedules",),
+    _has(bind=["plan"]),
+    "ppcore.schedules.TimmCosine",
 )
 DATASET = Role(
     "a dataset",
-    "to be a class with __len__() and load(index)",
+    "to be a class derived from ppcore.data.Dataset, with __len__() and load(index)",
     ("ppcore.data",),
-    _is_dataset,
+    lambda target: (
+        inspect.isclass(target) and _DATASET in map(_full_name, target.__mro__) and bool(_takes(target, "load"))
+    ),
     "ppcore.data.ImageFolder",
-    "ppcore.data.datasets.dataset.Dataset",
+    _DATASET,
 )
 TRANSFORM = Role(
     "a transform",
@@ -229,13 +187,13 @@ BATCH_TRANSFORM = Role(
     "a batch transform",
     "to be a class with __call__(batch, rng)",
     ("ppcore.data",),
-    _is_batch_transform,
+    lambda target: _called_with(target)[:2] == ["batch", "rng"],
     "ppcore.data.Mixup",
     provided=("num_classes",),
 )
 METRIC = Role(
     "a metric",
-    "to be a class with update(outputs, batch), compute(), specs and primary_metric, or with evaluate(model, run) and specs",
+    "to be a class with update(outputs, batch), compute(), describe(), specs and primary_metric, or with evaluate(model, run) and specs",
     ("ppcore.metrics",),
     _is_metric,
     "ppcore.metrics.TopK",
@@ -247,13 +205,19 @@ FIDELITY = Role(
     "a reference",
     "to be a class with build(), forward(model, x), stages(model), loss(outputs, arrays, rows, run) and optimizer(model, run)",
     (),
-    _is_reference,
-    "ppvit.reference_vit.ViTReference",
+    _has(
+        build=[],
+        forward=["model", "x"],
+        stages=["model"],
+        loss=["outputs", "arrays", "rows", "run"],
+        optimizer=["model", "run"],
+    ),
+    "mypaper.reference.MyReference",
 )
 ANALYSIS = Role(
-    "a measure", "to be a function of (model, images)", (), _measures("model", "images"), "ppdeit.tokens.token_cosine"
+    "a measure", "to be a function of (model, images)", (), _begins_with("model", "images"), "mypaper.tokens.cosine"
 )
-FIGURE = Role("a figure", "to be a function of (pairs)", (), _measures("pairs"), "ppuhdfour.figures.swap")
+FIGURE = Role("a figure", "to be a function of (pairs)", (), _begins_with("pairs"), "mypaper.figures.draw")
 
 
 def of_annotation(annotation: Any) -> Role | None:
@@ -303,13 +267,12 @@ def allow(package: str) -> None:
     Raises:
         ConfigError: there is no such package.
     """
-    found = None
-    if all(part.isidentifier() for part in package.split(".")):
-        try:
-            found = importlib.util.find_spec(package)
-        except ModuleNotFoundError:
-            found = None
-    if found is None:
+    found = all(part.isidentifier() for part in package.split("."))
+    try:
+        found = found and importlib.util.find_spec(package)
+    except ModuleNotFoundError:
+        found = None
+    if not found:
         raise ConfigError(
             f"--allow {package}: no such package on Python's path: write it as in an import, and set "
             "PYTHONPATH to the folder that holds it"

@@ -2,36 +2,19 @@
 
 from collections.abc import Mapping
 from copy import deepcopy
-from typing import Annotated, Any, Literal, get_args
+from typing import Annotated, Any, Literal
 
 import yaml
-from pydantic import BaseModel, ConfigDict, Discriminator, Field, PrivateAttr, Tag, field_validator, model_validator
-from pydantic.fields import FieldInfo
+from pydantic import ConfigDict, Discriminator, Field, PrivateAttr, Tag, field_validator, model_validator
 
-from ppcore.config import components, roles
+from ppcore.config import roles
+from ppcore.config.defaults import with_defaults
 from ppcore.config.durations import Duration
-from ppcore.config.read_only import read_only
-
-Component = dict[str, Any]
-
-
-class Section(BaseModel):
-    """A mapping with declared keys only; immutable."""
-
-    model_config = ConfigDict(
-        extra="forbid", frozen=True, strict=True, allow_inf_nan=False, use_attribute_docstrings=True
-    )
-
-    @model_validator(mode="after")
-    def _read_only(self) -> "Section":
-        # `frozen` stops assignment; the dicts and lists inside must not change either.
-        for values in (self.__dict__, self.model_extra or {}):
-            values.update({key: read_only(value) for key, value in values.items()})
-        return self
+from ppcore.config.section import Component, Section
 
 
 class Pretrained(Section):
-    """Weights to start from (a file, a step folder or a run's folder): see `ppcore.weights.load`."""
+    """Which weights, and how to read them; a text alone is the path: see `ppcore.weights.load_pretrained`."""
 
     path: str
     """File, step folder or run's folder."""
@@ -43,6 +26,11 @@ class Pretrained(Section):
     """Leave out a classifier that does not fit, and train a fresh one."""
     pos_embed: str | None = None
     """Interpolation of a position embedding of another grid; the model says which it knows."""
+
+    @model_validator(mode="before")
+    @classmethod
+    def _path_alone(cls, value: Any) -> Any:
+        return {"path": value} if isinstance(value, str) else value
 
 
 class GlobalSection(Section):
@@ -82,11 +70,6 @@ class GlobalSection(Section):
     visualdl_graph: bool = True
     """Add the network's graph to VisualDL when training ends."""
 
-    @field_validator("pretrained", mode="before")
-    @classmethod
-    def _path_alone(cls, value: Any) -> Any:
-        return {"path": value} if isinstance(value, str) else value
-
     def length(self) -> Duration:
         """How long the run lasts."""
         return self.duration if self.epochs is None else Duration(epochs=float(self.epochs))
@@ -125,9 +108,9 @@ class LoaderSection(Section):
 
     dataset: Annotated[Component, roles.DATASET]
     """Where the images come from."""
-    transforms: Annotated[dict[str, Component], roles.TRANSFORM] = {}
+    transforms: Annotated[dict[str, Component], roles.TRANSFORM] = Field({})
     """What happens to each image: named steps, in order."""
-    batch_transforms: Annotated[dict[str, Component], roles.BATCH_TRANSFORM] = {}
+    batch_transforms: Annotated[dict[str, Component], roles.BATCH_TRANSFORM] = Field({})
     """What happens to a whole batch, such as Mixup: named steps, in order."""
     batch_size: int = Field(ge=1)
     """Images an update, over all processes and accumulation steps."""
@@ -180,7 +163,7 @@ class InferSection(Section):
     tile: int | None = Field(None, ge=1)
     """Rows finished at a time: less memory, the same result (networks that make images)."""
     engine: Literal["auto", "eager", "paddle", "onnxruntime", "openvino"] = "auto"
-    """What computes on a CPU: the model itself (`eager`), or its export by an engine of `ppcore.deploy.predictor`. `auto`: a classifier
+    """What computes on a CPU: the model itself (`eager`), or its export by an engine of `ppcore.deploy.Predictor`. `auto`: a classifier
     itself; photographs by the engine that suits their sizes."""
     precision: Literal["fp32", "bf16"] = "fp32"
     """Precision of the engine; bf16 needs OpenVINO."""
@@ -211,7 +194,7 @@ class OptimizerSection(Section):
     """Weight decay as a function of the step, instead of one value (AdamW; `weight_decay` is then its first)."""
     layer_decay: float | None = Field(None, gt=0, le=1)
     """Factor of the learning rate from each layer to the one before it (fine-tuning); `null`: one rate for all."""
-    no_weight_decay: list[str] = []
+    no_weight_decay: list[str] = Field([])
     """What decay leaves alone: `1d` (vectors and scalars), or a part between dots of a parameter's name, such as `bias`."""
     clip_norm: float | None = Field(None, gt=0)
     """Largest global L2 norm of the gradients; `null`: no clipping."""
@@ -241,6 +224,9 @@ Optimizers = Annotated[
 ]
 
 
+_TOP_K = {"name": "ppcore.metrics.TopK", "topk": [1, 5]}
+
+
 class Config(Section):
     """A checked configuration."""
 
@@ -258,9 +244,9 @@ class Config(Section):
     """How it is minimised; a task with several optimizers names each: `Optimizer: {generator: {…}, critic: {…}}`."""
     DataLoader: DataSection = DataSection()
     """Data to train and to evaluate on."""
-    Metric: Annotated[Component | list[Component], roles.METRIC] = {"name": "ppcore.metrics.TopK", "topk": [1, 5]}
+    Metric: Annotated[Component | list[Component], roles.METRIC] = Field(_TOP_K)
     """What evaluation measures: a metric or an evaluator, or a list of them, the primary one first."""
-    Baselines: Annotated[list[Component], roles.NETWORK] = []
+    Baselines: Annotated[list[Component], roles.NETWORK] = Field([])
     """Networks without weights that `tools/eval.py` evaluates beside `Arch`."""
     EMA: EMASection | None = None
     """Moving average of the weights; `null`: there is none."""
@@ -306,49 +292,5 @@ class Config(Section):
 
     def to_yaml(self, *, defaults: bool = False) -> str:
         """The resolved configuration, as saved in a run's folder; with `defaults` every key that was left out, too."""
-        tree = _with_defaults(self) if defaults else deepcopy(self.tree)
+        tree = with_defaults(self) if defaults else deepcopy(self.tree)
         return yaml.safe_dump(tree, sort_keys=False, allow_unicode=True)
-
-
-def _with_defaults(value: Any) -> Any:
-    """Sections, durations and components as plain mappings with every key that has a default."""
-    if isinstance(value, Duration):
-        return value.model_dump(exclude_none=True)
-    if isinstance(value, OptimizerSection):
-        beside = {key: _with_defaults(getattr(value, key)) for key in OptimizerSection.model_fields if key != "name"}
-        return {**_with_defaults(value.component()), **beside}
-    if isinstance(value, BaseModel):
-        return {key: _with_defaults(getattr(value, key)) for key in type(value).model_fields}
-    if components.is_component(value):
-        return {key: _plain(item) for key, item in components.with_defaults(value).items()}
-    if isinstance(value, Mapping):
-        return {key: _with_defaults(item) for key, item in value.items()}
-    if isinstance(value, (list, tuple)):
-        return [_with_defaults(item) for item in value]
-    return value
-
-
-def _plain(value: Any) -> Any:
-    """An argument as YAML holds it: durations as mappings, tuples as lists."""
-    if isinstance(value, Duration):
-        return value.model_dump(exclude_none=True)
-    if isinstance(value, Mapping):
-        return {key: _plain(item) for key, item in value.items()}
-    return [_plain(item) for item in value] if isinstance(value, (list, tuple)) else value
-
-
-def role_of(field: FieldInfo) -> roles.Role | None:
-    """The role of the component, or of each of a list or of named steps, that a key holds; None for a key that holds none."""
-    return next((item for item in field.metadata if isinstance(item, roles.Role)), None)
-
-
-def holds_steps(field: FieldInfo) -> bool:
-    """Whether a key holds a mapping of named steps, each a component."""
-    return get_args(field.annotation)[1:] == (Component,)
-
-
-def section_of(annotation: Any) -> type[Section] | None:
-    """The section a key holds, alone or several by name, if it holds one."""
-    if isinstance(annotation, type) and issubclass(annotation, Section):
-        return annotation
-    return next((found for part in get_args(annotation) if (found := section_of(part))), None)

@@ -3,13 +3,18 @@
 import inspect
 from collections.abc import Callable
 from functools import cache
-from typing import Any, get_args
+from typing import Any
 
-from pydantic import BaseModel, ConfigDict, TypeAdapter, ValidationError
+from pydantic import ConfigDict, TypeAdapter
 from pydantic.errors import PydanticUserError
 
-from ppcore.config.roles import made_by
-from ppcore.errors import nearest
+
+def made_by(target: Any) -> type | None:
+    """The class whose instance `target` gives: itself, or what a function's annotation says; None if nothing says it."""
+    if inspect.isclass(target):
+        return target
+    annotation = _signature(target).return_annotation if inspect.isfunction(target) else None
+    return annotation if inspect.isclass(annotation) and annotation is not inspect.Signature.empty else None
 
 
 @cache
@@ -72,21 +77,3 @@ def adapter(annotation: Any) -> TypeAdapter:
 def convert(value: Any, annotation: Any) -> Any:
     """Checks `value` against `annotation`, strictly, and builds its models (such as Duration)."""
     return adapter(annotation).validate_python(value, strict=True)
-
-
-def describe(error: ValidationError, annotation: Any) -> str:
-    """The first complaint of a pydantic error about a value for `annotation`, in one line."""
-    first = error.errors()[0]
-    path = ".".join(str(part) for part in first["loc"] if isinstance(part, str) and part.isidentifier())
-    message = first["msg"].removeprefix("Value error, ")
-    message = message[0].lower() + message[1:]
-    if first["type"] == "extra_forbidden":
-        return f"{path}: unknown key{nearest(str(first['loc'][-1]), _fields(annotation))}"
-    return message
-
-
-def _fields(annotation: Any) -> set[str]:
-    """Keys of the models an annotation mentions."""
-    if inspect.isclass(annotation) and issubclass(annotation, BaseModel):
-        return set(annotation.model_fields)
-    return {key for part in get_args(annotation) for key in _fields(part)}

@@ -13,7 +13,7 @@ import numpy as np
 from ppcore.data.datasets.dataset import Dataset
 from ppcore.data.reader import AFTER, SampleReader, collate, split_failures
 from ppcore.data.rng import batch_rng
-from ppcore.data.samplers import EvalBatchSampler, TrainBatchSampler
+from ppcore.data.samplers import BatchSampler, EvalBatchSampler, TrainBatchSampler
 from ppcore.data.transforms.normalize import Normalize, channels_first
 from ppcore.data.transforms.transform import apply_all, takes_sample
 from ppcore.data.workers import worker_batches
@@ -23,14 +23,31 @@ Batch = dict[str, np.ndarray]
 
 
 class _Loader:
-    """What training and evaluation share; `skipped` counts the images left out."""
+    """What training and evaluation share.
+
+    Args:
+        dataset: the images.
+        transforms: a sample's, applied in the workers.
+        seed: of the run, for the transforms.
+        stream: which images.
+        num_workers: processes; 0 loads in this one.
+        unreadable: whether an unreadable image is an error or is left out of its batch.
+
+    Attributes:
+        skipped: how many images were left out so far, of an evaluation in its current or last iteration.
+        skipped_messages: the errors of the first 20 of them.
+
+    Raises:
+        DataError: while iterating: an image is unreadable, or a worker died.
+        ConfigError: an argument is out of range.
+    """
 
     def __init__(
         self,
         dataset: Dataset,
         transforms: Sequence[Callable],
         seed: int,
-        stream: TrainBatchSampler | EvalBatchSampler,
+        stream: BatchSampler,
         num_workers: int,
         unreadable: Literal["raise", "skip"],
     ):
@@ -98,23 +115,14 @@ class TrainLoader(_Loader):
 
     Iterate once. Closing the iterator (or dropping it) ends the workers.
 
+    Arguments, attributes and errors are those of `_Loader`, besides:
+
     Args:
-        dataset: the images.
-        transforms: a sample's, applied in the workers.
         batch_transforms: applied to each micro-batch in this process, `t(batch, rng) -> batch`,
             with a generator of its own (seed, step, micro-batch, rank).
-        seed: of the run.
-        stream: which images.
-        num_workers: processes; 0 loads in this one.
-        unreadable: whether an unreadable image ends the run or is left out of its batch.
-
-    Attributes:
-        skipped: how often an image was left out so far.
-        skipped_messages: the errors of the first 20 of them.
 
     Raises:
-        DataError: while iterating: an image is unreadable, or all of a batch's are, or a worker died.
-        ConfigError: an argument is out of range.
+        DataError: while iterating: none of the images of a batch could be read.
     """
 
     def __init__(
@@ -148,21 +156,7 @@ class TrainLoader(_Loader):
 class EvalLoader(_Loader):
     """Every image of the stream once. Each iteration starts workers of its own.
 
-    Args:
-        dataset: the images.
-        transforms: a sample's, applied in the workers.
-        stream: which images.
-        num_workers: processes; 0 loads in this one.
-        unreadable: whether an unreadable image is an error or is left out.
-        seed: for transforms that use their generator; evaluation's normally do not.
-
-    Attributes:
-        skipped: how many images the current or last iteration left out.
-        skipped_messages: the errors of the first 20 of them.
-
-    Raises:
-        DataError: while iterating: an image is unreadable, or a worker died.
-        ConfigError: an argument is out of range.
+    Arguments, attributes and errors are those of `_Loader`; evaluation's transforms normally do not use `seed`.
     """
 
     def __init__(

@@ -87,7 +87,7 @@ def collate(samples: Sequence[dict[str, Any] | Failure]) -> dict[str, np.ndarray
     batch: dict[str, np.ndarray] = {}
     for name in good[0] if good else ():
         try:
-            values = _stack(name, [sample[name] for sample in good])
+            values = _stack([sample[name] for sample in good])
         except ValueError:
             shapes = sorted({np.shape(sample[name]) for sample in good})
             what = "images" if name == "image" else f"the {name} arrays"
@@ -99,7 +99,7 @@ def collate(samples: Sequence[dict[str, Any] | Failure]) -> dict[str, np.ndarray
     return {**batch, FAILURES: np.frombuffer(json.dumps(failures).encode(), np.uint8)}
 
 
-def _stack(name: str, values: list[Any]) -> np.ndarray | None:
+def _stack(values: list[Any]) -> np.ndarray | None:
     if isinstance(values[0], np.ndarray):
         return np.stack(values)
     if isinstance(values[0], (int, np.integer)):
@@ -123,12 +123,10 @@ def split_failures(batch: dict[str, np.ndarray], unreadable: Literal["raise", "s
         PPError: as in the worker.
         RuntimeError: a bug, with the worker's traceback.
     """
-    skipped = []
-    for kind, message in json.loads(batch.pop(FAILURES).tobytes()):
+    failures = json.loads(batch.pop(FAILURES).tobytes())
+    for kind, message in failures:
         if kind == "bug":
             raise RuntimeError(f"a dataset or transform failed:\n{message}")
-        if kind == "unreadable" and unreadable == "skip":
-            skipped.append(message)
-        else:
+        if kind != "unreadable" or unreadable == "raise":
             raise (errors.DataError if kind == "unreadable" else getattr(errors, kind))(message)
-    return skipped
+    return [message for _, message in failures]

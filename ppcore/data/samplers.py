@@ -5,6 +5,7 @@ variants. Streams yield lists of keys, one list a batch.
 """
 
 from collections.abc import Iterator
+from dataclasses import dataclass
 
 import numpy as np
 
@@ -14,6 +15,7 @@ from ppcore.errors import ConfigError, DataError
 Key = tuple[int, int, int]
 
 
+@dataclass(eq=False)
 class TrainBatchSampler:
     """Micro-batches from one step to another, across epochs.
 
@@ -42,40 +44,30 @@ class TrainBatchSampler:
         DataError: the dataset is smaller than one batch.
     """
 
-    def __init__(
-        self,
-        num_images: int,
-        batch_size: int,
-        seed: int,
-        start_step: int = 0,
-        total_steps: int = 1,
-        rank: int = 0,
-        world: int = 1,
-        accumulate: int = 1,
-        repeats: int = 1,
-    ):
-        if min(batch_size, world, accumulate, repeats) < 1 or not 0 <= rank < world or seed < 0:
+    num_images: int
+    batch_size: int
+    seed: int
+    start_step: int = 0
+    total_steps: int = 1
+    rank: int = 0
+    world: int = 1
+    accumulate: int = 1
+    repeats: int = 1
+
+    def __post_init__(self):
+        least = min(self.batch_size, self.world, self.accumulate, self.repeats)
+        if least < 1 or not 0 <= self.rank < self.world or self.seed < 0:
             raise ConfigError(
-                f"cannot sample with batch_size {batch_size}, seed {seed}, rank {rank} of {world}, "
-                f"accumulate {accumulate}, repeats {repeats}"
+                f"cannot sample with batch_size {self.batch_size}, seed {self.seed}, rank {self.rank} of {self.world}, "
+                f"accumulate {self.accumulate}, repeats {self.repeats}"
             )
-        if batch_size % (world * accumulate):
-            raise ConfigError(
-                f"batch_size {batch_size} is not divisible by {world} processes x {accumulate} accumulation steps"
-            )
-        if not 0 <= start_step <= total_steps:
-            raise ConfigError(f"cannot start at step {start_step} of {total_steps}")
-        if batch_size > num_images:
-            raise DataError(f"batch_size {batch_size} is larger than the training set of {num_images} images")
-        self.num_images = num_images
-        self.batch_size = batch_size
-        self.seed = seed
-        self.start_step = start_step
-        self.total_steps = total_steps
-        self.rank = rank
-        self.world = world
-        self.accumulate = accumulate
-        self.repeats = repeats
+        if self.batch_size % (self.world * self.accumulate):
+            parts = f"{self.world} processes x {self.accumulate} accumulation steps"
+            raise ConfigError(f"batch_size {self.batch_size} is not divisible by {parts}")
+        if not 0 <= self.start_step <= self.total_steps:
+            raise ConfigError(f"cannot start at step {self.start_step} of {self.total_steps}")
+        if self.batch_size > self.num_images:
+            raise DataError(f"batch_size {self.batch_size} is larger than the training set of {self.num_images} images")
 
     @property
     def steps_per_epoch(self) -> int:
@@ -97,6 +89,7 @@ class TrainBatchSampler:
                 yield [(epoch, int(order[p // self.repeats]), p % self.repeats) for p in places]
 
 
+@dataclass(eq=False)
 class EvalBatchSampler:
     """Every image once over all processes, none twice; the last batches may be smaller.
 
@@ -110,12 +103,15 @@ class EvalBatchSampler:
         ConfigError: a number is out of range.
     """
 
-    def __init__(self, num_images: int, batch_size: int, rank: int = 0, world: int = 1):
-        if batch_size < 1 or not 0 <= rank < world:
-            raise ConfigError(f"cannot sample with batch_size {batch_size}, rank {rank} of {world}")
-        self.num_images = num_images
-        self.batch_size = batch_size
-        self.indices = range(rank, num_images, world)
+    num_images: int
+    batch_size: int
+    rank: int = 0
+    world: int = 1
+
+    def __post_init__(self):
+        if self.batch_size < 1 or not 0 <= self.rank < self.world:
+            raise ConfigError(f"cannot sample with batch_size {self.batch_size}, rank {self.rank} of {self.world}")
+        self.indices = range(self.rank, self.num_images, self.world)
 
     def __len__(self) -> int:
         return -(-len(self.indices) // self.batch_size)
@@ -123,3 +119,6 @@ class EvalBatchSampler:
     def __iter__(self) -> Iterator[list[Key]]:
         for start in range(0, len(self.indices), self.batch_size):
             yield [(0, index, 0) for index in self.indices[start : start + self.batch_size]]
+
+
+BatchSampler = TrainBatchSampler | EvalBatchSampler

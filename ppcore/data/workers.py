@@ -15,29 +15,22 @@ import multiprocessing
 import os
 import signal
 import traceback
-from collections.abc import Iterable, Iterator
+from collections.abc import Iterator
 from multiprocessing.connection import Connection, wait
 from multiprocessing.util import Finalize
-from typing import Protocol
 
 import cv2
 import numpy as np
 
 from ppcore.data.reader import FAILURES, Failure, SampleReader, collate
-from ppcore.data.samplers import Key
+from ppcore.data.samplers import BatchSampler, Key
 from ppcore.errors import DataError
 
 _SLOTS = 2  # batches a worker makes ahead
 _ALIGN = 64  # bytes; arrays in a slot begin at multiples of it
 
 
-class KeyBatches(Iterable[list[Key]], Protocol):
-    """A stream: sized, and the same every time it is iterated."""
-
-    def __len__(self) -> int: ...
-
-
-def worker_batches(reader: SampleReader, stream: KeyBatches, num_workers: int) -> Iterator[dict[str, np.ndarray]]:
+def worker_batches(reader: SampleReader, stream: BatchSampler, num_workers: int) -> Iterator[dict[str, np.ndarray]]:
     """Collated batches in the stream's order; see `reader.collate`.
 
     Args:
@@ -74,7 +67,7 @@ def worker_batches(reader: SampleReader, stream: KeyBatches, num_workers: int) -
 class _Worker:
     """One process, seen from the main process."""
 
-    def __init__(self, reader: SampleReader, stream: KeyBatches, number: int, num_workers: int, slot_bytes: int):
+    def __init__(self, reader: SampleReader, stream: BatchSampler, number: int, num_workers: int, slot_bytes: int):
         try:
             self._memory = mmap.mmap(-1, _SLOTS * slot_bytes)  # shared with the forked process
         except OSError as error:
@@ -86,8 +79,8 @@ class _Worker:
         self._received = 0
         context = multiprocessing.get_context("fork")
         self._pipe, theirs = context.Pipe()
-        arguments = (reader, stream, number, num_workers, self._slots, theirs, os.getpid())
-        self._process = context.Process(target=_work, args=arguments, daemon=True)
+        mine = (keys for position, keys in enumerate(stream) if position % num_workers == number)
+        self._process = context.Process(target=_work, args=(reader, mine, self._slots, theirs), daemon=True)
         self._process.start()
         theirs.close()
         # At the end of a program multiprocessing would ask with SIGTERM, which workers ignore.
@@ -120,22 +113,13 @@ class _Worker:
         self._pipe.close()
 
 
-def _work(
-    reader: SampleReader,
-    stream: KeyBatches,
-    number: int,
-    num_workers: int,
-    slots: list[memoryview],
-    pipe: Connection,
-    parent: int,
-) -> None:
-    """A worker's life."""
+def _work(reader: SampleReader, batches: Iterator[list[Key]], slots: list[memoryview], pipe: Connection) -> None:
+    """A worker's life: makes its batches of keys."""
     # Ctrl-C and a scheduler's SIGTERM to the whole group are the main process's to handle; it kills its workers.
     signal.signal(signal.SIGINT, signal.SIG_IGN)
     signal.signal(signal.SIGTERM, signal.SIG_IGN)
-    mine = (keys for position, keys in enumerate(stream) if position % num_workers == number)
-    for made, keys in enumerate(mine):
-        if made >= _SLOTS and not _slot_is_free(pipe, parent):
+    for made, keys in enumerate(batches):
+        if made >= _SLOTS and not _slot_is_free(pipe):
             return
         try:
             message = _pack(collate([reader[key] for key in keys]), slots[made % _SLOTS])
@@ -143,13 +127,13 @@ def _work(
             failure = json.dumps([Failure("bug", traceback.format_exc())])
             message = [(FAILURES, np.frombuffer(failure.encode(), np.uint8))]
         pipe.send(message)
-    _slot_is_free(pipe, parent)  # stay until the parent ends this process: an exit would look like a death
+    _slot_is_free(pipe)  # stay until the parent ends this process: an exit would look like a death
 
 
-def _slot_is_free(pipe: Connection, parent: int) -> bool:
+def _slot_is_free(pipe: Connection) -> bool:
     """Waits for the main process to give a slot back; False if it is gone."""
     while not pipe.poll(1):
-        if os.getppid() != parent:
+        if os.getppid() != multiprocessing.parent_process().pid:
             return False
     try:
         pipe.recv_bytes()
@@ -158,7 +142,7 @@ def _slot_is_free(pipe: Connection, parent: int) -> bool:
     return True
 
 
-def _slot_bytes(reader: SampleReader, stream: KeyBatches) -> int:
+def _slot_bytes(reader: SampleReader, stream: BatchSampler) -> int:
     """Room for one batch, guessed from the first sample."""
     keys = next(iter(stream), [])
     sample = reader[keys[0]] if keys else {}

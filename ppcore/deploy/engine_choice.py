@@ -1,11 +1,17 @@
-"""Which engine computes which photographs under `Infer.engine=auto`: a function of their sizes, from measurements.
+"""Which engine computes what: by what is installed, format, precision and sizes, with the measurements behind it.
 
-OpenVINO compiles for every size it meets, onnxruntime once for all. OpenVINO then computes a wide network a little
-faster and needs a third of the memory. Measured with UHDFour on two cores at 0.24 to 8.3 megapixels (RESULTS.md).
+OpenVINO is the fastest on the CPUs measured, but compiles for every size it meets; onnxruntime prepares once for all.
+OpenVINO then computes a wide network a little faster and needs a third of the memory. Measured with UHDFour on two
+cores at 0.24 to 8.3 megapixels (RESULTS.md).
 """
 
+import importlib.util
 from collections import Counter
-from collections.abc import Iterable
+from collections.abc import Iterable, Sequence
+from pathlib import Path
+from typing import NamedTuple
+
+from ppcore.errors import ConfigError
 
 Size = tuple[int, int]
 
@@ -13,20 +19,87 @@ COMPILE = 3.5  # seconds OpenVINO takes to compile for a size (2.6 to 3.9)
 LOAD = 2.0  # seconds onnxruntime takes to prepare, once (1.7 to 2.5)
 SAVED = 0.1  # seconds a megapixel that OpenVINO is faster (0.08 to 0.2; with a narrow network none)
 LARGE = (
-    6.0  # megapixels from which OpenVINO's memory decides: onnxruntime takes 2.3 GB there (377 bytes a pixel for 113)
+    6.0  # megapixels from which memory decides: onnxruntime takes 2.3 GB there (377 bytes a pixel for OpenVINO's 113)
 )
 KEPT = 4  # sizes that OpenVINO keeps ready; beyond, sizes that alternate would be compiled again and again
 
 
-def choose(sizes: Iterable[Size]) -> dict[Size, str]:
+class Engine(NamedTuple):
+    """What runs an export.
+
+    Attributes:
+        package: that must be installed.
+        format: that the export must have.
+        bf16: whether it has that precision on a CPU.
+        home: module and class, a `ppcore.deploy.runtimes.Runtime`.
+    """
+
+    package: str
+    format: str
+    bf16: bool
+    home: tuple[str, str]
+
+
+# Fastest first.
+ENGINES = {
+    "openvino": Engine("openvino", "onnx", True, ("ppcore.deploy.runtimes.openvino_runtime", "OpenVINO")),
+    "onnxruntime": Engine("onnxruntime", "onnx", False, ("ppcore.deploy.runtimes.onnx_runtime", "OnnxRuntime")),
+    "paddle": Engine("paddle", "paddle", True, ("ppcore.deploy.runtimes.paddle_inference", "PaddleInference")),
+}
+
+
+def installed(*packages: str) -> bool:
+    """Whether all of them are."""
+    return all(importlib.util.find_spec(package) for package in packages)
+
+
+def for_export(engine: str, precision: str, formats: Sequence[str], folder: Path) -> str:
+    """The engine for an export that is there: the one asked for, or with `auto` the fastest there is.
+
+    Args:
+        engine: `auto`, or of `ENGINES`.
+        precision: `fp32` or `bf16`.
+        formats: of the export.
+        folder: of the export, for the message.
+
+    Raises:
+        ConfigError: there is none.
+    """
+    if engine != "auto" and engine not in ENGINES:
+        raise ConfigError(f"engine: {engine!r} is none; choose from auto, {', '.join(ENGINES)}")
+    reasons = []
+    for name in ENGINES if engine == "auto" else (engine,):
+        kind = ENGINES[name]
+        if kind.format not in formats:
+            reasons.append(f"{name} needs format {kind.format}, {folder} has {', '.join(formats)}")
+        elif not installed(kind.package):
+            reasons.append(f"{name} is not installed (extra 'deploy')")
+        elif engine == "auto" and precision == "bf16" and not kind.bf16:
+            reasons.append(f"{name} has no bf16 on CPUs")
+        else:
+            return name
+    raise ConfigError(f"engine {engine}: {'; '.join(reasons)}")
+
+
+def for_photographs(precision: str) -> tuple[str, ...]:
+    """The engines among which a photograph's size decides: OpenVINO and onnxruntime, one of them, or `paddle` alone."""
+    names = [
+        name
+        for name, kind in ENGINES.items()
+        if kind.format == "onnx" and (kind.bf16 or precision != "bf16") and installed(kind.package, "paddle2onnx")
+    ]
+    return tuple(names) or ("paddle",)
+
+
+def by_size(sizes: Iterable[Size]) -> dict[Size, str]:
     """`openvino` or `onnxruntime` for each size: OpenVINO where a size is large, or repeats enough to pay for compiling.
 
     Args:
         sizes: (height, width) of every photograph as the network sees it, repeats included.
     """
     count = Counter(sizes)
-    won = {size: number * megapixels(size) * SAVED - COMPILE for size, number in count.items()}
-    large = {size for size in count if megapixels(size) >= LARGE}
+    won = {size: number * _megapixels(size) * SAVED - COMPILE for size, number in count.items()}
+    large = {size for size in count if _megapixels(size) >= LARGE}
     paying = sorted((size for size in count if size not in large and won[size] > 0), key=lambda size: -won[size])
     compiled = large | set(paying[: max(KEPT - len(large), 0)])
     rest = [size for size in count if size not in compiled]
@@ -51,8 +124,7 @@ def explain(sizes: Iterable[Size], chosen: dict[Size, str]) -> str:
     return "; ".join(parts)
 
 
-def megapixels(size: Size) -> float:
-    """Of a photograph."""
+def _megapixels(size: Size) -> float:
     return size[0] * size[1] / 1e6
 
 

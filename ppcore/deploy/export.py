@@ -20,13 +20,13 @@ from ppcore.deploy.export_spec import ExportSpec, spec_of
 from ppcore.deploy.writers import check_formats, write_onnx, write_paddle
 from ppcore.errors import ConfigError, WeightsError, reason
 
-log = logging.getLogger(__name__)
+log = logging.getLogger("ppcore")
 
 
 def export_model(model: nn.Layer, folder: str | os.PathLike, formats: Sequence[str] = ("paddle", "onnx")) -> Path:
     """Writes a model's inference files and manifest.json (architecture, padding rule, sha256 of every file).
 
-    The model is put into evaluation mode. A model with `deployed()` is exported in that form
+    The model is put into evaluation mode. A model with `export_spec()` is exported in that form
     (`ppcore.deploy.export_spec`), any other as it is. Files appear all at once, or not at all.
 
     Args:
@@ -89,7 +89,7 @@ def fingerprint(spec: ExportSpec, formats: Sequence[str]) -> str:
     """
     versions = (ppcore.__version__, manifest.VERSION, paddle.__version__)
     digest = hashlib.sha256(repr((versions, sorted(formats))).encode())
-    digest.update(repr((spec.padding, spec.strips, spec.bf16, spec.onednn)).encode())
+    digest.update(repr((spec.padding, spec.tiles, spec.bf16, spec.onednn)).encode())
     modules = {"ppcore.deploy.writers"}
     for stage in spec.stages:
         digest.update(repr((stage.name, dict(stage.inputs), stage.outputs)).encode())

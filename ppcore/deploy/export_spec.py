@@ -1,16 +1,17 @@
-"""What a model hands over to be exported.
+"""What a model hands over to be exported: its stages, and what a predictor must know of them beside their graphs.
 
-A model with `deployed()` returns a `ExportSpec` of its own; any other model is exported as it is, as one stage.
+A model with `export_spec()` returns an `ExportSpec` of its own; any other model is exported as it is, as one stage.
 """
 
 from collections.abc import Mapping
 from dataclasses import dataclass
+from typing import TYPE_CHECKING
 
-import paddle.nn as nn
-
-from ppcore.deploy.rules import Padding, Strips
 from ppcore.errors import ConfigError
 from ppcore.model import traits
+
+if TYPE_CHECKING:
+    from paddle import nn
 
 Shape = tuple[int | None, ...]
 
@@ -27,9 +28,52 @@ class Stage:
     """
 
     name: str
-    layer: nn.Layer
+    layer: "nn.Layer"
     inputs: Mapping[str, Shape]
     outputs: tuple[str, ...]
+
+
+@dataclass(frozen=True)
+class Padding:
+    """The sizes the first stage takes; an image is extended to one by reflection and cut back at the end.
+
+    Attributes:
+        multiple: height and width are divisible by it,
+        least: and at least this,
+        least_either: and one of the two is at least this, else both are made so.
+    """
+
+    multiple: int = 1
+    least: int = 1
+    least_either: int = 1
+
+    def size(self, height: int, width: int) -> tuple[int, int]:
+        """The padded size."""
+        height, width = (max(-(-size // self.multiple) * self.multiple, self.least) for size in (height, width))
+        if max(height, width) < self.least_either:
+            return self.least_either, self.least_either
+        return height, width
+
+
+@dataclass(frozen=True)
+class TileRule:
+    """How the last stage may run tile by tile, which bounds its memory.
+
+    Attributes:
+        stage: its name.
+        axis: of its inputs that is cut.
+        channels: axis of its inputs that holds the channels.
+        output_axis: of its output that this becomes.
+        scale: output pixels of one input pixel.
+        halo: input pixels beyond a tile that its output depends on.
+    """
+
+    stage: str
+    axis: int
+    channels: int
+    output_axis: int
+    scale: int
+    halo: int
 
 
 @dataclass(frozen=True)
@@ -39,7 +83,7 @@ class ExportSpec:
     Attributes:
         stages: the first reads `x`, [B, 3, H, W]; the last output of the last stage is the result.
         padding: None for a model whose result is not an image, or that takes its size only.
-        strips: how the last stage may be cut, or None.
+        tiles: how the last stage may be cut, or None.
         bf16: with precision bf16, the stages in which convolutions (and nothing else) are computed in
             bfloat16; None leaves the choice to the engine.
         onednn: whether Paddle Inference may use oneDNN. False where its operators make wrong numbers of a
@@ -48,12 +92,12 @@ class ExportSpec:
 
     stages: tuple[Stage, ...]
     padding: Padding | None = None
-    strips: Strips | None = None
+    tiles: TileRule | None = None
     bf16: tuple[str, ...] | None = None
     onednn: bool = True
 
 
-def spec_of(model: nn.Layer) -> ExportSpec:
+def spec_of(model: "nn.Layer") -> ExportSpec:
     """What a model is exported as: its own `export_spec()`, or the model as it is, in one stage.
 
     Raises:

@@ -3,17 +3,14 @@
 import json
 from dataclasses import asdict, dataclass
 from pathlib import Path
-from typing import TYPE_CHECKING, Any
+from typing import Any
 
-from ppcore.deploy.rules import Padding, Strips
+from ppcore.deploy.export_spec import ExportSpec, Padding, TileRule
 from ppcore.errors import WeightsError
 from ppcore.io import sha256
 
-if TYPE_CHECKING:
-    from ppcore.deploy.export_spec import ExportSpec
-
 NAME = "manifest.json"
-VERSION = 1
+VERSION = 2
 
 
 @dataclass(frozen=True)
@@ -40,13 +37,13 @@ class Manifest:
     formats: list[str]
     stages: list[StageFiles]
     padding: Padding | None
-    strips: Strips | None
+    tiles: TileRule | None
     bf16: list[str] | None
     onednn: bool
     files: dict[str, dict[str, Any]]
 
 
-def write(folder: Path, spec: "ExportSpec", arch: str, suite: str, formats: tuple[str, ...]) -> None:
+def write(folder: Path, spec: ExportSpec, arch: str, suite: str, formats: tuple[str, ...]) -> None:
     """Describes the files in `folder`, each with size and sha256."""
     stages = [
         StageFiles(stage.name, {name: list(shape) for name, shape in stage.inputs.items()}, list(stage.outputs))
@@ -58,7 +55,7 @@ def write(folder: Path, spec: "ExportSpec", arch: str, suite: str, formats: tupl
         if path.name != NAME
     }
     bf16 = None if spec.bf16 is None else list(spec.bf16)
-    found = Manifest(arch, suite, list(formats), stages, spec.padding, spec.strips, bf16, spec.onednn, files)
+    found = Manifest(arch, suite, list(formats), stages, spec.padding, spec.tiles, bf16, spec.onednn, files)
     (folder / NAME).write_text(json.dumps({"version": VERSION, **asdict(found)}, indent=1) + "\n")
 
 
@@ -77,7 +74,7 @@ def read(folder: Path) -> Manifest:
         if version != VERSION:
             raise WeightsError(f"{path}: version {version}, this suite reads {VERSION}; export the model again")
         content["stages"] = [StageFiles(**stage) for stage in content["stages"]]
-        for key, kind in (("padding", Padding), ("strips", Strips)):
+        for key, kind in (("padding", Padding), ("tiles", TileRule)):
             content[key] = kind(**content[key]) if content[key] else None
         return Manifest(**content)
     except (ValueError, TypeError, KeyError, AttributeError) as error:

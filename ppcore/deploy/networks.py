@@ -1,6 +1,6 @@
-"""How a network computes for `tools/infer.py`: as it is, or exported once and run by an engine of `ppcore.deploy.predictor`."""
+"""How a network computes for `tools/infer.py`: as it is, or exported once and run by an engine of `Predictor`."""
 
-import importlib.util
+import logging
 import os
 from collections.abc import Callable, Sequence
 from pathlib import Path
@@ -10,12 +10,15 @@ import paddle
 import paddle.nn as nn
 
 from ppcore.config import InferSection
-from ppcore.deploy import engine_choice, manifest, tiling
+from ppcore.deploy import engine_choice, manifest, tiles
 from ppcore.deploy.engine_choice import Size
-from ppcore.deploy.rules import Padding
-from ppcore.engine.logger import log
+from ppcore.deploy.export import cached_export
+from ppcore.deploy.export_spec import Padding
+from ppcore.deploy.predictor import Predictor
 from ppcore.errors import ConfigError, reason
 from ppcore.model import traits
+
+log = logging.getLogger("ppcore")
 
 Network = Callable[[np.ndarray], np.ndarray]
 
@@ -25,7 +28,7 @@ def network(
 ) -> Network:
     """A function from float32 [1, 3, H, W] to the same, as `Infer` wants it computed.
 
-    On a CPU a trained network is exported once, beside its weights, and run by `ppcore.deploy.predictor`;
+    On a CPU a trained network is exported once, beside its weights, and run by a `Predictor`;
     `auto` takes what is installed and suits the sizes, and says so. On a GPU, and for methods without weights, the
     model runs itself.
 
@@ -41,22 +44,18 @@ def network(
         ConfigError: the wanted combination does not exist.
     """
     exportable = traits(model).needs_weights
-    choice = wanted.engine
-    if choice not in ("auto", "eager") and not exportable:
+    if wanted.engine not in ("auto", "eager") and not exportable:
         raise ConfigError(f"Infer.engine: {type(model).__name__} has no weights and runs without an engine; use auto")
-    if choice == "eager" or not exportable or (choice == "auto" and device == "gpu"):
+    if wanted.engine == "eager" or not exportable or (wanted.engine == "auto" and device == "gpu"):
         return eager(model, wanted)
-    if choice != "auto":
-        return exported(model, Path(weights), choice, wanted, spare)
-    # onnxruntime has no bf16 on CPUs.
-    possible = ("openvino",) if wanted.precision == "bf16" else ("openvino", "onnxruntime")
-    names = [name for name in possible if _installed(name, "paddle2onnx")]
-    if len(names) == 2:
-        return BySize(_folder(model, Path(weights), ("onnx",), spare), wanted, sizes)
-    engine = names[0] if names else "paddle"
-    if engine != "openvino":
-        log.info("%s computes; the extra `deploy` brings OpenVINO, which is faster", engine)
-    return exported(model, Path(weights), engine, wanted, spare)
+    if wanted.engine != "auto":
+        return _exported(model, weights, wanted.engine, wanted, spare)
+    engines = engine_choice.for_photographs(wanted.precision)
+    if len(engines) > 1:
+        return BySize(_folder(model, Path(weights), "onnx", spare), wanted, sizes)
+    if engines != ("openvino",):
+        log.info("%s computes; the extra `deploy` brings OpenVINO, which is faster", engines[0])
+    return _exported(model, weights, engines[0], wanted, spare)
 
 
 def classifier(model: nn.Layer, weights: str, wanted: InferSection, device: str, spare: Path = Path()) -> Network:
@@ -84,12 +83,16 @@ def classifier(model: nn.Layer, weights: str, wanted: InferSection, device: str,
         )
     if device == "gpu":
         log.info("Infer.engine=%s computes on the CPU", wanted.engine)
-    compute = exported(model, Path(weights), wanted.engine, wanted, spare)
+    compute = _exported(model, weights, wanted.engine, wanted, spare)
     return FixedBatch(compute) if wanted.engine == "openvino" else compute
 
 
 def eager(model: nn.Layer, wanted: InferSection) -> Network:
-    """The model as it is."""
+    """The model as it is.
+
+    Raises:
+        ConfigError: another precision than fp32.
+    """
     if wanted.precision != "fp32":
         raise ConfigError(
             f"Infer.precision: {wanted.precision} needs an exported network; set Infer.engine, such as openvino"
@@ -98,18 +101,10 @@ def eager(model: nn.Layer, wanted: InferSection) -> Network:
     @paddle.no_grad()
     def compute(x: np.ndarray) -> np.ndarray:
         if wanted.tile is not None:
-            return tiling.run_tiled(model, paddle.to_tensor(x), wanted.tile)
+            return tiles.run_eager(model, paddle.to_tensor(x), wanted.tile)
         return model(paddle.to_tensor(x)).astype("float32").numpy()
 
     return compute
-
-
-def exported(model: nn.Layer, weights: Path, engine: str, wanted: InferSection, spare: Path) -> Network:
-    """The model behind `ppcore.deploy.predictor`, exported beside its weights unless that has been done."""
-    from ppcore.deploy.predictor import Predictor
-
-    folder = _folder(model, weights, ("paddle",) if engine == "paddle" else ("onnx",), spare)
-    return Predictor(folder, engine, wanted.precision, tile=wanted.tile)
 
 
 class FixedBatch:
@@ -130,7 +125,7 @@ class FixedBatch:
 
 
 class BySize:
-    """An exported network run by onnxruntime or OpenVINO, whichever suits the size; see `engine_choice`.
+    """An exported network run by onnxruntime or OpenVINO, whichever suits the size (`engine_choice.by_size`).
 
     Args:
         folder: the export, with ONNX files.
@@ -141,32 +136,29 @@ class BySize:
     def __init__(self, folder: Path, wanted: InferSection, sizes: Sequence[Size]):
         self.folder, self.wanted = folder, wanted
         self.padding = manifest.read(folder).padding or Padding()
-        seen = [self.padding.size(*size) for size in sizes]
-        self.plan = engine_choice.choose(seen)
-        self.predictors: dict[str, Network] = {}
-        if seen:
-            log.info("Infer.engine=auto: %s", engine_choice.explain(seen, self.plan))
-
-    def engine(self, height: int, width: int) -> str:
-        """What computes a photograph of this size."""
-        size = self.padding.size(height, width)
-        if size not in self.plan:  # not announced
-            self.plan |= engine_choice.choose([size])
-        return self.plan[size]
+        padded = [self.padding.size(*size) for size in sizes]
+        self.plan = engine_choice.by_size(padded)
+        self.predictors: dict[str, Predictor] = {}
+        if padded:
+            log.info("Infer.engine=auto: %s", engine_choice.explain(padded, self.plan))
 
     def __call__(self, x: np.ndarray) -> np.ndarray:
-        from ppcore.deploy.predictor import Predictor
-
-        engine = self.engine(*x.shape[2:])
+        size = self.padding.size(*x.shape[2:])
+        if size not in self.plan:  # not announced
+            self.plan |= engine_choice.by_size([size])
+        engine = self.plan[size]
         if engine not in self.predictors:
             self.predictors[engine] = Predictor(self.folder, engine, self.wanted.precision, tile=self.wanted.tile)
         return self.predictors[engine](x)
 
 
-def _folder(model: nn.Layer, weights: Path, formats: tuple[str, ...], spare: Path) -> Path:
-    """The folder with the export: beside the weights, or in `spare` where those cannot be written beside."""
-    from ppcore.deploy.export import cached_export
+def _exported(model: nn.Layer, weights: str, engine: str, wanted: InferSection, spare: Path) -> Predictor:
+    folder = _folder(model, Path(weights), engine_choice.ENGINES[engine].format, spare)
+    return Predictor(folder, engine, wanted.precision, tile=wanted.tile)
 
+
+def _folder(model: nn.Layer, weights: Path, kind: str, spare: Path) -> Path:
+    """The folder with the export: beside the weights, or in `spare` where those cannot be written beside."""
     folder = weights if weights.is_dir() else weights.parent
     if not os.access(folder, os.W_OK):
         log.info("%s cannot be written: the exported network goes to %s", folder, spare)
@@ -175,8 +167,4 @@ def _folder(model: nn.Layer, weights: Path, formats: tuple[str, ...], spare: Pat
             folder.mkdir(parents=True, exist_ok=True)
         except OSError as error:
             raise ConfigError(f"{folder}: cannot be written: {reason(error)}") from None
-    return cached_export(model, folder, formats)
-
-
-def _installed(*packages: str) -> bool:
-    return all(importlib.util.find_spec(package) for package in packages)
+    return cached_export(model, folder, (kind,))

@@ -1,7 +1,6 @@
 """Running an exported model (`ppcore.deploy.export`) on a CPU: OpenVINO, onnxruntime or Paddle Inference."""
 
 import importlib
-import importlib.util
 import logging
 import os
 from functools import partial
@@ -10,21 +9,14 @@ from typing import Literal
 
 import numpy as np
 
-from ppcore.deploy import manifest, tiles
+from ppcore.deploy import engine_choice, manifest, tiles
+from ppcore.deploy.runtimes import Runtime
 from ppcore.errors import ConfigError, DataError
 
-log = logging.getLogger(__name__)
+log = logging.getLogger("ppcore")
 
 Engine = Literal["auto", "paddle", "onnxruntime", "openvino"]
 Precision = Literal["fp32", "bf16", "int8"]
-
-# Fastest first, as measured (RESULTS.md): the module each needs, and where its class is.
-ENGINES = {
-    "openvino": ("openvino", "ppcore.deploy.runtimes.openvino", "OpenVINO"),
-    "onnxruntime": ("onnxruntime", "ppcore.deploy.runtimes.onnxruntime", "OnnxRuntime"),
-    "paddle": ("paddle", "ppcore.deploy.runtimes.paddle", "PaddleInference"),
-}
-FORMATS = {"openvino": "onnx", "onnxruntime": "onnx", "paddle": "paddle"}
 
 
 class Predictor:
@@ -66,18 +58,18 @@ class Predictor:
             raise ConfigError(f"precision: {precision!r}; choose fp32, bf16 or int8")
         if precision == "int8":
             raise ConfigError(f"precision int8: this export of {self.manifest.arch} has no int8 form; use fp32 or bf16")
-        self.engine = choose(engine, precision, self.manifest.formats, folder)
+        self.engine = engine_choice.for_export(engine, precision, self.manifest.formats, folder)
         self.precision, self.threads, self.tile = precision, threads, tile
-        _, module, name = ENGINES[self.engine]
-        kind = getattr(importlib.import_module(module), name)
-        manifest.check(folder, self.manifest, kind.suffix)
-        self._engine = kind(folder, self.manifest, precision, threads)
+        module, name = engine_choice.ENGINES[self.engine].home
+        runtime = getattr(importlib.import_module(module), name)
+        manifest.check(folder, self.manifest, runtime.suffixes)
+        self._runtime: Runtime = runtime(folder, self.manifest, precision, threads)
         log.info("%s", self.describe())
 
     def describe(self) -> str:
         """Engine with version, precision and threads, one line."""
         threads = self.threads or "the engine's choice"
-        return f"{self.manifest.arch} on {self._engine.version()}, {self.precision}, threads: {threads}"
+        return f"{self.manifest.arch} on {self._runtime.version()}, {self.precision}, threads: {threads}"
 
     def __call__(self, x: np.ndarray) -> np.ndarray:
         """Runs the model.
@@ -119,29 +111,8 @@ class Predictor:
         """The last output, of inputs by name."""
         for stage in self.manifest.stages:
             inputs = {name: values[name] for name in stage.inputs}
-            run = partial(self._engine.run, stage.name)
-            if self.manifest.strips and stage.name == self.manifest.strips.stage:
-                return tiles.run(self.manifest.strips, inputs, lambda piece, run=run: run(piece)[-1], self.tile)
+            run = partial(self._runtime.run, stage.name)
+            if self.manifest.tiles and stage.name == self.manifest.tiles.stage:
+                return tiles.run_exported(self.manifest.tiles, inputs, lambda tile, run=run: run(tile)[-1], self.tile)
             values |= dict(zip(stage.outputs, run(inputs), strict=True))
         return values[self.manifest.stages[-1].outputs[-1]]
-
-
-def choose(engine: str, precision: str, formats: list[str], folder: Path) -> str:
-    """The engine to use: the one asked for, or the fastest there is.
-
-    Raises:
-        ConfigError: there is none.
-    """
-    if engine != "auto" and engine not in ENGINES:
-        raise ConfigError(f"engine: {engine!r} is none; choose from auto, {', '.join(ENGINES)}")
-    reasons = []
-    for name in ENGINES if engine == "auto" else (engine,):
-        if FORMATS[name] not in formats:
-            reasons.append(f"{name} needs format {FORMATS[name]}, {folder} has {', '.join(formats)}")
-        elif importlib.util.find_spec(ENGINES[name][0]) is None:
-            reasons.append(f"{name} is not installed (extra 'deploy')")
-        elif engine == "auto" and name == "onnxruntime" and precision == "bf16":
-            reasons.append("onnxruntime has no bf16 on CPUs")
-        else:
-            return name
-    raise ConfigError(f"engine {engine}: {'; '.join(reasons)}")

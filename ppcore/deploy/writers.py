@@ -51,18 +51,26 @@ def write_paddle(stage: Stage, folder: Path) -> None:
     (folder / f"{stage.name}.pdiparams.info").unlink(missing_ok=True)
 
 
+def program_of(folder: Path, stage: str) -> Path:
+    """The file of `write_paddle` with the graph."""
+    return next(path for path in (folder / f"{stage}.json", folder / f"{stage}.pdmodel") if path.exists())
+
+
 def write_onnx(stage: Stage, folder: Path) -> None:
     """Writes <stage>.onnx from the files of `write_paddle`, with the stage's names of inputs and outputs."""
     import onnx
     import paddle2onnx
 
-    program = next(path for path in (folder / f"{stage.name}.json", folder / f"{stage.name}.pdmodel") if path.exists())
     path = folder / f"{stage.name}.onnx"
     with warnings.catch_warnings():
         warnings.simplefilter("ignore")
         # Its optimiser (Polygraphy) takes minutes over the tables and gives up; the engines fold them themselves.
         paddle2onnx.export(
-            str(program), str(folder / f"{stage.name}.pdiparams"), str(path), opset_version=OPSET, optimize_tool="none"
+            str(program_of(folder, stage.name)),
+            str(folder / f"{stage.name}.pdiparams"),
+            str(path),
+            opset_version=OPSET,
+            optimize_tool="none",
         )
     model = onnx.load(str(path))
     names = dict(zip((value.name for value in model.graph.output), stage.outputs, strict=True))

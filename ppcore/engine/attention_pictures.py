@@ -8,8 +8,8 @@ import cv2
 import numpy as np
 
 from ppcore.data import CenterCrop, Resize, resized_shape
-from ppcore.photo.encode import write_file
 from ppcore.photo.heat import overlay
+from ppcore.photo.photo_io import write_file
 
 
 def save_overlay(target: Path, image: np.ndarray, steps: Sequence[Any], attention: np.ndarray) -> None:

@@ -8,7 +8,6 @@ import numpy as np
 import paddle
 import paddle.nn as nn
 
-from ppcore import weights
 from ppcore.config import Config, LoaderSection, components, roles, signatures
 from ppcore.config.durations import Duration, Plan
 from ppcore.data import EvalBatchSampler, EvalLoader, TrainBatchSampler, TrainLoader, check_labels, match_classes
@@ -16,7 +15,7 @@ from ppcore.engine.distributed import World
 from ppcore.engine.logger import log
 from ppcore.errors import ConfigError
 from ppcore.schedules import Schedule
-from ppcore.weights.checkpoints import Found, find_weights
+from ppcore.weights.pretrained import load_pretrained
 
 
 def section(config: Config, split: str) -> LoaderSection:
@@ -35,19 +34,9 @@ def model(config: Config) -> nn.Layer:
     """The network of `Arch`, with `Global.pretrained` weights when they are given."""
     net = components.build(config.Arch)
     if config.Global.pretrained is not None:
-        path, why = load_pretrained(net, config)
+        path, why = load_pretrained(net, config.Global.pretrained)
         log.info("starting from %s (%s)", path, why)
     return net
-
-
-def load_pretrained(net: nn.Layer, config: Config) -> Found:
-    """Loads `Global.pretrained` and returns what it found."""
-    start = config.Global.pretrained
-    found = find_weights(start.path)
-    weights.load(
-        net, found.path, source=start.source, key=start.key, new_head=start.new_head, pos_embed=start.pos_embed
-    )
-    return found
 
 
 def plan(config: Config, images: int, length: Duration) -> Plan:
@@ -99,7 +88,7 @@ def schedules(config: Config, plan: Plan) -> Callable[[int], tuple[float, ...]]:
 def _scheduled(node: Any) -> Iterator[Mapping[str, Any]]:
     """The schedule components anywhere in a configuration, in its order."""
     if isinstance(node, Mapping):
-        if components.is_component(node) and roles.SCHEDULE.plays(components.resolve(node["name"], "configuration")):
+        if components.plays(node, roles.SCHEDULE):
             yield node
         else:
             for item in node.values():

@@ -2,26 +2,25 @@
 
 import time
 from collections.abc import Sequence
-from dataclasses import dataclass, replace
-from pathlib import Path
+from dataclasses import replace
 from typing import Any
 
 import numpy as np
 import paddle
 import paddle.nn as nn
 
-from ppcore import weights
-from ppcore.config import AMPSection, Config, components
+from ppcore.config import AMPSection, Config, Pretrained, components
 from ppcore.ema import EMA
 from ppcore.engine import build, distributed, evaluators
 from ppcore.engine.evaluators import Evaluation, Evaluator
-from ppcore.engine.logger import log, setup_logging
+from ppcore.engine.logger import setup_logging
 from ppcore.engine.precision import Precision
 from ppcore.engine.run_folder import node_text, protocol
+from ppcore.engine.trained import load_model
 from ppcore.errors import ConfigError
 from ppcore.metrics.spec import MetricSpec
 from ppcore.model import traits
-from ppcore.weights.checkpoints import NAMES, Checkpoints, find_weights, read_state
+from ppcore.weights.checkpoints import NAMES
 
 
 @paddle.no_grad()
@@ -74,13 +73,12 @@ def headline_weights(config: Config, judged_by: MetricSpec, numbers: dict[str, d
     return "ema" if judged_by.better(numbers["ema"][judged_by.key], numbers["model"][judged_by.key]) else "model"
 
 
-def run(config: Config, weights_path: str | None = None, source: str | None = None) -> dict[str, Any]:
+def run(config: Config, weights: Pretrained | str | None = None) -> dict[str, Any]:
     """What `tools/eval.py` does: build, load, evaluate, name the protocol.
 
     Args:
         config: the configuration.
-        weights_path: as for `load_model`.
-        source: as for `load_model`.
+        weights: as for `load_model`.
 
     Returns:
         The numbers of `evaluate` with `weights` (the file), `weights_from` (why that one) and `protocol` (how it was
@@ -91,7 +89,7 @@ def run(config: Config, weights_path: str | None = None, source: str | None = No
     measures = evaluators.of(config)
     if not measures:
         build.section(config, "Eval")  # says that it is missing
-    model, used = load_model(config, weights_path, source)
+    model, used = load_model(config, weights)
     part = config.DataLoader.Eval
     images = build.dataset(part, traits(model).num_classes, used.classes, "DataLoader.Eval") if part else None
     precision = Precision.of_evaluation(config.AMP, world.device)
@@ -147,65 +145,3 @@ def table(result: dict[str, Any], specs: Sequence[MetricSpec]) -> str:
         "  ".join([line[0].ljust(widths[0]), *(c.rjust(w) for c, w in zip(line[1:], widths[1:], strict=True))])
         for line in cells
     )
-
-
-@dataclass(frozen=True)
-class Used:
-    """The weights in use; as text, their file (`none` for a model without weights).
-
-    Attributes:
-        file: the weight file.
-        why: why it is the one, in words.
-        classes: names of the classes it was trained on, if its run recorded them.
-    """
-
-    file: Path | None
-    why: str
-    classes: list[str] | None = None
-
-    def __str__(self) -> str:
-        return "none" if self.file is None else str(self.file)
-
-
-def load_model(config: Config, weights_path: str | None, source: str | None = None) -> tuple[nn.Layer, Used]:
-    """The model with its trained weights, and where they came from, which the log says.
-
-    Args:
-        config: the configuration.
-        weights_path: a weight file, a `step_N` folder or a run's folder (see `find_weights`). By default the
-            best checkpoint of `Global.output_dir`, else its latest, else `Global.pretrained`.
-            A model without weights takes none.
-        source: layout of the file named by `weights_path`, such as timm; None for one of our own.
-
-    Raises:
-        ConfigError: no weights are named and the run's folder holds none.
-    """
-    if source is not None and weights_path is None:
-        raise ConfigError(f"--source {source} is the layout of the file that --weights names: give both")
-    model = components.build(config.Arch)
-    if not traits(model).needs_weights:
-        if weights_path is not None:
-            raise ConfigError(f"{config.Arch['name']} has no weights: leave out --weights {weights_path}")
-        return model, Used(None, "it has no weights")
-    run_folder, start = Path(config.Global.output_dir), config.Global.pretrained
-    if weights_path is None and Checkpoints(run_folder).pointed("latest") is None:
-        if start is None:
-            raise ConfigError(
-                f"no weights to use: {run_folder} has no checkpoint; "
-                "train first, pass --weights FILE or set Global.pretrained.path"
-            )
-        file, why = find_weights(start.path)
-        used = Used(file, f"Global.pretrained, as {run_folder} holds no run; {why}", _classes(file))
-        log.info("weights %s (%s)", used, used.why)
-        build.load_pretrained(model, config)
-        return model, used
-    file, why = find_weights(weights_path if weights_path is not None else run_folder)
-    used = Used(file, why, _classes(file))
-    log.info("weights %s (%s)", used, used.why)
-    weights.load(model, file, source=source)
-    return model, used
-
-
-def _classes(file: Path) -> list[str] | None:
-    """The class names that a checkpoint's run recorded."""
-    return read_state(file.parent).get("classes") if (file.parent / "state.json").is_file() else None

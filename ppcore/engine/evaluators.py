@@ -9,7 +9,7 @@ import numpy as np
 import paddle
 from paddle import nn
 
-from ppcore.config import Config, LoaderSection, components
+from ppcore.config import Config, LoaderSection, components, roles
 from ppcore.engine import build
 from ppcore.engine.distributed import World
 from ppcore.engine.input_check import check_input
@@ -136,7 +136,7 @@ def of(config: Config) -> list[Evaluator]:
 
 def is_metric(node: Mapping[str, Any]) -> bool:
     """Whether a component of `Metric` adds up over `DataLoader.Eval`, and is no evaluator of its own."""
-    return hasattr(components.resolve(node["name"], "Metric"), "update")
+    return roles.adds_up(components.resolve(node["name"], "Metric"))
 
 
 def specs_of(evaluators: Sequence[Evaluator], best_metric: str | None) -> list[MetricSpec]:

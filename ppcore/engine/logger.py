@@ -52,8 +52,8 @@ def environment(world_size: int, device: str, config: Sequence[str] = ()) -> dic
 
     dirty = git("status", "--porcelain", "--untracked-files=no")
     return {
-        "command": shlex.join(["python", _from_root(Path(sys.argv[0])), *sys.argv[1:]]),
-        "config": " + ".join(_from_root(Path(file)) for file in config),
+        "command": shlex.join(["python", _from_root(sys.argv[0]) or Path(sys.argv[0]).name, *sys.argv[1:]]),
+        "config": " + ".join(_from_root(file) or str(file) for file in config),
         "git_sha": git("rev-parse", "HEAD"),
         "git_dirty": None if dirty is None else bool(dirty),
         "python": platform.python_version(),
@@ -72,11 +72,10 @@ def environment(world_size: int, device: str, config: Sequence[str] = ()) -> dic
     }
 
 
-def _from_root(script: Path) -> str:
-    """A script's path as one types it in the repository, when it lies there."""
-    root = Path(ppcore.__file__).resolve().parents[1]
-    script = script.resolve()
-    return str(script.relative_to(root)) if script.is_relative_to(root) else script.name
+def _from_root(file: str) -> str | None:
+    """A file's path as one types it in the repository, when it lies there."""
+    root, path = Path(ppcore.__file__).resolve().parents[1], Path(file).resolve()
+    return str(path.relative_to(root)) if path.is_relative_to(root) else None
 
 
 def setup_logging(folder: Path | None = None) -> None:

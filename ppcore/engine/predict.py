@@ -14,17 +14,18 @@ import paddle
 import paddle.nn as nn
 import paddle.nn.functional as F
 
-from ppcore.config import Config, InferSection
+from ppcore.config import Config, InferSection, Pretrained
 from ppcore.data import EvalBatchSampler, EvalLoader, FileImages, find_images
 from ppcore.deploy.networks import Network, classifier, eager
 from ppcore.engine import build, distributed
 from ppcore.engine.attention_pictures import save_overlay
-from ppcore.engine.evaluate import load_model
+from ppcore.engine.distributed import World
 from ppcore.engine.input_check import check_input
 from ppcore.engine.logger import clock, log, setup_logging
 from ppcore.engine.pace import Pace
 from ppcore.engine.precision import say_float32
 from ppcore.engine.rollout import attention_rollout
+from ppcore.engine.trained import Used, load_model
 from ppcore.errors import ConfigError, DataError, reason
 from ppcore.io import write_json
 from ppcore.model import traits
@@ -111,15 +112,14 @@ def predictions(
             }  # fmt: skip
 
 
-def run(config: Config, weights_path: str | None = None, source: str | None = None) -> list[dict[str, Any]]:
+def run(config: Config, weights: Pretrained | str | None = None) -> list[dict[str, Any]]:
     """What `tools/infer.py` does: classify `Infer.input`, print a line an image, write JSON.
 
-    A model whose `task` is `restoration` makes images instead: `ppcore.photo.enhance.run`.
+    A network that makes images enhances them instead: `ppcore.photo.enhance.run`.
 
     Args:
         config: the configuration; preprocessing is `DataLoader.Eval.transforms`.
-        weights_path: as for `ppcore.engine.evaluate.load_model`.
-        source: likewise.
+        weights: as for `ppcore.engine.trained.load_model`.
 
     Returns:
         The records written to `predictions.json`, one an image that could be read.
@@ -134,24 +134,31 @@ def run(config: Config, weights_path: str | None = None, source: str | None = No
     files = find_images(wanted.input)
     log.info("%d images found", len(files))
     world = distributed.start(config.Global.device, tf32=config.Global.tf32)
-    model, used = load_model(config, weights_path, source)
+    model, used = load_model(config, weights)
     if traits(model).makes_images:
-        return enhance.run(config, loaded=(model, str(used)))
+        if world.size > 1:
+            raise ConfigError("photographs are enhanced by one process; start tools/infer.py without the launcher")
+        return enhance.run(config, model, str(used), world.device)
     if wanted.rollout and not traits(model).has_attention_maps:
         raise ConfigError(f"Infer.rollout: {config.Arch['name']} has no attention maps")
-    part = build.section(config, "Eval")
+    return _classify(config, model, used, files, world)
+
+
+def _classify(config: Config, model: nn.Layer, used: Used, files: list[str], world: World) -> list[dict[str, Any]]:
+    """Classifies files; each process its share, the main one writes what all have found."""
+    wanted, part = config.Infer, build.section(config, "Eval")
     names = class_names(wanted.class_names, used.classes, traits(model).num_classes)
     images = FileImages(files, np.zeros(len(files), np.int64), None, 1)
-    stream = EvalBatchSampler(len(files), wanted.batch_size, world.rank, world.size)
+    sampler = EvalBatchSampler(len(files), wanted.batch_size, world.rank, world.size)
     steps = build.transforms(part.transforms)
-    loader = EvalLoader(images, steps, stream, part.num_workers, wanted.unreadable)
+    loader = EvalLoader(images, steps, sampler, part.num_workers, wanted.unreadable)
     folder = Path(wanted.output) if wanted.output else Path(config.Global.output_dir) / "infer"
     _make(folder)
     say_float32(config.AMP, "inference")
     model.eval()
     compute = _in_turn(world, lambda: classifier(model, str(used), wanted, world.device, spare=folder.parent))
     log.info("%d images, weights %s, results in %s", len(files), used, folder)
-    records, pace = [], Pace(0, len(stream.indices))
+    records, pace = [], Pace(0, len(sampler.indices))
     for found in predictions(model, loader, topk=wanted.topk, names=names, rollout=wanted.rollout, compute=compute):
         record = {"file": files[found["index"]], "topk": found["topk"]}
         if wanted.rollout:
@@ -168,18 +175,22 @@ def run(config: Config, weights_path: str | None = None, source: str | None = No
                 "%d/%d images, %.1f images/s, eta %s",
                 min(pace.step * world.size, len(files)), len(files), pace.rate, clock(math.ceil(pace.left)),
             )  # fmt: skip
-    parts = world.gather((records, loader.skipped, loader.skipped_messages))
+    shares = world.gather((records, loader.skipped, loader.skipped_messages))
     if not world.is_main:
         return [record for _, record in records]
-    records = [record for _, record in sorted((r for part in parts for r in part[0]), key=itemgetter(0))]
-    skipped = sum(part[1] for part in parts)
-    for record in records if world.size > 1 else ():
+    return _write(folder / "predictions.json", str(used), shares, show=world.size > 1)
+
+
+def _write(target: Path, weights: str, shares: list[tuple], *, show: bool) -> list[dict[str, Any]]:
+    """Writes what the processes have found, in the order of the files; returns the records."""
+    records = [record for _, record in sorted((r for share in shares for r in share[0]), key=itemgetter(0))]
+    skipped = sum(share[1] for share in shares)
+    for record in records if show else ():
         _show(record)
-    for message in (message for part in parts for message in part[2]):
+    for message in (message for share in shares for message in share[2]):
         print(f"skipped: {message}", file=sys.stderr)
-    target = folder / "predictions.json"
     try:
-        write_json(target, {"weights": str(used), "skipped": skipped, "images": records})
+        write_json(target, {"weights": weights, "skipped": skipped, "images": records})
     except OSError as error:
         raise DataError(f"cannot write {target}: {reason(error)}") from None
     log.info("%s", json.dumps({"written": str(target), "images": len(records), "skipped": skipped}))
@@ -196,7 +207,7 @@ def _make(folder: Path) -> None:
         raise DataError(f"Infer.output: {folder} cannot be written")
 
 
-def _in_turn(world: distributed.World, make: Callable[[], Network]) -> Network:
+def _in_turn(world: World, make: Callable[[], Network]) -> Network:
     """What the main process makes first, and then the others: an export is written by one, and found by the rest."""
     made = make() if world.is_main else None
     world.barrier()

@@ -17,7 +17,7 @@ NAME = "metrics.jsonl"
 
 
 class _Record(BaseModel):
-    model_config = ConfigDict(extra="forbid", ser_json_inf_nan="constants")  # NaN and Infinity, as `json` reads them
+    model_config = ConfigDict(extra="forbid")
     step: int
     """Updates done."""
     time: float

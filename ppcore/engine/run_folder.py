@@ -184,9 +184,8 @@ def protocol(config: Config, precision: str) -> str:
 
 
 def described(node: Mapping[str, Any]) -> str | None:
-    """What a metric says of its conventions, if it has any to name."""
-    kind = components.resolve(node["name"], "Metric")
-    return components.build(node).describe() if hasattr(kind, "describe") else None
+    """What a metric says of its conventions, if it has any to name; an evaluator's say its arguments."""
+    return components.build(node).describe() if evaluators.is_metric(node) else None
 
 
 def node_text(node: dict[str, Any]) -> str:

@@ -7,23 +7,27 @@ import numpy as np
 import paddle
 import paddle.nn as nn
 
-from ppcore import weights as weight_io
+from ppcore import weights
 from ppcore.errors import DataError, WeightsError
-from ppcore.metrics.feature_trunk import freeze, renamed, trunk
 from ppcore.weights import WeightMap
+from ppcore.weights.layouts import renamed
 
 SMALLEST = 31  # pixels a side that leave one position after the second pooling
 
-_PLAN = [
-    *((64, 11, 4, 2), "relu", "pool3"),
-    *((192, 5, 1, 2), "relu", "pool3"),
-    *((384, 3, 1, 1), "relu"),
-    *((256, 3, 1, 1), "relu"),
-    *((256, 3, 1, 1), "relu"),
-]
 _TAPS = {1: 64, 4: 192, 7: 384, 9: 256, 11: 256}  # ReLUs in the chain and their channels
 # What the metric's input is normalised with, for images in [-1, 1] (constants of the published metric).
 _SHIFT, _SCALE = (-0.030, -0.088, -0.188), (0.458, 0.448, 0.450)
+
+
+def _alexnet() -> nn.Sequential:
+    """AlexNet's convolutions (Krizhevsky 2014), entry n of torchvision's `features` as n."""
+    return nn.Sequential(
+        *(nn.Conv2D(3, 64, 11, 4, 2), nn.ReLU(), nn.MaxPool2D(3, 2)),
+        *(nn.Conv2D(64, 192, 5, 1, 2), nn.ReLU(), nn.MaxPool2D(3, 2)),
+        *(nn.Conv2D(192, 384, 3, 1, 1), nn.ReLU()),
+        *(nn.Conv2D(384, 256, 3, 1, 1), nn.ReLU()),
+        *(nn.Conv2D(256, 256, 3, 1, 1), nn.ReLU()),
+    )
 
 
 class LPIPS(nn.Layer):
@@ -35,7 +39,7 @@ class LPIPS(nn.Layer):
 
     def __init__(self):
         super().__init__()
-        self.features = trunk(_PLAN)
+        self.features = _alexnet()
         for i, channels in enumerate(_TAPS.values()):
             self.add_sublayer(f"lin{i}", nn.Conv2D(channels, 1, 1, bias_attr=False))
         for name, values in (("shift", _SHIFT), ("scale", _SCALE)):
@@ -76,7 +80,8 @@ class LPIPS(nn.Layer):
 # Names of the whole metric's file (net.slice1.0.weight), and of LPIPS's own, which lacks the trunk.
 _LPIPS = renamed(
     r"classifier\..*|scaling_layer\..*|lins\..*",
-    [(r"^net\.slice\d\.(\d+)\.", r"features.\1."), (r"^(lin\d)\.model\.1\.", r"\1.")],
+    (r"^net\.slice\d\.(\d+)\.", r"features.\1."),
+    (r"^(lin\d)\.model\.1\.", r"\1."),
 )
 
 
@@ -93,15 +98,15 @@ def load_lpips(paths: str | os.PathLike | Sequence[str | os.PathLike]) -> LPIPS:
     listed = [paths] if isinstance(paths, (str, os.PathLike)) else list(paths)
     arrays: dict[str, np.ndarray] = {}
     for path in listed:
-        arrays |= weight_io.read(path)
+        arrays |= weights.read(path)
     network = LPIPS()
     try:
-        state = weight_io.convert(arrays, source="lpips", model=network)
+        state = weights.convert(arrays, source="lpips", model=network)
     except WeightsError as error:
         names = " + ".join(map(str, listed))
         raise WeightsError(
             f"{names}: {error} (LPIPS takes torchvision's alexnet file and LPIPS v0.1's alex.pth together)"
         ) from None
     network.set_state_dict({name: paddle.to_tensor(array) for name, array in state.items()})
-    freeze(network)
+    weights.freeze(network)
     return network

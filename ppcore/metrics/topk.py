@@ -50,3 +50,6 @@ class TopK:
             raise ConfigError("nothing was evaluated: the evaluation set has no readable image")
         correct = {f"top{k}": float(c) / n for k, c in zip(self.topk, self.sums[2:], strict=True)}
         return {"n": n, "loss": float(self.sums[1]) / n, **correct}
+
+    def describe(self) -> None:
+        """No conventions to name beside the arguments."""

@@ -5,18 +5,13 @@ from collections.abc import Sequence
 
 import paddle
 import paddle.nn as nn
+from paddle.vision.models.vgg import cfgs, make_layers
 
-from ppcore import weights as weight_io
+from ppcore import weights
 from ppcore.errors import ConfigError
-from ppcore.metrics.feature_trunk import freeze, renamed, trunk
 from ppcore.weights import WeightMap
+from ppcore.weights.layouts import renamed
 
-
-def _convs(channels: int, count: int) -> list:
-    return [(channels, 3, 1, 1), "relu"] * count
-
-
-_PLAN = [*_convs(64, 2), "pool2", *_convs(128, 2), "pool2", *_convs(256, 4), "pool2", *_convs(512, 4)][:-1]
 # The last convolution of each scale, by its index in the chain.
 CONVS = {"conv1_2": 2, "conv2_2": 7, "conv3_4": 16, "conv4_4": 25}
 # conv5_* and the classifier, in torchvision's file and in timm's.
@@ -40,20 +35,19 @@ class VGG19(nn.Layer):
         super().__init__()
         if not taps or not set(taps) <= set(CONVS):
             raise ConfigError(f"VGG19: taps {list(taps)} must be some of {', '.join(CONVS)}")
-        self.features = trunk(_PLAN)
+        self.features = make_layers(cfgs["E"][:15])[:-1]  # to conv4_4, without its ReLU
         self.taps = list(taps)
 
     def forward(self, x) -> list[paddle.Tensor]:
         """Features of images [B, 3, H, W], in the order of `taps`."""
-        found = {}
-        wanted = {CONVS[tap]: tap for tap in self.taps}
+        found, wanted = {}, {CONVS[tap] for tap in self.taps}
         for i, layer in enumerate(self.features):
             x = layer(x)
             if i in wanted:
-                found[wanted[i]] = x
-                if len(found) == len(wanted):
-                    break
-        return [found[tap] for tap in self.taps]
+                found[i] = x
+            if len(found) == len(wanted):
+                break
+        return [found[CONVS[tap]] for tap in self.taps]
 
     def weight_maps(self) -> dict[str, WeightMap]:
         """Layouts these weights are read from: `torchvision`, whose `vgg19` file also holds what is left out."""
@@ -70,6 +64,6 @@ def load_vgg19(path: str | os.PathLike, taps: Sequence[str] = ("conv4_4",)) -> V
         WeightsError: no such file, not readable, or of another network (`vgg19_bn` does not fit).
     """
     network = VGG19(taps=taps)
-    weight_io.load(network, path, source="torchvision")
-    freeze(network)
+    weights.load(network, path, source="torchvision")
+    weights.freeze(network)
     return network

@@ -1,44 +1,45 @@
 """Enhancing photographs: files, folders and globs through a network that makes images, one at a time."""
 
 import json
+import logging
 import math
 import sys
 import time
+from datetime import timedelta
 from pathlib import Path
-from typing import Any
+from typing import TYPE_CHECKING, Any
 
 import numpy as np
-import paddle
-import paddle.nn as nn
 
 from ppcore.config import Config, InferSection
-from ppcore.deploy.networks import Network, network
-from ppcore.engine import distributed
-from ppcore.engine.evaluate import load_model
-from ppcore.engine.logger import clock, log, setup_logging
+from ppcore.deploy.networks import Network, eager, network
 from ppcore.errors import ConfigError, DataError
 from ppcore.io import sha256
 from ppcore.model import traits
-from ppcore.photo.encode import encode_photograph, write_file
 from ppcore.photo.output_paths import RECORD, Job, plan, protect
-from ppcore.photo.photo_io import Photograph, read_photograph
+from ppcore.photo.photo_io import encode_photograph, read_photograph, write_file
+from ppcore.photo.photograph import Photograph
+
+if TYPE_CHECKING:
+    from paddle import nn
+
+log = logging.getLogger("ppcore")
 
 # Rows turned into integers at a time, so that the float result needs no second copy.
 _ROWS = 256
 
 
-def run(
-    config: Config, weights_path: str | None = None, loaded: tuple[nn.Layer, str] | None = None
-) -> list[dict[str, Any]]:
-    """What `tools/infer.py` does for a network that makes images: enhance the photographs of `Infer.input`.
+def run(config: Config, model: "nn.Layer", weights: str, device: str) -> list[dict[str, Any]]:
+    """What `tools/infer.py` does with a network that makes images: enhance the photographs of `Infer.input`.
 
     Each result has its photograph's name, format, size, bit depth, orientation, profile and alpha.
     The network sees the full bit depth as RGB in [0, 1]; its result is clamped and rounded to that depth.
 
     Args:
         config: the configuration.
-        weights_path: as in `ppcore.engine.evaluate.run`.
-        loaded: the model and the name of its weights, if the caller has loaded them.
+        model: with its weights.
+        weights: the file they came from.
+        device: `cpu` or `gpu`.
 
     Returns:
         One record an enhanced photograph, as in `enhanced.jsonl` of the output folder.
@@ -47,32 +48,25 @@ def run(
         ConfigError, DataError: nothing to do, a result would replace a file that is not ours, an unreadable
             photograph under `raise`, none that is readable, or a folder that cannot be written.
     """
-    wanted = config.Infer
-    if wanted.input is None:
-        raise ConfigError("Infer.input is not set: -o Infer.input=FILE, FOLDER or GLOB")
-    setup_logging()
-    output = Path(wanted.output) if wanted.output else Path(config.Global.output_dir) / "infer"
-    jobs = plan(wanted.input, output)
-    log.info("%d photographs to enhance", len(jobs))
-    world = distributed.start(config.Global.device, tf32=config.Global.tf32)
-    if world.size > 1:
-        raise ConfigError("photographs are enhanced by one process; start tools/infer.py without the launcher")
-    model, used = loaded or load_model(config, weights_path)
+    wanted, folder = config.Infer, Path(config.Global.output_dir)
     if not traits(model).makes_images:
         raise ConfigError(f"Arch: {config.Arch['name']} makes no images; there is nothing to enhance with it")
+    output = Path(wanted.output) if wanted.output else folder / "infer"
+    jobs = plan(wanted.input, output)
+    log.info("%d photographs to enhance", len(jobs))
     model.eval()
     _refuse_copying(model, config)
     sizes = [(job.height, job.width) for job in jobs if job.pixels]
-    compute = network(model, str(used), wanted, world.device, Path(config.Global.output_dir), sizes)
-    return enhance_files(compute, jobs, output, wanted, str(used))
+    compute = network(model, weights, wanted, device, folder, sizes)
+    return enhance_files(compute, jobs, output, wanted, weights)
 
 
-def _refuse_copying(model: nn.Layer, config: Config) -> None:
+def _refuse_copying(model: "nn.Layer", config: Config) -> None:
     """Raises ConfigError for a method that gives back what it is given: its results would be copies."""
     if traits(model).needs_weights:
         return  # a network is not tried out: it takes its time, and what it does is its training's matter
     x = np.random.default_rng(0).random((1, 3, 24, 24), np.float32) * np.float32(0.3)  # as dark as what it is for
-    if np.array_equal(model(paddle.to_tensor(x)).numpy(), x):
+    if np.array_equal(eager(model, InferSection())(x), x):
         others = [node["name"] for node in config.Baselines if node["name"] != config.Arch["name"]]
         raise ConfigError(
             f"Arch: {config.Arch['name']} leaves every pixel as it is and would only copy the photographs: choose a "
@@ -114,7 +108,7 @@ def enhance_files(
         log.info(
             "%d/%d %dx%d %d bit, %.1f s, %.2f Mpixel/s%s",
             number, len(jobs), width, height, photo.bits, record["seconds"], rate / 1e6,
-            f", eta {clock(math.ceil(left / rate))}" if left else "",
+            f", eta {timedelta(seconds=math.ceil(left / rate))}" if left else "",
         )  # fmt: skip
     if not records:
         raise DataError(f"none of {len(jobs)} photographs could be enhanced; the reasons are above")

@@ -6,6 +6,7 @@ replaced by a later run; any other file that is in the way is the user's and sto
 
 import glob
 import json
+import logging
 import os
 import unicodedata
 from collections.abc import Iterator, Sequence
@@ -14,10 +15,11 @@ from pathlib import Path
 from typing import NamedTuple
 
 from ppcore.data.images.find import IMAGE_SUFFIXES, files_matching, nothing_matches, walk_images
-from ppcore.engine.logger import log
 from ppcore.errors import ConfigError, DataError
 from ppcore.io import sha256
-from ppcore.photo.photo_io import SUFFIXES, photo_header
+from ppcore.photo.photo_io import FORMATS, photo_header
+
+log = logging.getLogger("ppcore")
 
 RECORD = "enhanced.jsonl"
 # Photographs that this suite does not read: their being passed over in a folder is said.
@@ -133,7 +135,7 @@ def _walk(folder: Path) -> list[Path]:
     known = IMAGE_SUFFIXES + _UNREAD
     files = [Path(path) for path in walk_images(folder, follow_links=False, suffixes=known, on_error=fail)]
     found = [file for file in files if file.suffix.lower() in IMAGE_SUFFIXES]
-    if unread := len(files) - len(found):
+    if unread := sum(file.name.lower().endswith(_UNREAD) for file in files):
         log.info("%s: %d files passed over (camera raw, HEIC, …); save them as TIFF or JPEG", folder, unread)
     return sorted(file for file in found if os.path.isfile(file))
 
@@ -145,7 +147,7 @@ def _before_wildcard(path: Path) -> Path:
 
 def _named(below: Path, header: tuple[str, int, int] | None) -> Path:
     """The name, with another suffix where the file is written in a format that the suffix does not name."""
-    suffixes = SUFFIXES.get(header[0], ()) if header else ()
+    suffixes = FORMATS[header[0]].suffixes if header and header[0] in FORMATS else ()
     return below if not suffixes or below.suffix.lower() in suffixes else below.with_suffix(suffixes[0])
 
 

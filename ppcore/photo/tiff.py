@@ -1,36 +1,30 @@
-"""TIFF photographs: which pages and tags a file has, 16-bit samples, and writing them back.
+"""TIFF of 8 and 16 bits: tifffile reads the structure and 16-bit samples, Pillow the many kinds of 8 bits and fewer.
 
-tifffile reads the structure and the samples that are stored plainly or deflated. LZW and PackBits
-need a further library there, so OpenCV's libtiff takes those; it is only asked for layouts it was
-found to read right (not planar, not two samples: it returns wrong pixels for these without a word).
+Texts, profile, density, XMP and IPTC are written again; what tifffile cannot write is named.
 """
 
 import io
-import logging
 from typing import Any, NamedTuple
 
-import cv2
-import numpy as np
 import tifffile
+from PIL import Image
 
-from ppcore.errors import DataError
-
-# A damaged file would have tifffile talk on standard error beside our own line.
-logging.getLogger("tifffile").addHandler(logging.NullHandler())
+from ppcore.data.images.orientation import upright
+from ppcore.data.images.samples16 import tiff16, tiff_page
+from ppcore.photo.photograph import Format, Photograph
+from ppcore.photo.pillow_images import plain, planes
 
 # Description, maker, model, date, artist, copyright, XMP, IPTC.
 _KEPT_TAGS = (270, 271, 272, 306, 315, 33432, 700, 33723)
 _ORIENTATION, _ICC, _IPTC = 274, 34675, 33723
 # What tifffile cannot write again.
 _LEFT_OUT = {34665: "EXIF details", 34853: "GPS position", 37724: "layers"}
-_UNASSOCIATED_ALPHA = 2
 
 
 class TiffInfo(NamedTuple):
-    """What the first page says.
+    """What a page says beside its samples.
 
     Attributes:
-        bits: per sample.
         orientation: 1 to 8.
         icc: the ICC profile.
         compressed: whether the samples are compressed in any way.
@@ -39,7 +33,6 @@ class TiffInfo(NamedTuple):
         left_out: what the file has beside that is not written again.
     """
 
-    bits: int
     orientation: int
     icc: bytes | None
     compressed: bool
@@ -48,57 +41,21 @@ class TiffInfo(NamedTuple):
     left_out: list[str]
 
 
-def read_tiff(data: bytes, name: str, limit: int) -> tuple[TiffInfo, np.ndarray | None]:
-    """Reads the structure, and the samples where there are 16 bits of them.
-
-    Args:
-        data: the whole file.
-        name: what to call the file in an error.
-        limit: the largest number of pixels to accept.
-
-    Returns:
-        The first page's information, and uint16 [H, W, 1 to 4] as stored, or None when the samples
-        are of 8 bits or fewer.
-
-    Raises:
-        DataError: several pages, a raw file's preview, a kind of samples that is not read, damage.
-    """
-    try:
-        with tifffile.TiffFile(io.BytesIO(data)) as file:
-            page = file.pages[0]
-            pages = sum(not other.is_reduced for other in file.pages)
-            _refuse(page, pages, name, limit)
-            info = _info(page)
-            return info, _samples16(page, data, name, info.orientation) if info.bits == 16 else None
-    except DataError:
-        raise
-    # The parser meets damaged bytes with every kind of exception; for the user they mean one thing.
-    except Exception as error:
-        reason = " ".join(str(error).split()) or type(error).__name__
-        raise DataError(f"cannot decode image {name}: {reason}") from None
-
-
-def _refuse(page: tifffile.TiffPage, pages: int, name: str, limit: int) -> None:
-    kind = ""
-    if page.is_reduced:
-        kind = "its first page is a preview (a camera's raw file?); develop it first"
-    elif pages > 1:
-        kind = f"it has {pages} pages; save the one to use by itself"
-    elif page.imagewidth < 1 or page.imagelength < 1 or page.samplesperpixel < 1:
-        kind = "it is damaged, or has no pixels"
-    elif page.imagewidth * page.imagelength > limit:
-        kind = f"{page.imagewidth}x{page.imagelength} is more than {limit} pixels"
-    elif page.sampleformat != 1 or page.bitspersample > 16:
-        kind = f"{page.bitspersample}-bit samples of format {page.sampleformat.name}; save it with 8 or 16 bits"
-    elif page.bitspersample == 16:
-        colours = {0: 1, 1: 1, 2: 3}.get(int(page.photometric))
-        extra = [int(sample) for sample in page.extrasamples]
-        if colours is None:
-            kind = f"16-bit samples of kind {page.photometric.name}; save it as RGB or grey"
-        elif extra not in ([], [_UNASSOCIATED_ALPHA]) or page.samplesperpixel != colours + len(extra):
-            kind = f"{page.samplesperpixel} samples a pixel of 16 bits that are not grey or RGB with straight alpha"
-    if kind:
-        raise DataError(f"cannot use image {name}: {kind}")
+def read(data: bytes, name: str) -> Photograph:
+    """A TIFF file of one page; the metadata is its `TiffInfo`."""
+    with tiff_page(data, name) as page:
+        info = _info(page)
+        samples = tiff16(page, name) if page.bitspersample == 16 else None
+    notes = [f"{' and '.join(info.left_out)} of the TIFF left out"] if info.left_out else []
+    if samples is not None:
+        pixels, alpha = planes(upright(samples, info.orientation))
+    else:
+        with Image.open(io.BytesIO(data)) as image:
+            image.load()  # Pillow turns a TIFF upright itself
+            pixels, alpha = planes(plain(image, info.icc, name, notes))
+            if image.mode not in ("1", "L", "LA", "P", "RGB", "RGBA"):
+                info = info._replace(icc=None)  # of colours that have been converted
+    return Photograph(pixels, alpha, "TIFF", info.orientation, info, notes)
 
 
 def _info(page: tifffile.TiffPage) -> TiffInfo:
@@ -120,7 +77,6 @@ def _info(page: tifffile.TiffPage) -> TiffInfo:
         resolution = None
     orientation, icc = values.get(_ORIENTATION, 1), values.get(_ICC)
     return TiffInfo(
-        bits=page.bitspersample,
         orientation=int(orientation) if orientation in range(1, 9) else 1,
         icc=icc if isinstance(icc, bytes) and icc else None,
         compressed=page.compression != 1,
@@ -134,36 +90,17 @@ def _is_fraction(value: Any) -> bool:
     return isinstance(value, tuple) and len(value) == 2 and all(isinstance(v, int) and 0 < v < 2**32 for v in value)
 
 
-def _samples16(page: tifffile.TiffPage, data: bytes, name: str, orientation: int) -> np.ndarray:
-    shape = (page.imagelength, page.imagewidth, page.samplesperpixel)
-    if page.compression in (1, 8, 32946):  # none, deflate under its two numbers
-        pixels = page.asarray()
-        pixels = pixels.transpose(1, 2, 0) if page.planarconfig == 2 and pixels.ndim == 3 else pixels
-    elif page.planarconfig == 2 or page.samplesperpixel == 2:
-        raise DataError(f"cannot decode image {name}: 16-bit {page.compression.name}; save it uncompressed or deflated")
-    else:
-        pixels = cv2.imdecode(np.frombuffer(data, np.uint8), cv2.IMREAD_UNCHANGED)
-        if pixels is None or pixels.dtype != np.uint16:
-            raise DataError(f"cannot decode image {name}: damaged, or 16-bit {page.compression.name} of a kind unknown")
-        pixels = stored(pixels, orientation)  # OpenCV has turned it
-        if pixels.ndim == 3:
-            pixels = cv2.cvtColor(pixels, cv2.COLOR_BGR2RGB if pixels.shape[2] == 3 else cv2.COLOR_BGRA2RGBA)
-    pixels = pixels.astype(np.uint16, copy=False).reshape(shape)
-    if page.photometric == 0:  # white is zero
-        pixels = np.concatenate([65535 - pixels[:, :, :1], pixels[:, :, 1:]], axis=2)
-    return pixels
-
-
-def encode_tiff(pixels: np.ndarray, info: TiffInfo) -> bytes:
-    """A TIFF file of uint8 or uint16 [H, W, 1 to 4] as stored, with the tags of `info`; deflated if that was."""
-    colours = 3 if pixels.shape[2] > 2 else 1
+def encode(photo: Photograph, quality: int) -> bytes:
+    """A TIFF file with the tags of its `TiffInfo`, deflated if that was compressed; `quality` is of no account."""
+    samples, info = photo.samples(), photo.metadata
+    colours = 3 if samples.shape[2] > 2 else 1
     buffer = io.BytesIO()
     tifffile.imwrite(
         buffer,
-        pixels[:, :, 0] if pixels.shape[2] == 1 else pixels,
+        samples[:, :, 0] if samples.shape[2] == 1 else samples,
         photometric="rgb" if colours == 3 else "minisblack",
-        planarconfig="contig" if pixels.shape[2] > 1 else None,
-        extrasamples=["unassalpha"] if pixels.shape[2] > colours else None,
+        planarconfig="contig" if samples.shape[2] > 1 else None,
+        extrasamples=["unassalpha"] if samples.shape[2] > colours else None,
         compression="zlib" if info.compressed else None,
         predictor=info.compressed,
         iccprofile=info.icc,
@@ -176,15 +113,4 @@ def encode_tiff(pixels: np.ndarray, info: TiffInfo) -> bytes:
     return buffer.getvalue()
 
 
-def upright(pixels: np.ndarray, orientation: int) -> np.ndarray:
-    """A view of stored pixels [H, W, …] as they are to be looked at, for an EXIF orientation of 1 to 8."""
-    if orientation >= 5:  # 5 transposed, 6 rotated right, 7 transposed the other way, 8 rotated left
-        pixels = pixels.swapaxes(0, 1)
-    down = orientation in (3, 4, 7, 8)
-    mirrored = orientation in (2, 3, 6, 7)
-    return pixels[:: -1 if down else 1, :: -1 if mirrored else 1]
-
-
-def stored(pixels: np.ndarray, orientation: int) -> np.ndarray:
-    """The inverse of `upright`."""
-    return upright(pixels, {6: 8, 8: 6}.get(orientation, orientation))
+TIFF = Format("TIFF", (".tif", ".tiff"), read, encode)

@@ -75,7 +75,7 @@ def _cell(
         results = [(one.run, one.seed, one.numbers[metric.key], one.n) for one in mine]
         unfinished = 0
     else:
-        own = [run for run in runs if run.config_path == config] if config else []
+        own = [run for run in runs if run.trained_with(config)] if config else []
         ended = [run for run in own if run.end and run.result]
         results = [(run.name, run.seed, run.result[metric.key], run.result["n"]) for run in ended]
         unfinished = len(own) - len(ended)

@@ -29,7 +29,7 @@ def baseline_tables(paper: PaperTables, runs: Sequence[Run], measured: Sequence[
 def _table(measured: Baselines, paper: PaperTables, runs: Sequence[Run]) -> dict:
     quick = paper.quick_of(measured.config)
     metric, n = paper.metric(quick.metric), measured.results[0].n
-    own = [run for run in runs if run.config_path == quick.config and run.end and run.result]
+    own = [run for run in runs if run.trained_with(quick.config) and run.end and run.result]
     own = [run for run in own if run.result["n"] == n]
     others = [
         _row(one.method, [one.numbers], one.seconds / one.n, measured.metrics, ours=False) for one in measured.results

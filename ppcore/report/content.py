@@ -67,17 +67,17 @@ def _table(table: Table, paper: PaperTables) -> dict:
         **table.model_dump(include={"id", "short", "title", "protocol", "metric"}),
         "columns": [column.name for column in table.columns],
         "rows": [
-            {**row.model_dump(include={"group", "name", "values", "metric"}), "digits": _digits(row, table)}
+            {**row.model_dump(include={"group", "name", "values", "metric"}), "digits": _digits(row, table, paper)}
             for row in table.rows
         ],
         "source": paper.cite(table.source),
     }
 
 
-def _digits(row: Row, table: Table) -> list[int]:
-    """Decimals of a row's cells: the column's for accuracies, none for a row in another unit, such as core-days."""
+def _digits(row: Row, table: Table, paper: PaperTables) -> list[int]:
+    """Decimals of a row's cells: the column's, or the metric's for a row of another one, such as core-days."""
     if row.metric and row.metric != table.metric:
-        return [0] * len(row.values)
+        return [paper.metric(row.metric).digits] * len(row.values)
     alike = [other.values for other in table.rows if not other.metric or other.metric == table.metric]
     return [decimals(values) for values in zip(*alike, strict=True)]
 

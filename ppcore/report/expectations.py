@@ -19,7 +19,7 @@ def expectations(runs: Sequence[Run], paper: PaperTables) -> list[dict]:
         expected, `outcome` (within, better, worse or unknown) and `verdict`, the same in words.
     """
     return [
-        _expectation(quick, paper.metric(quick.metric), [run for run in runs if run.config_path == quick.config])
+        _expectation(quick, paper.metric(quick.metric), [run for run in runs if run.trained_with(quick.config)])
         for quick in paper.quick
     ]
 

@@ -13,8 +13,7 @@ from ppcore.report.published import PaperTables
 
 def fidelity_table(rows: Sequence[FidelityRow], paper: PaperTables | None) -> dict:
     """Returns the rows by level with what each level proves, and how many passed, failed and were not run."""
-    published = paper.fidelity if paper else None
-    known = {level.level: level for level in (published.levels if published else [])}
+    known = {level.level: level for level in (paper.fidelity.levels if paper and paper.fidelity else [])}
     levels = [
         {
             "level": number,
@@ -25,7 +24,7 @@ def fidelity_table(rows: Sequence[FidelityRow], paper: PaperTables | None) -> di
         for number in sorted({row.level for row in rows} | set(known))
     ]
     return {
-        "reference": published.reference if published else None,
+        "reference": paper.fidelity.reference if paper and paper.fidelity else None,
         "passed": sum(row.passed is True for row in rows),
         "failed": sum(row.passed is False for row in rows),
         "not_run": sum(row.passed is None for row in rows),

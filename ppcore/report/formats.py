@@ -84,7 +84,7 @@ def duration(seconds: float | None) -> str:
 def spoken(metric: MetricSpec, with_unit: bool = False) -> str:
     """Returns a metric's name as it stands in a sentence, `top-1` or `PSNR`; with its unit `top-1 %`."""
     text = metric.heading if with_unit else metric.name
-    return text.lower() if metric.unit == "%" else text
+    return text[0].lower() + text[1:] if metric.unit == "%" else text
 
 
 def seed_list(values: Sequence[int | None]) -> str:

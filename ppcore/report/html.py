@@ -54,8 +54,8 @@ def write_report(folder: str | Path, report: ReportContent) -> Path:
 def _drawn(report: ReportContent) -> dict:
     """The pictures of a report as the templates take them."""
     paper = report.paper
-    datasets = {quick.config: quick.dataset for quick in (paper.quick if paper else [])}
-    titles = {run.name: datasets[run.config_path] for run in report.runs if run.config_path in datasets}
+    quick = paper.quick if paper else []
+    titles = {run.name: item.dataset for run in report.runs for item in quick if run.trained_with(item.config)}
     classes = next((run.start["classes"] for run in report.runs if run.start.get("classes")), None)
     return {
         "image_grids": image_grids.enhanced_grids(report.image_grids, titles),

@@ -52,7 +52,7 @@ class Dataset(Strict):
     title: str
     test_images: int | None
     classes: int | None
-    loaders: list[dict[str, str]]
+    loaders: list[dict[str, str | int | float | bool]]
     metric: dict[str, str] = Field({})
 
 
@@ -168,10 +168,10 @@ class PaperTables(Strict):
     metrics: list[Metric] = Field(min_length=1)
     datasets: dict[str, Dataset]
     primary_dataset: str
-    architecture: list[Builder]
+    architecture: list[Builder] = Field([])
     tables: list[Table]
-    peers: list[Peer]
-    quick: list[Quick]
+    peers: list[Peer] = Field([])
+    quick: list[Quick] = Field([])
     fidelity: Fidelity | None = None
     reproduce: list[Recipe] = Field([])
     ablations: list[Ablation] = Field([])

@@ -46,10 +46,10 @@ class Run:
         command = self.env.get("command", "")
         return command if isinstance(command, str) else shlex.join(str(part) for part in command)
 
-    @property
-    def config_path(self) -> str:
-        """The configuration it was trained with, as it was named: `configs/quick/vit_digits.yaml`."""
-        return self.env.get("config") or ""
+    def trained_with(self, config: str) -> bool:
+        """Whether this is a run of a configuration, such as `configs/quick/vit_digits.yaml`, wherever that folder is."""
+        recorded = self.env.get("config") or ""
+        return recorded == config or recorded.endswith(f"/{config}")
 
     @property
     def result(self) -> dict | None:

@@ -5,6 +5,7 @@ import statistics
 from collections.abc import Sequence
 
 from ppcore.metrics.spec import MetricSpec
+from ppcore.report.formats import spoken
 from ppcore.report.run_data import Run
 from ppcore.report.significance import wilson
 
@@ -83,7 +84,7 @@ def protocol(run: Run) -> str:
         return f"{dataset_name(run)}; {chain}; not evaluated"
     skipped = f", {result['skipped']} unreadable skipped" if result.get("skipped") else ""
     weights = "averaged (EMA) weights" if result["weights"] == "ema" else "trained weights"
-    metric = f"{run.start['metric']}, mean" if run.start.get("metric") else run.primary_metric.name.lower()
+    metric = f"{run.start['metric']}, mean" if run.start.get("metric") else spoken(run.primary_metric)
     images = f"{metric} over {result['n']:,} images{skipped}"
     return f"{dataset_name(run)}; {chain}; {images}; {weights} of step {result['step']:,}"
 

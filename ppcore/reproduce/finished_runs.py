@@ -10,8 +10,9 @@ import paddle.nn as nn
 from ppcore import config
 from ppcore.config import Config
 from ppcore.data import Dataset, EvalLoader
-from ppcore.engine import build, distributed, evaluate
+from ppcore.engine import build, distributed
 from ppcore.engine.distributed import World
+from ppcore.engine.trained import load_model
 from ppcore.reproduce.quick import QuickRun
 
 
@@ -44,7 +45,7 @@ def load_run(folder: Path) -> FinishedRun:
     """Reads a run's folder and builds its network."""
     settings = config.load(folder / "config.yaml")
     world = distributed.start(settings.Global.device, tf32=settings.Global.tf32)
-    model, _ = evaluate.load_model(settings, str(folder / "checkpoints" / "latest"))
+    model, _ = load_model(settings, str(folder / "checkpoints" / "latest"))
     model.eval()
     return FinishedRun(folder, settings, model, world)
 

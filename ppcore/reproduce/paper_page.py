@@ -15,16 +15,21 @@ class PaperPage:
     """A paper's tables with the folders around them.
 
     Attributes:
-        name: the page's, without suffix.
+        file: the page, whose name without suffix is the paper's.
         tables: what it says.
         root: folder that its configurations and its stored reference are named from.
         tools: folder of `train.py`.
     """
 
-    name: str
+    file: Path
     tables: PaperTables
     root: Path
     tools: Path
+
+    @property
+    def name(self) -> str:
+        """What the paper is called on the command line, and its folder of results."""
+        return self.file.stem
 
 
 def find_paper(paper: str, repository: Path) -> PaperPage:
@@ -35,13 +40,13 @@ def find_paper(paper: str, repository: Path) -> PaperPage:
     Raises:
         ConfigError: there is no such paper, or its page is wrong.
     """
-    folder, tools = repository / "papers", repository / "tools"
-    path = Path(paper)
-    if path.suffix in (".yaml", ".yml"):
-        inside = path.resolve().parent == folder.resolve()
-        return PaperPage(path.stem, load_paper(path), repository if inside else path.parent, tools)
+    folder, tools, file = repository / "papers", repository / "tools", Path(paper)
+    if file.suffix in (".yaml", ".yml"):
+        ours = file.resolve().parent == folder.resolve()
+        return PaperPage(file, load_paper(file), repository if ours else file.parent, tools)
     known = sorted(page.stem for page in folder.glob("*.yaml") if not page.stem.endswith(RECIPES))
     if paper not in known:
         hint = nearest(paper, known)
         raise ConfigError(f"no paper '{paper}'{hint}; papers: {', '.join(known)}, or the path of a paper's .yaml")
-    return PaperPage(paper, load_paper(folder / f"{paper}.yaml"), repository, tools)
+    file = folder / f"{paper}.yaml"
+    return PaperPage(file, load_paper(file), repository, tools)

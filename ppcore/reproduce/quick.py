@@ -94,7 +94,7 @@ def train(page: PaperPage, output: Path, device: str) -> list[QuickRun]:
             jobs.append(
                 Job(
                     name=_title(item, seed),
-                    command=train_command(page.tools, page.root / item.config, given, processes=machine.processes),
+                    command=train_command(page.tools, [page.root / item.config], given, processes=machine.processes),
                     folder=folder,
                     log=output / "logs" / f"{folder.name}.txt",
                     environment=thread_variables(machine.processes, item.threads),

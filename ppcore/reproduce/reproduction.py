@@ -157,7 +157,7 @@ def _train(wanted: Recipe, page: PaperPage, device: str, gpus: str | None) -> No
     """
     for step in wanted.configs:
         options = [*step.options, f"Global.device={device}"]
-        command = train_command(page.tools, page.root / step.config, options, gpus=gpus)
+        command = train_command(page.tools, [page.root / step.config], options, gpus=gpus)
         variables = thread_variables(1)
         if status := subprocess.run(command, env={**os.environ, **variables}).returncode:
             again = typed(command, variables)

@@ -2,5 +2,8 @@
 
 from ppcore.weights.conversion import WeightMap, check_output, convert, export, load, save
 from ppcore.weights.files import read, save_arrays
+from ppcore.weights.pretrained import freeze, load_pretrained
 
-__all__ = ["WeightMap", "check_output", "convert", "export", "load", "read", "save", "save_arrays"]
+__all__ = [
+    "WeightMap", "check_output", "convert", "export", "freeze", "load", "load_pretrained", "read", "save", "save_arrays",
+]  # fmt: skip

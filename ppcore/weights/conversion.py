@@ -1,4 +1,4 @@
-"""Pretrained weights: in from the formats people publish, out to the ones they load.
+"""Between a model and other people's weights: names, storage layouts, position embeddings, classifiers.
 
 A *source* (or, going out, a *layout*) is a naming and storing convention: `timm`, `google`, …
 The conventions belong to the papers' packages; they are reached through the model, whose
@@ -26,13 +26,10 @@ from ppcore.io import check_folder, write_atomically
 from ppcore.layers.mlp import Mlp
 from ppcore.layers.pos_embed import Mode, check_mode, interpolate
 from ppcore.model import traits
-from ppcore.weights.files import TORCH_SUFFIXES, metadata, read, save_arrays
-
-__all__ = ["WeightMap", "check_output", "convert", "export", "load", "read", "save", "save_arrays"]
+from ppcore.weights.files import TORCH_SUFFIXES, Arrays, metadata, read, save_arrays
 
 log = logging.getLogger(__name__)
 
-Arrays = dict[str, np.ndarray]
 _WRITTEN = (".safetensors", ".pdparams", ".npz")
 
 
@@ -86,8 +83,6 @@ def load(
         ConfigError: unknown `pos_embed`.
     """
     path = Path(path)
-    if pos_embed is not None:
-        check_mode(pos_embed)
     arrays = read(path, key)
     _check_source(model, path, source)
     try:
@@ -125,9 +120,7 @@ def check_output(path: str | os.PathLike, *inputs: str | os.PathLike | None) -> 
 
 
 def save(model: nn.Layer, path: str | os.PathLike, layout: str = "paddle") -> None:
-    """Writes the model's weights (float32) in `layout`, atomically, in the format of the suffix.
-
-    .safetensors and .pdparams take any layout; .npz takes those of `export`, too.
+    """Writes the model's weights (float32) in `layout`, atomically, as .safetensors, .pdparams or .npz.
 
     Raises:
         WeightsError: unknown suffix or layout, a parameter without a place.
@@ -160,28 +153,21 @@ def convert(
     """
     if pos_embed is not None:
         check_mode(pos_embed)
-    weight_map = _map(model, source)
-    wanted = model.state_dict()
+    weight_map, own = _map(model, source), model.state_dict()
     state = weight_map.to_paddle(dict(arrays), model)
-    if "pos_embed" in state and "pos_embed" in wanted:
+    if "pos_embed" in state and "pos_embed" in own:
         state["pos_embed"] = _fit_pos_embed(state["pos_embed"], model, pos_embed or weight_map.pos_embed)
-    shapes = {name: tuple(tensor.shape) for name, tensor in wanted.items()}
     if new_head:
-        state |= _fresh_head(state, wanted, weight_map.heads)
-        for name in set(state) - set(wanted):
-            if _part(name) in weight_map.heads:
-                del state[name]
-    _check_fit(state, shapes, model, weight_map.heads)
+        state = _with_own_heads(state, own, weight_map.heads)
+    _check_fit(state, own, model, weight_map.heads)
     if weight_map.tanh_gelu and any(isinstance(m, Mlp) and m.act == "gelu" for m in model.sublayers()):
         log.warning(
             "%s weights were trained with the tanh approximation of GELU, this model computes the "
             "exact one: logits differ by about 1e-3 (build it with act='gelu_tanh' to match)",
             source,
         )
-    return {
-        name: array.astype(np.float32) if array.dtype.kind == "f" else array
-        for name, array in ((name, np.asarray(state[name])) for name in wanted)
-    }
+    plain = {name: np.asarray(state[name]) for name in own}
+    return {name: a.astype(np.float32) if a.dtype.kind == "f" else a for name, a in plain.items()}
 
 
 def export(model: nn.Layer, *, layout: str) -> Arrays:
@@ -216,16 +202,12 @@ def _check_source(model: nn.Layer, path: Path, source: str | None) -> None:
     if source is None and said not in (None, "paddle"):
         raise WeightsError(f"{path}: its layout is {said}: give source={said!r}")
     if source is None and said is None and foreign:
-        names = ", ".join(_others(model))
+        names = ", ".join(traits(model).weight_maps())
         raise WeightsError(f"{path}: not one of our own files: say which layout it has, source={names}")
     if source is not None and said is not None:
         same = said == source or _map(model, said).to_paddle is _map(model, source).to_paddle
         if not same:
             raise WeightsError(f"{path}: its layout is {said}, not {source}")
-
-
-def _others(model: nn.Layer) -> list[str]:
-    return list(traits(model).weight_maps())
 
 
 def _part(name: str) -> str:
@@ -244,36 +226,35 @@ def _fit_pos_embed(array: np.ndarray, model: nn.Layer, mode: Mode) -> np.ndarray
     return interpolate(array, (side, side), model.grid, num_prefix_tokens=prefix, mode=mode)
 
 
-def _fresh_head(state: Arrays, wanted: Mapping[str, paddle.Tensor], heads: tuple[str, ...]) -> Arrays:
-    """The model's own values of every head of which some tensor of `state` is absent or misshapen."""
-    fresh: Arrays = {}
+def _with_own_heads(state: Arrays, own: Mapping[str, paddle.Tensor], heads: tuple[str, ...]) -> Arrays:
+    """`state` with the model's own values for every head of which some tensor is absent or misshapen."""
     for head in heads:
-        own = {name: tensor for name, tensor in wanted.items() if _part(name) == head}
+        names = [name for name in own if _part(name) == head]
+        fits = all(name in state and state[name].shape == tuple(own[name].shape) for name in names)
         # A representation layer that is absent from the file is no matter of class count.
-        if head == "pre_logits" or all(
-            name in state and state[name].shape == tuple(tensor.shape) for name, tensor in own.items()
-        ):
-            continue
-        log.info("%s: left out of the file, the model keeps its fresh one", head)
-        fresh |= {name: tensor.astype("float32").numpy() for name, tensor in own.items()}
-    return fresh
+        if head != "pre_logits" and not fits:
+            log.info("%s: left out of the file, the model keeps its fresh one", head)
+            state = state | {name: own[name].astype("float32").numpy() for name in names}
+    return {name: array for name, array in state.items() if name in own or _part(name) not in heads}
 
 
-def _check_fit(state: Arrays, shapes: dict[str, tuple], model: nn.Layer, heads: tuple[str, ...]) -> None:
-    missing = [name for name in shapes if name not in state]
-    extra = [name for name in state if name not in shapes]
-    misshapen = [n for n, shape in shapes.items() if n in state and state[n].shape != shape]
-    if not (missing or extra or misshapen):
-        return
-    problems = []
-    if missing:
-        problems.append(f"missing {', '.join(missing)}")
-    if extra:
-        problems.append(f"unexpected {', '.join(extra)}")
-    if misshapen:
-        listed = (f"{name} {state[name].shape} where the model has {shapes[name]}" for name in misshapen)
-        problems.append(f"misshapen {', '.join(listed)}")
-    hint = ""
-    if all(_part(name) in heads for name in (*missing, *extra, *misshapen)):
-        hint = " (new_head=True keeps the model's own classifier)"
-    raise WeightsError(f"the weights do not fit {type(model).__name__}: {'; '.join(problems)}{hint}")
+def _check_fit(state: Arrays, own: Mapping[str, paddle.Tensor], model: nn.Layer, heads: tuple[str, ...]) -> None:
+    shapes = {name: tuple(tensor.shape) for name, tensor in own.items()}
+    both = [name for name in shapes if name in state]
+    wrong = {  # what is wrong -> name -> what to say of it
+        "missing": {name: "" for name in shapes if name not in state},
+        "unexpected": {name: "" for name in state if name not in shapes},
+        "misshapen": {
+            name: f" {state[name].shape} where the model has {shapes[name]}"
+            for name in both
+            if state[name].shape != shapes[name]
+        },
+    }
+    names = [name for found in wrong.values() for name in found]
+    if names:
+        problems = [
+            f"{what} {', '.join(n + say for n, say in found.items())}" for what, found in wrong.items() if found
+        ]
+        only_heads = all(_part(name) in heads for name in names)
+        hint = " (new_head=True keeps the model's own classifier)" if only_heads else ""
+        raise WeightsError(f"the weights do not fit {type(model).__name__}: {'; '.join(problems)}{hint}")

@@ -23,6 +23,7 @@ from ppcore.weights.limits import Allowance, Archive
 from ppcore.weights.pickles import load_paddle
 from ppcore.weights.torch_file import load_torch
 
+Arrays = dict[str, np.ndarray]
 TORCH_SUFFIXES = (".pt", ".pth", ".bin")
 SUFFIXES = (".safetensors", ".pdparams", ".npz", *TORCH_SUFFIXES)
 
@@ -35,7 +36,7 @@ _SAFETENSORS_DTYPES = {
 }  # fmt: skip
 
 
-def read(path: str | os.PathLike, key: str | None = None) -> dict[str, np.ndarray]:
+def read(path: str | os.PathLike, key: str | None = None) -> Arrays:
     """Returns the named arrays of a weight file; float16 and bfloat16 come back as float32.
 
     Args:
@@ -106,7 +107,7 @@ def save_arrays(
         raise WeightsError(f"{path}: arrays are written as .safetensors or .npz")
 
 
-def _read_safetensors(allowance: Allowance) -> dict[str, np.ndarray]:
+def _read_safetensors(allowance: Allowance) -> Arrays:
     # safetensors.numpy knows no bfloat16, so the raw bytes are taken and typed here.
     arrays = {}
     # The library sees to it that tensors share no bytes; what becomes of their descriptions is counted here.
@@ -122,7 +123,7 @@ def _read_safetensors(allowance: Allowance) -> dict[str, np.ndarray]:
     return arrays
 
 
-def _read_npz(allowance: Allowance) -> dict[str, np.ndarray]:
+def _read_npz(allowance: Allowance) -> Arrays:
     with Archive(allowance.path, allowance) as archive:
         return {name.removesuffix(".npy"): _npy(archive.read(name), name, allowance) for name in archive.names}
 
@@ -156,7 +157,7 @@ _READERS = {
 }
 
 
-def _flat(content: Any, key: str | None, path: Path) -> dict[str, np.ndarray]:
+def _flat(content: Any, key: str | None, path: Path) -> Arrays:
     """Returns the one flat dictionary of arrays to use, descending into `key` or the usual keys."""
     if not isinstance(content, Mapping):
         raise WeightsError(f"{path}: holds a {type(content).__name__}, not named arrays")

@@ -13,9 +13,8 @@ import numpy as np
 from paddle import nn
 
 from ppcore.errors import WeightsError
-from ppcore.weights import WeightMap
-
-Arrays = dict[str, np.ndarray]
+from ppcore.weights.conversion import WeightMap
+from ppcore.weights.files import Arrays
 
 
 @dataclass(frozen=True)
@@ -77,17 +76,17 @@ def store(table: Table, state: Arrays, model: nn.Layer, layout: str) -> Arrays:
     Raises:
         WeightsError: the table has no entry for some of ours.
     """
-    theirs, homeless = {}, []
+    theirs, unmapped = {}, []
     for name, array in state.items():
         entry = _their_names(table, name)
         if entry is None:
-            homeless.append(name)
+            unmapped.append(name)
             continue
         names, kind = entry
         for part, values in zip(names, np.split(array, len(names), axis=-1), strict=True):
             theirs[part] = np.ascontiguousarray(kind.store(values, model))
-    if homeless:
-        raise WeightsError(f"the {layout} layout has no place for {', '.join(homeless)}")
+    if unmapped:
+        raise WeightsError(f"the {layout} layout has no place for {', '.join(unmapped)}")
     return theirs
 
 
@@ -97,4 +96,24 @@ def map_of(table: Table, layout: str, **options) -> WeightMap:
         lambda arrays, model: load(table, arrays, model),
         lambda state, model: store(table, state, model, layout),
         **options,
+    )
+
+
+def renamed(dropped: str, *renames: tuple[str, str]) -> WeightMap:
+    """The layout of PyTorch files whose arrays are ours under other names, beside some that have no use here.
+
+    Args:
+        dropped: pattern of the names in the file that are left out.
+        renames: (pattern, replacement), each tried on every other name.
+    """
+
+    def our_name(name: str) -> str:
+        for pattern, replacement in renames:
+            name = re.sub(pattern, replacement, name)
+        return name
+
+    return WeightMap(
+        lambda arrays, model: {our_name(n): a for n, a in arrays.items() if not re.fullmatch(dropped, n)},
+        lambda state, model: dict(state),
+        framework="pt",
     )

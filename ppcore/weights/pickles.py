@@ -82,12 +82,57 @@ class _Interpreter:
                 stack.append(tuple(self._take(_TUPLES[name])))
             elif name == "STOP":
                 return stack.pop()
-            elif name not in ("PROTO", "FRAME"):
-                action = getattr(self, f"op_{name.lower()}", None)
-                if action is None:
-                    raise Refused(f"the opcode {name}")
-                action(argument)
+            else:
+                self._step(name, argument)
         raise Refused("a pickle without an end")
+
+    def _step(self, name: str, argument: Any) -> None:
+        """An opcode that works on what is on the stack."""
+        stack = self._stack
+        match name:
+            case "PROTO" | "FRAME":
+                pass
+            case "MARK":
+                self._allowance.spend(_PER_OPCODE)
+                self._marks.append(len(stack))
+            case "POP" if self._marks and self._marks[-1] == len(stack):
+                self._marks.pop()
+            case "POP":
+                self._take(1)
+            case "POP_MARK":
+                self._marked()
+            case "DUP":
+                stack.append(stack[-1])
+            case "LIST":
+                stack.append(self._marked())
+            case "TUPLE" | "FROZENSET":
+                stack.append(tuple(self._marked()))
+            case "APPEND":
+                self._extend(self._take(1))
+            case "APPENDS" | "ADDITEMS":
+                self._extend(self._marked())
+            case "DICT":
+                entries = self._marked()
+                stack.append({})
+                self._update(entries)
+            case "SETITEM":
+                self._update(self._take(2))
+            case "SETITEMS":
+                self._update(self._marked())
+            case "GLOBAL":
+                self._name(*argument.split(" ", 1))
+            case "STACK_GLOBAL":
+                self._name(*self._take(2))
+            case "REDUCE" | "NEWOBJ":
+                self._call(*self._take(2))
+            case "BUILD":
+                self._set_state(*self._take(1))
+            case "PERSID":
+                self._persistent(argument)
+            case "BINPERSID":
+                self._persistent(*self._take(1))
+            case _:
+                raise Refused(f"the opcode {name}")
 
     def _take(self, count: int) -> list[Any]:
         if len(self._stack) < count:
@@ -101,55 +146,10 @@ class _Interpreter:
         self._allowance.spend(_PER_CONTAINER + 16 * len(values))
         return values
 
-    def op_mark(self, _: None) -> None:
-        self._allowance.spend(_PER_OPCODE)
-        self._marks.append(len(self._stack))
-
-    def op_pop_mark(self, _: None) -> None:
-        self._marked()
-
-    def op_pop(self, _: None) -> None:
-        if self._marks and self._marks[-1] == len(self._stack):
-            self._marks.pop()
-        else:
-            self._take(1)
-
-    def op_dup(self, _: None) -> None:
-        self._stack.append(self._stack[-1])
-
-    def op_tuple(self, _: None) -> None:
-        self._stack.append(tuple(self._marked()))
-
-    def op_frozenset(self, _: None) -> None:
-        self.op_tuple(None)
-
-    def op_list(self, _: None) -> None:
-        self._stack.append(self._marked())
-
-    def op_append(self, _: None) -> None:
-        self._extend(self._take(1))
-
-    def op_appends(self, _: None) -> None:
-        self._extend(self._marked())
-
-    def op_additems(self, _: None) -> None:
-        self._extend(self._marked())
-
     def _extend(self, values: list[Any]) -> None:
         if type(self._stack[-1]) is not list:
             raise Refused(f"to append to {shown(self._stack[-1])}")
         self._stack[-1].extend(values)
-
-    def op_dict(self, _: None) -> None:
-        entries = self._marked()
-        self._stack.append({})
-        self._update(entries)
-
-    def op_setitem(self, _: None) -> None:
-        self._update(self._take(2))
-
-    def op_setitems(self, _: None) -> None:
-        self._update(self._marked())
 
     def _update(self, entries: list[Any]) -> None:
         if type(self._stack[-1]) is not dict:
@@ -158,12 +158,6 @@ class _Interpreter:
         for key, value in zip(entries[::2], entries[1::2], strict=True):
             self._stack[-1][dictionary_key(key)] = value
 
-    def op_global(self, names: str) -> None:
-        self._name(*names.split(" ", 1))
-
-    def op_stack_global(self, _: None) -> None:
-        self._name(*self._take(2))
-
     def _name(self, module: Any, name: Any) -> None:
         if not isinstance(module, str) or not isinstance(name, str):
             raise Refused("a name that is not text")
@@ -171,29 +165,18 @@ class _Interpreter:
             raise Refused(f"{module[:100]}.{name[:100]}")
         self._stack.append(self._table[module, name])
 
-    def op_reduce(self, _: None) -> None:
-        function, arguments = self._take(2)
+    def _call(self, function: Any, arguments: Any) -> None:
         if not isinstance(function, Function) or not isinstance(arguments, tuple):
             raise Refused(f"a call of {shown(function)}")
         self._allowance.spend(_PER_CALL)
         self._stack.append(function.call(*arguments))
 
-    def op_newobj(self, _: None) -> None:
-        self.op_reduce(None)
-
-    def op_build(self, _: None) -> None:
-        (state,) = self._take(1)
+    def _set_state(self, state: Any) -> None:
         target = self._stack[-1]
         if isinstance(target, (InertDtype, InertArray)):
             target.set_state(state)
         elif type(target) is not dict:  # the attributes of an OrderedDict or a Namespace hold no weights
             raise Refused(f"the state of {shown(target)}")
-
-    def op_persid(self, pid: str) -> None:
-        self._persistent(pid)
-
-    def op_binpersid(self, _: None) -> None:
-        self._persistent(*self._take(1))
 
     def _persistent(self, pid: Any) -> None:
         if self._load_storage is None:

@@ -1,4 +1,4 @@
-"""Reads what torch.save writes, without torch and without running anything (see `safe_unpickle`).
+"""Reads what torch.save writes, without torch and without running anything (see `ppcore.weights.pickles`).
 
 The file is a zip archive: a pickle that describes tensors (storage, offset, size, stride), and one
 part with the raw bytes of every storage. Tensors are rebuilt from their storages with numpy.
@@ -31,7 +31,7 @@ def load_torch(allowance: Allowance) -> Any:
 
     Raises:
         WeightsError: another container, a name outside the table, a tensor outside its storage, too much memory.
-        Exception: any other, for damaged bytes (see `safe_unpickle.unpickle`).
+        Exception: any other, for damaged bytes (see `ppcore.weights.pickles.unpickle`).
     """
     path = allowance.path
     if not zipfile.is_zipfile(path):
@@ -74,17 +74,11 @@ class _TorchReader:
         def rebuild(storage: Any, offset: Any, size: Any, stride: Any, *ignored: Any) -> InertArray:
             return InertArray(allowance, self._tensor(storage, offset, size, stride))
 
-        def parameter(data: Any, *ignored: Any) -> Any:
-            return data
-
-        def size(dims: Any = ()) -> tuple[int, ...]:
-            return whole_numbers(dims)
-
         table = inert_globals(allowance) | {
             ("torch._utils", "_rebuild_tensor_v2"): Function(rebuild),
             ("torch._utils", "_rebuild_tensor"): Function(rebuild),
-            ("torch._utils", "_rebuild_parameter"): Function(parameter),
-            ("torch", "Size"): Function(size),
+            ("torch._utils", "_rebuild_parameter"): Function(lambda data, *ignored: data),
+            ("torch", "Size"): Function(lambda dims=(): whole_numbers(dims)),
         }
         return table | {("torch", name): kind for name, kind in _STORAGES.items()}
 

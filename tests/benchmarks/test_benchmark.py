@@ -6,7 +6,9 @@ import numpy as np
 import pytest
 from PIL import Image
 
-from benchmarks import augment, classify, distill
+import benchmarks
+from benchmarks import augment, classify, teacher_cost
+from ppcore.config import components, roles
 from ppcore.errors import ConfigError, DataError
 
 ARCH = "ppvit.vit_tiny_patch16_224"
@@ -32,6 +34,31 @@ def test_a_real_step():
     found = classify.in_a_process("ours", "suite", 1, batch=1, size=32, steps=2, arch=ARCH)
     assert 0 < found["slowest"] <= found["images_per_second"] <= found["fastest"]
     assert 0 < found["loss"] < 7  # it has learned something of its one image; -log(1/1000) is 6.9
+
+
+def test_the_components_in_the_yaml_files(root):
+    """What the tool measures by default can be built from the files."""
+    files = {path.stem: benchmarks.components(path.stem) for path in (root / "benchmarks").glob("*.yaml")}
+    assert files.keys() == {"train", "augment", "distill", "enhance"}
+    for step in files["augment"]["transforms"].values():
+        components.check(step, "augment.yaml", roles.TRANSFORM)
+    for name in (files["train"]["arch"], files["enhance"]["arch"]):
+        components.check({"name": name}, "arch", roles.NETWORK)
+    for part in ("student", "teacher"):
+        components.check(files["distill"][part], part, roles.NETWORK)
+    components.check(files["distill"]["plain"], "plain", roles.CRITERION)
+
+
+def test_nothing_is_imported_from_the_working_directory(tmp_path, monkeypatch):
+    (tmp_path / "numpy.py").write_text("raise SystemExit('the wrong numpy')")
+    monkeypatch.chdir(tmp_path)
+    assert classify.in_a_process("ours", "default", 1, batch=1, size=32, steps=1, arch=ARCH)["loss"] > 0
+
+
+def test_a_failure_in_its_process_is_one_line():
+    with pytest.raises(ConfigError, match=r"^benchmark of ours failed: .*ppvit.*no_such") as error:
+        classify.in_a_process("ours", "default", 1, batch=1, size=32, steps=1, arch="ppvit.no_such")
+    assert "\n" not in str(error.value)
 
 
 def test_unknown_contender():
@@ -89,7 +116,8 @@ def test_augment_photographs(tmp_path):
 
 
 def test_augment_tool(tool, tmp_path):
-    done = tool("benchmark", "--what", "augment", "--rounds", "1", "--json", tmp_path / "result.json")
+    """From any working directory."""
+    done = tool("benchmark", "--what", "augment", "--rounds", "1", "--json", tmp_path / "result.json", cwd=tmp_path)
     assert done.returncode == 0, done.stderr
     assert "images/s" in done.stdout
     result = json.loads((tmp_path / "result.json").read_text())
@@ -102,7 +130,7 @@ def test_distill_measures_all_three_parts():
     sizes = {"img_size": 32, "embed_dim": 24, "depth": 1, "num_heads": 2, "num_classes": 10}
     net = {"widths": [8], "depths": [1], "group_width": 8, "stem_width": 8, "num_classes": 10}
     base = {"name": "ppcore.losses.CrossEntropy"}
-    result = distill.distill(
+    result = teacher_cost.distill(
         {"name": "ppdeit.DistilledVisionTransformer", **sizes},
         {"name": "ppdeit.RegNet", **net},
         {"name": "ppdeit.BothHeads", "base": base},
@@ -110,7 +138,7 @@ def test_distill_measures_all_three_parts():
         batch=2,
         steps=3,
     )
-    assert [row["part"] for row in result["rows"]] == list(distill.PARTS)
+    assert [row["part"] for row in result["rows"]] == list(teacher_cost.PARTS)
     assert all(0 < row["lowest"] <= row["milliseconds"] <= row["highest"] for row in result["rows"])
     assert np.isfinite(result["overhead"])
-    assert "teacher's forward" in distill.table(result)
+    assert "teacher's forward" in teacher_cost.table(result)

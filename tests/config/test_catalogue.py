@@ -18,6 +18,7 @@ def entries(kind: str) -> dict[str, catalogue.Entry]:
         ("datasets", ["ppcore.data.ImageFolder", "ppcore.data.Digits", "ppuhdfour.darkened.DarkenedPhotographs"]),
         ("transforms", ["ppcore.data.Normalize", "ppcore.data.Mixup", "ppcore.data.RandAugment"]),
         ("losses", ["ppcore.losses.CrossEntropy", "ppdeit.Distillation", "ppuhdfour.UHDFourLoss"]),
+        ("tasks", ["ppcore.engine.task.Supervised"]),
         ("optimizers", ["ppcore.optim.AdamW", "ppcore.optim.Lamb"]),
         ("schedules", ["ppcore.schedules.TimmCosine"]),
         ("metrics", ["ppcore.metrics.TopK", "ppcore.metrics.ImageQuality"]),

@@ -79,7 +79,7 @@ def changed(folder: Path, change) -> Path:
     tree = copy.deepcopy(yaml.safe_load(FULL))
     tree["Optimizer"]["lr"]["base_lr"] = 1e-3  # PyYAML reads 1e-3 as a text
     change(tree)
-    return write(folder, yaml.safe_dump(tree), "changed.yaml")
+    return write(folder, yaml.safe_dump(tree, sort_keys=False), "changed.yaml")
 
 
 class TestBases:
@@ -208,10 +208,10 @@ class TestOverrides:
 
     def test_list_elements(self, full):
         loaded = config.load(
-            full, ["Metric.topk.1=3", "Beside=[{name: ppvit.vit_tiny_patch16_224}]", "Beside.0.depth=2"]
+            full, ["Metric.topk.1=3", "Baselines=[{name: ppvit.vit_tiny_patch16_224}]", "Baselines.0.depth=2"]
         )
         assert loaded.Metric["topk"] == [1, 3]
-        assert loaded.Beside == [{"name": "ppvit.vit_tiny_patch16_224", "depth": 2}]
+        assert loaded.Baselines == [{"name": "ppvit.vit_tiny_patch16_224", "depth": 2}]
 
     def test_a_value_is_never_evaluated(self, full):
         loaded = config.load(full, ["Global.output_dir=__import__('os').getcwd()"])
@@ -517,7 +517,7 @@ class TestAfterLoading:
     def test_yaml_round_trip(self, tmp_path, full):
         loaded = config.load(full, ["Optimizer.lr.base_lr=1e-8", "Global.output_dir='out/é: #'"])
         again = config.load(write(tmp_path, loaded.to_yaml(), "again.yaml"))
-        assert again == loaded
+        assert again.model_dump() == loaded.model_dump()  # read from another file
         assert again.tree == loaded.tree
         assert again.Optimizer.lr["base_lr"] == 1e-8
         assert again.to_yaml() == loaded.to_yaml()

@@ -88,6 +88,10 @@ EXACT = {
     "white_is_zero.tif": (tiff(255 - GREY, photometric="miniswhite"), GREY),
     "planar.tif": (tiff(RGB.transpose(2, 0, 1), photometric="rgb", planarconfig="separate"), RGB),
     "lzw.tif": (pillow(RGB, compression="tiff_lzw"), RGB),
+    "lzw_strips.tif": (tiff(RGB, photometric="rgb", rowsperstrip=7, compression="lzw"), RGB),
+    "lzw16_tiles.tif": (tiff(RGB16, photometric="rgb", tile=(16, 32), compression="lzw", predictor=True), RGB16),
+    "packbits16.tif": (tiff(RGB16, photometric="rgb", compression="packbits"), RGB16),
+    "white_is_zero16.tif": (tiff(65535 - GREY16, photometric="miniswhite", compression="lzw"), GREY16),
     "turned.tif": (tiff(RGB, photometric="rgb", extratags=[(274, 3, 1, 6, True)]), RGB),
     "turned_strips.tif": (
         tiff(RGB, photometric="rgb", rowsperstrip=7, compression="zlib", extratags=[(274, 3, 1, 8, True)]),
@@ -123,7 +127,9 @@ def test_every_format(files, name):
 @settings(max_examples=60, deadline=None)
 @given(st.data())
 def test_any_window(files, data):
-    name = data.draw(st.sampled_from(["tiles.tif", "strips16.tif", "rgb.bmp", "rgb16.ppm", "plain_tiles.tif"]))
+    name = data.draw(
+        st.sampled_from(["tiles.tif", "strips16.tif", "lzw16_tiles.tif", "rgb.bmp", "rgb16.ppm", "plain_tiles.tif"])
+    )
     top, left = data.draw(st.integers(0, H - 1)), data.draw(st.integers(0, W - 1))
     height, width = data.draw(st.integers(1, H - top)), data.draw(st.integers(1, W - left))
     got = ImageFile(files / name).read((top, left, height, width))

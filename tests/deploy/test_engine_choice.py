@@ -8,8 +8,8 @@ import pytest
 
 import ppuhdfour
 from ppcore.config import InferSection
-from ppcore.deploy import networks, predictor
-from ppcore.deploy.engine_choice import COMPILE, KEPT, SAVED, choose, explain
+from ppcore.deploy import engine_choice, networks, predictor
+from ppcore.deploy.engine_choice import COMPILE, KEPT, SAVED, by_size, explain, for_photographs
 
 SMALL = (400, 600)
 HD = (1080, 1920)
@@ -19,50 +19,69 @@ LARGE = (4016, 6016)
 class TestChoice:
     def test_small_photographs_of_different_sizes_are_not_compiled_for(self):
         sizes = [(400, 600), (768, 1024), (480, 640), (533, 800), (600, 400), (340, 512), (820, 615)]
-        assert set(choose(sizes).values()) == {"onnxruntime"}
+        assert set(by_size(sizes).values()) == {"onnxruntime"}
 
     def test_one_small_photograph(self):
-        assert choose([SMALL]) == {SMALL: "onnxruntime"}
+        assert by_size([SMALL]) == {SMALL: "onnxruntime"}
 
     def test_a_large_one_goes_where_memory_is_a_third(self):
-        assert choose([LARGE]) == {LARGE: "openvino"}
+        assert by_size([LARGE]) == {LARGE: "openvino"}
 
     def test_a_size_that_repeats_pays_for_compiling(self):
-        assert choose([HD] * 30) == {HD: "openvino"}
+        assert by_size([HD] * 30) == {HD: "openvino"}
         often = int(COMPILE / SAVED / (SMALL[0] * SMALL[1] / 1e6)) + 1
         many = [(200 + i, 300) for i in range(KEPT + 1)]
-        mixed = choose([SMALL] * often + many)
+        mixed = by_size([SMALL] * often + many)
         assert mixed.pop(SMALL) == "openvino"
         assert set(mixed.values()) == {"onnxruntime"}
 
     def test_fewer_repeats_pay_where_onnxruntime_need_not_be_prepared(self):
         few = [HD] * 10
-        assert choose(few) == {HD: "openvino"}
-        assert choose([*few, (300, 300)])[HD] == "onnxruntime"
+        assert by_size(few) == {HD: "openvino"}
+        assert by_size([*few, (300, 300)])[HD] == "onnxruntime"
 
     def test_both_in_one_run(self):
         sizes = [LARGE, *((300 + i, 500) for i in range(6))]
-        found = choose(sizes)
+        found = by_size(sizes)
         assert found.pop(LARGE) == "openvino"
         assert set(found.values()) == {"onnxruntime"}
 
     def test_no_more_sizes_are_kept_ready_than_fit(self):
         sizes = [(1000 + i, 1500) for i in range(KEPT + 3) for _ in range(40)]
-        assert list(choose(sizes).values()).count("openvino") == KEPT
+        assert list(by_size(sizes).values()).count("openvino") == KEPT
 
     def test_the_order_does_not_matter(self):
         sizes = [HD] * 20 + [SMALL] * 3 + [LARGE]
-        assert choose(sizes) == choose(sizes[::-1])
+        assert by_size(sizes) == by_size(sizes[::-1])
 
     def test_none(self):
-        assert choose([]) == {}
+        assert by_size([]) == {}
 
     def test_the_reason_is_one_line(self):
         sizes = [LARGE, LARGE, *((300 + i, 500) for i in range(6))]
-        text = explain(sizes, choose(sizes))
+        text = explain(sizes, by_size(sizes))
         assert text.startswith("onnxruntime for 6 photographs of 6 sizes (OpenVINO would compile for each size")
         assert "OpenVINO for 2 photographs of 1 size (compiled for a size that is large or repeats)" in text
         assert "\n" not in text
+
+
+class TestBeforeAnExport:
+    """What may compute a network that `auto` exports."""
+
+    @pytest.mark.parametrize(
+        ("there", "precision", "engines"),
+        [
+            ({"openvino", "onnxruntime", "paddle2onnx"}, "fp32", ("openvino", "onnxruntime")),
+            ({"openvino", "onnxruntime", "paddle2onnx"}, "bf16", ("openvino",)),
+            ({"onnxruntime", "paddle2onnx"}, "fp32", ("onnxruntime",)),
+            ({"onnxruntime", "paddle2onnx"}, "bf16", ("paddle",)),
+            ({"openvino", "onnxruntime"}, "fp32", ("paddle",)),
+            (set(), "fp32", ("paddle",)),
+        ],
+    )
+    def test_by_what_is_installed(self, monkeypatch, there, precision, engines):
+        monkeypatch.setattr(engine_choice, "installed", lambda *packages: there.issuperset(packages))
+        assert for_photographs(precision) == engines
 
 
 BOTH = all(importlib.util.find_spec(name) for name in ("openvino", "onnxruntime", "paddle2onnx"))
@@ -78,7 +97,7 @@ def test_each_size_is_computed_by_its_engine(tmp_path, monkeypatch):
             used.append(self.engine)
             return super().__call__(x)
 
-    monkeypatch.setattr(predictor, "Predictor", Spy)
+    monkeypatch.setattr(networks, "Predictor", Spy)
     monkeypatch.setattr(networks.log, "info", lambda text, *values: said.append(text % values))
     paddle.seed(0)
     model = ppuhdfour.UHDFour(scale=2, extract=2, widths=[4, 4, 4], fusion=4)

@@ -8,7 +8,7 @@ import paddle
 import pytest
 
 import ppvit
-from ppcore.deploy import export, manifest, spec
+from ppcore.deploy import export, export_spec, manifest
 from ppcore.deploy.code import reachable
 from ppcore.errors import ConfigError, WeightsError
 from ppllie.classical import Identity
@@ -157,8 +157,8 @@ class TestFingerprint:
 
     def fingerprint(self):
         net = importlib.import_module("my_nets.net").Net()
-        stage = spec.Stage("model", net, {"x": (None, 3, None, None)}, ("y",))
-        return export.fingerprint(spec.Form((stage,)), ["paddle"])
+        stage = export_spec.Stage("model", net, {"x": (None, 3, None, None)}, ("y",))
+        return export.fingerprint(export_spec.ExportSpec((stage,)), ["paddle"])
 
     @pytest.mark.parametrize("name", ["net.py", "middle.py", "deep/functions.py", "late.py", "../my_functions.py"])
     def test_code_that_the_forward_reaches(self, package, name):
@@ -181,6 +181,15 @@ class TestFingerprint:
         assert "ppcore.layers.bilinear" not in layers
         assert files["ppcore.layers.bilinear"].read_text().startswith('"""')
         assert not [name for name in files if name.startswith(("paddle", "numpy", "ppcore.engine"))]
+
+    def test_an_edit_of_the_suites_own_functions(self, tmp_path, monkeypatch):
+        before = export.fingerprint(tiny().export_spec(), ["paddle"])
+        edited = tmp_path / "bilinear.py"
+        edited.write_bytes(reachable(["ppcore.layers.bilinear"])["ppcore.layers.bilinear"].read_bytes() + b"\n")
+        monkeypatch.setattr(
+            export, "reachable", lambda modules: {**reachable(modules), "ppcore.layers.bilinear": edited}
+        )
+        assert export.fingerprint(tiny().export_spec(), ["paddle"]) != before
 
     def test_another_paddle(self, monkeypatch):
         before = export.fingerprint(tiny().export_spec(), ["paddle"])

@@ -1,4 +1,4 @@
-"""Predictors against the eager model, by engine; sizes, batches, pieces; what they refuse."""
+"""Predictors against the eager model, by engine; sizes, batches, tiles; what they refuse."""
 
 import importlib.util
 
@@ -7,10 +7,8 @@ import paddle
 import pytest
 
 import ppvit
-from ppcore.deploy import tiles
-from ppcore.deploy.export import export_model
-from ppcore.deploy.predictor import ENGINES, Predictor
-from ppcore.deploy.rules import Strips
+from ppcore.deploy import Predictor, TileRule, export_model, tiles
+from ppcore.deploy.engine_choice import ENGINES
 from ppcore.errors import ConfigError, DataError, WeightsError
 from ppuhdfour import UHDFour
 
@@ -61,7 +59,7 @@ class TestEngines:
         assert sorted(errors)[-2] <= 1e-5
         assert max(errors) <= 1e-2
 
-    def test_pieces_change_nothing(self, network, engine):
+    def test_tiles_change_nothing(self, network, engine):
         model, folder = network
         x = image(2, 3, 33, 61)
         y = eager(model, x)
@@ -139,14 +137,14 @@ class TestRefusals:
             Predictor(tmp_path)
 
 
-def test_pieces_have_one_size():
-    rule = Strips(stage="s", axis=1, channels=2, output_axis=2, scale=2, halo=1)
+def test_tiles_have_one_size():
+    rule = TileRule(stage="s", axis=1, channels=2, output_axis=2, scale=2, halo=1)
     x, seen = np.arange(22, dtype="float32").reshape(1, 11, 2), set()
 
     def stage(inputs):
         seen.add(inputs["x"].shape)
         return np.repeat(inputs["x"].transpose(0, 2, 1), 2, axis=2)
 
-    y = tiles.run(rule, {"x": x}, stage, tile=5)
+    y = tiles.run_exported(rule, {"x": x}, stage, tile=5)
     np.testing.assert_array_equal(y, np.repeat(x.transpose(0, 2, 1), 2, axis=2))
     assert seen == {(1, 5, 2)}

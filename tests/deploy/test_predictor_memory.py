@@ -7,8 +7,8 @@ import paddle
 import pytest
 
 import ppvit
-from ppcore.deploy.export import export_model
-from ppcore.deploy.predictor import ENGINES, Predictor
+from ppcore.deploy import Predictor, export_model
+from ppcore.deploy.engine_choice import ENGINES
 from ppcore.errors import DataError
 from ppuhdfour import UHDFour
 

@@ -1,15 +1,11 @@
 """Distillation through the engine: a teacher trained first, students with and without its cached logits."""
 
 import json
-import os
-import signal
-import subprocess
-import sys
-import time
 
 import numpy as np
 import pytest
 import yaml
+from killing import train_and_kill
 
 from ppcore import config
 from ppcore.engine.evaluate import run as evaluate
@@ -52,7 +48,7 @@ def student(tiny_config, teacher):
             "teacher": own | changes.pop("teacher", {}),
             **changes,
         }
-        tiny_config.write_text(yaml.safe_dump(tree))
+        tiny_config.write_text(yaml.safe_dump(tree, sort_keys=False))
         return tiny_config
 
     return write
@@ -98,22 +94,13 @@ def test_under_amp_a_student_trains_near_float32(student, tmp_path, amp):
     np.testing.assert_allclose(plain, mixed, rtol=0.02)
 
 
-def test_killed_and_restarted(student, tmp_path, root, tool):
+def test_killed_and_restarted(student, tmp_path, tool):
     path = student()
     longer = ["-o", "Global.duration={steps: 60}", "-o", "Global.eval_every={steps: 60}"]
     # In a process of its own, too: what a long test process has allocated moves arrays, and with them sums.
     whole = tool("train", "-c", path, *longer, "-o", f"Global.output_dir={tmp_path / 'whole'}")
     assert whole.returncode == 0, whole.stderr
-    command = [sys.executable, str(root / "tools" / "train.py"), "-c", str(path), *longer]
-    process = subprocess.Popen(command, env={**os.environ, "PYTHONPATH": str(root)}, stderr=subprocess.DEVNULL)
-    metrics, deadline = tmp_path / "run" / "metrics.jsonl", time.monotonic() + 120
-    while time.monotonic() < deadline and process.poll() is None:
-        if metrics.is_file() and metrics.read_text().count('"train"') >= 12:
-            break
-        time.sleep(0.005)
-    process.send_signal(signal.SIGKILL)
-    process.wait()
-    assert not (tmp_path / "run" / "checkpoints" / "step_60").exists(), "the run finished before it could be killed"
+    train_and_kill(tmp_path / "run", "-c", path, *longer, at=12, last=60)
     done = tool("train", "-c", path, *longer)
     assert "resumed from step_" in done.stderr, done.stderr
     for name in ("weights.safetensors", "optimizer.safetensors"):
@@ -145,7 +132,7 @@ def test_two_processes_match_one(student, tmp_path, tool):
         (["Global.eval_mode_training=true"], "leave Global.eval_mode_training false"),
         (["Loss.through=class"], "set through: token"),
         (["Loss.teacher.mean=[0.5, 0.5, 0.5]"], "both mean and std"),
-        (["Loss.teacher.sourc=timm"], "did you mean 'source'"),
+        (["Loss.teacher.weights={path: x, sourc: timm}"], "weights.sourc: unknown key (did you mean 'source'?)"),
         (["Loss.mode=medium"], "Loss.mode"),
         (["Loss.alpha=2.0"], "alpha 2.0 must be in"),
     ],

@@ -73,9 +73,9 @@ def test_train_eval_and_infer_agree(tiny_config, tmp_path, tool):
     # The first 40 test images through files give what evaluation gives through the dataset.
     cfg = config.load(tiny_config)
     direct = components.build(cfg.Arch)
-    from ppcore.engine.evaluate import load_model
+    from ppcore.engine.trained import load_model
 
-    direct, _ = load_model(cfg, None)
+    direct, _ = load_model(cfg)
     normalise = Normalize(mean=[0.5] * 3, std=[0.5] * 3)
     import paddle
 

@@ -14,7 +14,7 @@ import ppvit
 from ppcore import config, weights
 from ppcore.data import CenterCrop, Normalize, Resize
 from ppcore.deploy import networks
-from ppcore.deploy.predictor import ENGINES
+from ppcore.deploy.engine_choice import ENGINES
 from ppcore.engine import predict
 from ppcore.engine.attention_pictures import seen
 from ppcore.engine.build import eval_loader

@@ -112,7 +112,7 @@ def test_a_damaged_length_of_a_run(tiny_config, folders, tmp_path, length):
     saved = tmp_path / "run" / "config.yaml"
     tree = yaml.safe_load(saved.read_text())
     tree["Global"]["duration"] = yaml.safe_load(length)
-    saved.write_text(yaml.safe_dump(tree))
+    saved.write_text(yaml.safe_dump(tree, sort_keys=False))
     with pytest.raises(PPError, match=r"config\.yaml: its section Global is damaged"):
         train(settings(tiny_config, folders))
 

@@ -1,15 +1,10 @@
 """Killed and restarted, a run ends with the bits of the uninterrupted one."""
 
-import json
-import os
 import random
 import shutil
-import signal
-import subprocess
-import sys
-import time
 
 import pytest
+from killing import train_and_kill
 
 from ppcore.io import sha256
 from ppcore.weights.checkpoints import Checkpoints
@@ -18,13 +13,6 @@ OPTIONS = [
     "-o", "Arch.drop_path_rate=0.2", "-o", "Arch.drop_rate=0.1", "-o", "EMA={decay: 0.9}",
     "-o", "Global.duration={steps: 60}", "-o", "Global.eval_every={steps: 30}",
 ]  # fmt: skip
-
-
-def last_step(folder) -> int:
-    metrics = folder / "metrics.jsonl"
-    lines = metrics.read_text().splitlines() if metrics.is_file() else []
-    steps = [json.loads(line)["step"] for line in lines if line.endswith("}")]
-    return max(steps, default=-1)
 
 
 @pytest.fixture(scope="module")
@@ -40,22 +28,11 @@ def uninterrupted(tmp_path_factory):
 
 
 @pytest.mark.parametrize("workers", [0, 1])
-def test_kill_and_resume_is_bit_exact(uninterrupted, tiny_config, tmp_path, root, tool, workers):
+def test_kill_and_resume_is_bit_exact(uninterrupted, tiny_config, tmp_path, tool, workers):
     folder = tmp_path / "run"
     options = [*OPTIONS, "-o", f"DataLoader.Train.num_workers={workers}"]
-    command = [sys.executable, str(root / "tools" / "train.py"), "-c", str(tiny_config), *options]
-    process = subprocess.Popen(
-        command, env={**os.environ, "PYTHONPATH": str(root)}, stderr=subprocess.DEVNULL, start_new_session=True
-    )
     stop_at = random.randint(6, 24)
-    deadline = time.monotonic() + 120
-    while last_step(folder) < stop_at and process.poll() is None and time.monotonic() < deadline:
-        time.sleep(0.005)
-    os.killpg(process.pid, signal.SIGKILL)
-    process.wait()
-    assert last_step(folder) >= stop_at, "the run ended before it could be killed"
-    assert not (folder / "checkpoints" / "step_60").exists(), "the run finished before it could be killed"
-
+    train_and_kill(folder, "-c", tiny_config, *options, at=stop_at, last=60)
     done = tool("train", "-c", tiny_config, *options)
     assert done.returncode == 0, done.stderr
     assert "resumed from step_" in done.stderr

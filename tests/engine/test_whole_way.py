@@ -99,7 +99,7 @@ def test_the_accuracy_of_training_is_that_of_every_stop(fine_tuned, images, tool
 
 def test_the_exported_model_has_that_accuracy_too(fine_tuned, images, tool, tmp_path):
     pytest.importorskip("onnxruntime")
-    from ppcore.deploy.predictor import Predictor
+    from ppcore.deploy import Predictor
 
     _, path, best = fine_tuned
     done = tool("export_model", "-c", path, "-o", f"Export.output={tmp_path / 'export'}", "-o", "Export.formats=[onnx]")

@@ -8,7 +8,7 @@ import paddle
 import pytest
 
 from ppcore.metrics.psnr_ssim import luma, psnr, round_to_8_bits, ssim
-from ppuhdfour.losses import ssim_loss
+from ppuhdfour.uhdfour_loss import ssim_loss
 
 
 def clamped(image):

@@ -14,11 +14,11 @@ from hypothesis import given, settings
 from hypothesis import strategies as st
 from PIL import Image, ImageCms, ImageOps
 
+from ppcore.data.images.orientation import stored, upright
 from ppcore.errors import DataError
-from ppcore.photo.encode import encode_photograph, write_file
-from ppcore.photo.metadata import exif_without_thumbnail, jpeg_metadata
-from ppcore.photo.photo_io import photo_header, read_photograph
-from ppcore.photo.tiff import stored, upright
+from ppcore.photo.exif import exif_without_thumbnail
+from ppcore.photo.jpeg import jpeg_metadata
+from ppcore.photo.photo_io import encode_photograph, photo_header, read_photograph, write_file
 
 RNG = np.random.default_rng(0)
 RGB = RNG.integers(0, 256, (20, 30, 3)).astype(np.uint8)
@@ -103,6 +103,12 @@ LOSSLESS = {
         None,
     ),
     "tiff 16 lzw": (cv2.imencode(".tiff", RGB16[:, :, ::-1])[1].tobytes(), RGB16, None),
+    "tiff 16 lzw planes": (
+        tiff(RGB16.transpose(2, 0, 1).copy(), photometric="rgb", planarconfig="separate", compression="lzw"),
+        RGB16,
+        None,
+    ),
+    "tiff 16 packbits": (tiff(RGB16, photometric="rgb", compression="packbits"), RGB16, None),
     "tiff 16 grey": (tiff(RGB16[:, :, 0], photometric="minisblack"), RGB16[:, :, :1], None),
     "tiff 16 white is zero": (tiff(65535 - RGB16[:, :, 0], photometric="miniswhite"), RGB16[:, :, :1], None),
     "tiff 16 rgba": (

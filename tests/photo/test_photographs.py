@@ -11,11 +11,12 @@ from PIL import Image, ImageOps
 import ppuhdfour
 from ppcore import config, weights
 from ppcore.config import InferSection
-from ppcore.deploy import networks, tiling
+from ppcore.deploy import networks, tiles
 from ppcore.engine import predict
 from ppcore.errors import ConfigError, DataError
 from ppcore.photo import enhance, output_paths
-from ppcore.photo.photo_io import Photograph, read_photograph
+from ppcore.photo.photo_io import read_photograph
+from ppcore.photo.photograph import Photograph
 
 RNG = np.random.default_rng(0)
 SMALL = {"scale": 2, "extract": 2, "widths": [4, 4, 4], "fusion": 4}
@@ -268,12 +269,12 @@ class TestTiles:
         with paddle.no_grad():
             whole = model(x).numpy()
         for tile in (1, 7, 24, 500):
-            tiled = tiling.run_tiled(model, x, tile)
+            tiled = tiles.run_eager(model, x, tile)
             assert np.abs(tiled - whole).max() <= 2e-6 * max(1.0, np.abs(whole).max()), tile
 
     def test_a_tile_needs_a_tail(self):
         with pytest.raises(ConfigError, match="does not split"):
-            tiling.run_tiled(paddle.nn.Identity(), paddle.rand([1, 3, 4, 4]), 2)
+            tiles.run_eager(paddle.nn.Identity(), paddle.rand([1, 3, 4, 4]), 2)
 
 
 class TestEngines:
@@ -307,7 +308,7 @@ class TestEngines:
             asked.append((beside, beside.is_dir()))
             raise ConfigError("enough")
 
-        monkeypatch.setattr("ppcore.deploy.export.cached_export", export)
+        monkeypatch.setattr("ppcore.deploy.networks.cached_export", export)
         monkeypatch.setattr(os, "access", lambda path, mode: False)
         with pytest.raises(ConfigError, match="enough"):
             networks.network(paddle.nn.Identity(), str(tmp_path / "w"), InferSection(), "cpu", tmp_path / "a" / "b")
@@ -369,4 +370,4 @@ def test_a_classifier_is_not_asked_for_photographs(tiny_config, tmp_path):
     picture(tmp_path / "a.png")
     settings = config.load(tiny_config, [f"Infer.input={tmp_path / 'a.png'}"])
     with pytest.raises(ConfigError, match="makes no images"):
-        enhance.run(settings, loaded=(paddle.nn.Linear(1, 1), "x"))
+        enhance.run(settings, paddle.nn.Linear(1, 1), "x", "cpu")

@@ -9,7 +9,7 @@ from ppcore.errors import ConfigError, WeightsError
 from ppcore.metrics.psnr_ssim import ssim
 from ppcore.metrics.vgg import VGG19
 from ppcore.weights import save_arrays
-from ppuhdfour.losses import UHDFourLoss, low_target, ssim_loss
+from ppuhdfour.uhdfour_loss import UHDFourLoss, low_target, ssim_loss
 
 rng = np.random.default_rng(0)
 
@@ -128,7 +128,7 @@ def test_perceptual_term(vgg_file, weighting, weight, taps):
 
 
 def test_the_perceptual_term_is_never_left_out_silently(tmp_path):
-    node = {"name": "ppuhdfour.losses.UHDFourLoss"}
+    node = {"name": "ppuhdfour.uhdfour_loss.UHDFourLoss"}
     components.check(node, "Loss")
     with pytest.raises(ConfigError, match=r"Loss\.vgg_weights.*Loss\.perceptual: false") as raised:
         components.build(node)

@@ -16,7 +16,7 @@ from torch import nn  # noqa: E402
 from ppcore.metrics.lpips import load_lpips  # noqa: E402
 from ppcore.metrics.vgg import CONVS, load_vgg19  # noqa: E402
 from ppcore.reproduce.fidelity import of_max  # noqa: E402
-from ppuhdfour.losses import ssim_loss  # noqa: E402
+from ppuhdfour.uhdfour_loss import ssim_loss  # noqa: E402
 
 rng = np.random.default_rng(0)
 

@@ -20,7 +20,7 @@ def paper(tmp_path, **changes):
     """papers/vit.yaml, its first quick configuration expected to reach 95 ± 1 % over three seeds, but for the changes."""
     tables = yaml.safe_load((fabricate.Path(__file__).parents[2] / "papers" / "vit.yaml").read_text())
     tables["quick"][0] |= {"expected": 95.0, "spread": 1.0, "seeds": 3, "test_images": 360} | changes
-    (tmp_path / "paper.yaml").write_text(yaml.safe_dump(tables))
+    (tmp_path / "paper.yaml").write_text(yaml.safe_dump(tables, sort_keys=False))
     return load_paper(tmp_path / "paper.yaml")
 
 

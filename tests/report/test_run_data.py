@@ -177,7 +177,16 @@ def test_a_run_that_measures_nothing_is_reported(tmp_path):
     assert "not evaluated yet" in Page(index.read_text()).text
 
 
-def test_a_run_names_its_configuration(tmp_path):
-    env = {"config": "configs/quick/made_up.yaml"}
-    assert read_run(fabricate.write_run(tmp_path / "a", fabricate.records(), env=env)).config_path == env["config"]
-    assert read_run(fabricate.write_run(tmp_path / "b", fabricate.records(), env={"config": None})).config_path == ""
+@pytest.mark.parametrize(
+    ("recorded", "same"),
+    [
+        ("configs/quick/made_up.yaml", True),
+        ("/somewhere/configs/quick/made_up.yaml", True),
+        ("other_configs/quick/made_up.yaml", False),
+        ("made_up.yaml", False),
+        (None, False),
+    ],
+)
+def test_a_run_belongs_to_the_configuration_it_records(tmp_path, recorded, same):
+    run = read_run(fabricate.write_run(tmp_path / "run", fabricate.records(), env={"config": recorded}))
+    assert run.trained_with("configs/quick/made_up.yaml") is same

@@ -38,7 +38,7 @@ def page(root, tmp_path):
         tree["quick"] = [{"dataset": f"data {i}", **ROOM, **item} for i, item in enumerate(items)]
         path = tmp_path / "paper.yaml"
         path.write_text(yaml.safe_dump({**tree, **sections}))
-        return PaperPage("made", load_paper(path), root, root / "tools")
+        return PaperPage(path, load_paper(path), root, root / "tools")
 
     return make
 

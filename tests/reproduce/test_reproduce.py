@@ -87,7 +87,7 @@ def made_up(root, tmp_path, tiny_config, monkeypatch):
             {"id": "f", "title": "F", "measure": "ppdeit.tokens.token_cosine", "x": "layer", "y": "y", "source": SOURCE,
              "quick": ["one.yaml"], "published": [{"x": "last", "y": 0.93}]}
         ]  # fmt: skip
-        (tmp_path / "repository" / "papers" / "made.yaml").write_text(yaml.safe_dump(paper))
+        (tmp_path / "repository" / "papers" / "made.yaml").write_text(yaml.safe_dump(paper, sort_keys=False))
 
     return write
 
@@ -146,7 +146,7 @@ def test_full_scale_trains_each_config_with_its_options_in_order(paper, root, mo
     with pytest.raises(
         StepFailed, match=r"training b.yaml failed \(exit status 2\); repeat it with: OMP_NUM_THREADS="
     ) as error:
-        reproduction._train(wanted, PaperPage("made", paper, root, root / "tools"), "gpu", "0,1")
+        reproduction._train(wanted, PaperPage(root / "papers" / "vit.yaml", paper, root, root / "tools"), "gpu", "0,1")
     (first, threads), (second, _) = ran
     assert first[1:6] == ["-m", "paddle.distributed.launch", "--log_dir", "output/launch", "--gpus"]
     assert first[-6:] == ["-o", "A.b=c d", "-o", "Global.output_dir=x", "-o", "Global.device=gpu"]

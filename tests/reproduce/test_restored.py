@@ -124,6 +124,9 @@ def test_lower_is_better_where_it_is(written, tmp_path, monkeypatch):
         def compute(self):
             return {"n": 2, "lpips": next(self.values)}
 
+        def describe(self):
+            return "LPIPS"
+
     Lpips.__module__ = "ppcore.metrics"
     monkeypatch.setattr("ppcore.metrics.Lpips", Lpips, raising=False)
     result = train(config.load(written, ["Global.eval_every={steps: 2}", "Metric={name: ppcore.metrics.Lpips}"]))
@@ -154,7 +157,7 @@ def test_the_whole_way_to_the_report(written, root, tmp_path, monkeypatch):
     paper["quick"] = [paper["quick"][0] | {"config": "tiny.yaml", "run_seeds": [0, 1]}]
     for figure in paper["figures_drawn"]:
         figure["quick"] = ["tiny.yaml"]
-    (tmp_path / "repository" / "papers" / "made.yaml").write_text(yaml.safe_dump(paper))
+    (tmp_path / "repository" / "papers" / "made.yaml").write_text(yaml.safe_dump(paper, sort_keys=False))
     made = reproduction.Reproduction(find_paper("made", tmp_path / "repository"), tmp_path / "out", "cpu")
     page = made.quick()
     data = json.loads((page.parent / "report.json").read_text())

@@ -5,9 +5,9 @@ from typing import Any, Literal
 
 import numpy as np
 
-from ppcore.data.checks import check_choice
 from ppcore.data.datasets.dataset import LabelledImages, data_root, take_stratified
 from ppcore.data.images.decode import decode_image
+from ppcore.data.ranges import check_choice
 from ppcore.errors import DataError
 
 FILE = os.path.join("classification", "cifar10_jpeg_20k_10k.npz")

@@ -5,8 +5,8 @@ from typing import Literal
 import cv2
 import numpy as np
 
-from ppcore.data.checks import check, check_choice
 from ppcore.data.datasets.dataset import ArrayImages, take_stratified
+from ppcore.data.ranges import check, check_choice
 
 
 class Digits(ArrayImages):

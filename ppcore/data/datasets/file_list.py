@@ -6,7 +6,7 @@ from collections.abc import Sequence
 import numpy as np
 
 from ppcore.data.datasets.dataset import FileImages
-from ppcore.errors import DataError
+from ppcore.errors import DataError, reason
 
 
 class FileList(FileImages):
@@ -62,7 +62,7 @@ def text_lines(path: str) -> list[tuple[int, str]]:
         with open(path, encoding="utf-8-sig") as file:
             return [(number, text) for number, line in enumerate(file, 1) if (text := line.strip())]
     except OSError as error:
-        raise DataError(f"cannot read list file {path}: {error.strerror or error}") from None
+        raise DataError(f"cannot read list file {path}: {reason(error)}") from None
     except UnicodeDecodeError:
         raise DataError(f"list file {path} is no UTF-8 text") from None
 

@@ -8,8 +8,8 @@ from typing import Literal
 
 import numpy as np
 
-from ppcore.data.checks import check_choice
 from ppcore.data.datasets.dataset import ArrayImages, data_root
+from ppcore.data.ranges import check_choice
 from ppcore.errors import DataError
 
 _PREFIX = {"train": "train", "test": "t10k"}

@@ -94,11 +94,11 @@ def _by_list(path: str, root: str, low: str, high: str, exclude: Sequence[str] |
             names.append(line)
             pairs.append((named, references.of(line)))
         else:
-            both = line.split("\t") if "\t" in line else line.split()
+            both = [part.strip() for part in (line.split("\t") if "\t" in line else line.split())]
             if len(both) != 2:
                 raise DataError(f"{path}, line {number}: {named} does not exist, and {line!r} is not two paths")
-            names.append(both[0].strip())
-            pairs.append((os.path.join(root, both[0].strip()), os.path.join(root, both[1].strip())))
+            names.append(both[0])
+            pairs.append((os.path.join(root, both[0]), os.path.join(root, both[1])))
         for file in pairs[-1]:
             if not os.path.isfile(file):
                 missing = file or f"the reference of {line!r} in {references.folder}"

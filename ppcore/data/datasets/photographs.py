@@ -4,9 +4,9 @@ import importlib.util
 import os
 from typing import Any, Literal
 
-from ppcore.data.checks import check_choice
 from ppcore.data.datasets.dataset import Dataset
 from ppcore.data.images.decode import read_image
+from ppcore.data.ranges import check_choice
 from ppcore.errors import DataError
 
 # Which installed package has it, and where inside.

@@ -11,12 +11,14 @@ import io
 import os
 import struct
 import warnings
+from collections.abc import Iterator
+from contextlib import contextmanager
 
 import cv2
 import numpy as np
 from PIL import Image
 
-from ppcore.errors import DataError
+from ppcore.errors import DataError, reason
 
 # What Pillow raises on damaged files, depending on the format and the place of the damage.
 PILLOW_ERRORS = (OSError, ValueError, SyntaxError, EOFError, IndexError, struct.error)
@@ -51,7 +53,7 @@ def read_bytes(path: str) -> bytes:
         with open(path, "rb") as file:
             return file.read()
     except OSError as error:
-        raise DataError(f"cannot read image {path}: {error.strerror or error}") from None
+        raise DataError(f"cannot read image {path}: {reason(error)}") from None
 
 
 def decode_image(data: bytes, name: str) -> np.ndarray:
@@ -105,20 +107,30 @@ def _complete_rgb_png(data: bytes) -> bool:
 
 
 def _decode_with_pillow(data: bytes, name: str) -> np.ndarray:
+    with decoding(name, data), Image.open(io.BytesIO(data)) as image:
+        image.load()
+        if image.mode.startswith("I;16") or (image.mode == "I" and image.format == "PNG"):
+            grey = (np.asarray(image).astype(np.uint32) >> 8).astype(np.uint8)
+            return np.repeat(grey[:, :, None], 3, axis=2)
+        return np.array(image.convert("RGB"))
+
+
+@contextmanager
+def decoding(name: str, data: bytes) -> Iterator[None]:
+    """Makes of what Pillow raises inside a DataError of one line.
+
+    Its warnings are of odd EXIF, palettes with transparency and images beyond half its limit; none is the user's concern.
+
+    Args:
+        name: what to call the file.
+        data: the whole file.
+    """
     try:
-        with warnings.catch_warnings():
-            # "Palette images with Transparency": the transparency is dropped, as meant.
-            warnings.simplefilter("ignore", UserWarning)
-            # A huge image is the user's own; Pillow still refuses at twice this limit.
-            warnings.simplefilter("ignore", Image.DecompressionBombWarning)
-            with Image.open(io.BytesIO(data)) as image:
-                image.load()
-                if image.mode.startswith("I;16") or (image.mode == "I" and image.format == "PNG"):
-                    grey = (np.asarray(image).astype(np.uint32) >> 8).astype(np.uint8)
-                    return np.repeat(grey[:, :, None], 3, axis=2)
-                return np.array(image.convert("RGB"))
+        with warnings.catch_warnings(action="ignore"):
+            yield
+        return
     except Image.UnidentifiedImageError:
-        reason = "the file is empty" if not data else "not an image, or of an unknown format"
+        why = "the file is empty" if not data else "not an image, or of an unknown format"
     except (*PILLOW_ERRORS, Image.DecompressionBombError) as error:
-        reason = str(error).splitlines()[0] if str(error) else type(error).__name__
-    raise DataError(f"cannot decode image {name}: {reason}")
+        why = reason(error)
+    raise DataError(f"cannot decode image {name}: {why}")

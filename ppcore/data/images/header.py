@@ -8,7 +8,7 @@ import tifffile
 from PIL import Image
 
 from ppcore.data.images.decode import PILLOW_ERRORS
-from ppcore.errors import DataError
+from ppcore.errors import DataError, reason
 
 _ORIENTATION = 274
 _ASSOCIATED_ALPHA = 1
@@ -61,15 +61,15 @@ def read_header(path: str) -> ImageHeader:
             if kind == "PPM":
                 return _pnm(image, start[:2])
     except Image.UnidentifiedImageError:
-        reason = "the file is empty" if not start else "not an image, or of an unknown format"
+        why = "the file is empty" if not start else "not an image, or of an unknown format"
     except (*PILLOW_ERRORS, Image.DecompressionBombError) as error:
-        reason = getattr(error, "strerror", None) or " ".join(str(error).split()) or type(error).__name__
+        why = reason(error)
     else:
         if kind == "BMP":
             return ImageHeader(kind, height, width, 8, layout=_bmp(start))
         # Grey of 16 bits is read as 16 bits too, so that both files of a pair keep what they have.
         return ImageHeader(kind, height, width, 16 if kind == "PNG" and start[24] == 16 else 8)
-    raise DataError(f"cannot read image {path}: {reason}")
+    raise DataError(f"cannot read image {path}: {why}")
 
 
 def _tiff(path: str) -> ImageHeader:
@@ -94,8 +94,7 @@ def _tiff(path: str) -> ImageHeader:
             return ImageHeader("TIFF", height, width, bits, orientation, layout)
     # The parser meets damaged bytes with every kind of exception; for the user they mean one thing.
     except Exception as error:
-        reason = " ".join(str(error).split()) or type(error).__name__
-        raise DataError(f"cannot read image {path}: not a TIFF file that can be used ({reason})") from None
+        raise DataError(f"cannot read image {path}: not a TIFF file that can be used ({reason(error)})") from None
 
 
 def colours_of(page: tifffile.TiffPage) -> int | None:

@@ -10,11 +10,11 @@ import numpy as np
 
 from ppcore.data.images.decode import read_image
 from ppcore.data.images.header import ImageHeader, read_header
+from ppcore.data.images.orientation import stored
 from ppcore.data.images.pixel_cache import cached_pixels
+from ppcore.data.images.samples16 import read_rgb16
 from ppcore.data.images.windows import mapped_pixels, tiff_window
 from ppcore.errors import ConfigError, DataError, UnreadableImage
-from ppcore.photo.photo_io import read_photograph
-from ppcore.photo.tiff import stored
 
 Window = tuple[int, int, int, int]
 
@@ -22,8 +22,8 @@ Window = tuple[int, int, int, int]
 class ImageFile:
     """An image file: its size at once, its pixels when asked for.
 
-    Uncompressed BMP, PPM and TIFF are mapped into memory and deflated TIFF is decoded in the strips or tiles
-    that a window meets, so that a window costs its own size. Other formats (JPEG, PNG, …) cannot be entered
+    Uncompressed BMP, PPM and TIFF are mapped into memory and TIFF that is deflated or LZW is decoded in the
+    strips or tiles that a window meets, so that a window costs its own size. Other formats (JPEG, PNG, …) cannot be entered
     in the middle: they are decoded whole and freed again, unless `cache` keeps them decoded.
 
     Args:
@@ -86,8 +86,7 @@ class ImageFile:
     def _whole(self) -> np.ndarray:
         """The decoded file."""
         if self.bits == 16:
-            photograph = read_photograph(self.path)
-            pixels = stored(photograph.rgb(), photograph.orientation)
+            pixels = read_rgb16(self.path)
         else:
             pixels = read_image(self.path)
             if self._header.format == "TIFF":  # the one format that Pillow turns upright by itself

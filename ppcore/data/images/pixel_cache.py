@@ -1,13 +1,13 @@
 """Decoded images kept in a folder, so that a window of a 4K PNG costs milliseconds instead of its decoding."""
 
-import hashlib
 import os
-import tempfile
 from collections.abc import Callable
+from pathlib import Path
 
 import numpy as np
 
-from ppcore.errors import DataError
+from ppcore.errors import DataError, OutputError
+from ppcore.io import sha256, write_atomically
 
 
 def cached_pixels(path: str, folder: str, decode: Callable[[], np.ndarray]) -> np.ndarray:
@@ -31,22 +31,16 @@ def cached_pixels(path: str, folder: str, decode: Callable[[], np.ndarray]) -> n
     try:
         stat = os.stat(path)
         key = f"{os.path.abspath(path)}\0{stat.st_size}\0{stat.st_mtime_ns}"
-        entry = os.path.join(folder, hashlib.sha256(os.fsencode(key)).hexdigest()[:32] + ".npy")
+        entry = os.path.join(folder, sha256(os.fsencode(key))[:32] + ".npy")
         if not os.path.exists(entry):
-            _write(entry, decode())
+            os.makedirs(folder, exist_ok=True)
+            pixels = np.ascontiguousarray(decode())
+            write_atomically(entry, lambda temp: _save(temp, pixels))
         return np.load(entry, mmap_mode="r", allow_pickle=False)
-    except (OSError, ValueError, EOFError) as error:
+    except (OSError, ValueError, EOFError, OutputError) as error:
         raise DataError(f"cannot use the cache {folder} for {path}: {error}; empty it or set cache: null") from None
 
 
-def _write(entry: str, pixels: np.ndarray) -> None:
-    folder = os.path.dirname(entry)
-    os.makedirs(folder, exist_ok=True)
-    with tempfile.NamedTemporaryFile(dir=folder, suffix=".part", delete=False) as file:
-        try:
-            np.save(file, np.ascontiguousarray(pixels), allow_pickle=False)
-            file.flush()
-            os.replace(file.name, entry)
-        except BaseException:
-            os.unlink(file.name)
-            raise
+def _save(path: Path, pixels: np.ndarray) -> None:
+    with path.open("wb") as file:  # by its name numpy would add a suffix
+        np.save(file, pixels, allow_pickle=False)

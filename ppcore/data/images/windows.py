@@ -6,9 +6,9 @@ import numpy as np
 import tifffile
 
 from ppcore.data.images.header import ImageHeader, colours_of
-from ppcore.errors import DataError
+from ppcore.errors import DataError, reason
 
-_PLAIN_OR_DEFLATED = (1, 8, 32946)
+_CUT = (1, 5, 8, 32946)  # compressions: none, LZW, deflate under its two numbers
 
 
 def mapped_pixels(path: str, header: ImageHeader) -> np.ndarray | None:
@@ -32,7 +32,7 @@ def mapped_pixels(path: str, header: ImageHeader) -> np.ndarray | None:
             raise DataError(f"cannot decode image {path}: truncated, {os.path.getsize(path)} of {needed} bytes")
         raw = np.memmap(path, np.uint8, "r", layout.offset, (needed - layout.offset,))
     except OSError as error:
-        raise DataError(f"cannot read image {path}: {error.strerror or error}") from None
+        raise DataError(f"cannot read image {path}: {reason(error)}") from None
     strides = (layout.row_bytes, layout.channels * sample, sample)
     pixels = np.ndarray((height, width, layout.channels), layout.dtype, raw, 0, strides)
     pixels = pixels[::-1] if layout.bottom_up else pixels
@@ -42,7 +42,7 @@ def mapped_pixels(path: str, header: ImageHeader) -> np.ndarray | None:
 
 
 def tiff_window(path: str, window: tuple[int, int, int, int]) -> np.ndarray | None:
-    """A window of a deflated TIFF, decoding only the strips or tiles it meets.
+    """A window of a TIFF, decoding only the strips or tiles it meets.
 
     Args:
         path: the file.
@@ -59,7 +59,7 @@ def tiff_window(path: str, window: tuple[int, int, int, int]) -> np.ndarray | No
         with tifffile.TiffFile(path) as file:
             page = file.pages[0]
             colours = colours_of(page)
-            if colours is None or page.compression not in _PLAIN_OR_DEFLATED:
+            if colours is None or page.compression not in _CUT:
                 return None
             rows, columns = page.chunks[:2]
             across = -(-page.imagewidth // columns)
@@ -80,5 +80,4 @@ def tiff_window(path: str, window: tuple[int, int, int, int]) -> np.ndarray | No
             return result
     # The parser meets damaged bytes with every kind of exception; for the user they mean one thing.
     except Exception as error:
-        reason = " ".join(str(error).split()) or type(error).__name__
-        raise DataError(f"cannot decode image {path}: {reason}") from None
+        raise DataError(f"cannot decode image {path}: {reason(error)}") from None

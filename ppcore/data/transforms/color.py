@@ -1,12 +1,12 @@
 """Colour transforms with Pillow's arithmetic, which is torchvision's on PIL images."""
 
-from collections.abc import Callable, Sequence
+from collections.abc import Sequence
 from typing import Literal
 
 import numpy as np
 from PIL import Image, ImageEnhance
 
-from ppcore.data.checks import check, check_choice
+from ppcore.data.ranges import check, check_choice
 
 Range = float | Sequence[float]
 
@@ -35,19 +35,15 @@ class ColorJitter:
         check(fits, self, "hue", hue, "within -0.5..0.5")
 
     def __call__(self, image: np.ndarray, rng: np.random.Generator) -> np.ndarray:
-        operations: list[tuple[Callable, tuple[float, float], float]] = [
-            (enhance(ImageEnhance.Brightness), self.brightness, 1.0),
-            (enhance(ImageEnhance.Contrast), self.contrast, 1.0),
-            (enhance(ImageEnhance.Color), self.saturation, 1.0),
-            (shift_hue, self.hue, 0.0),
-        ]
+        enhancements = (ImageEnhance.Brightness, ImageEnhance.Contrast, ImageEnhance.Color)
+        ranges = (self.brightness, self.contrast, self.saturation, self.hue)
         grey = image.shape[2] == 1
         picture = Image.fromarray(image[:, :, 0] if grey else image)
         for which in rng.permutation(4):
-            apply, bounds, neutral = operations[which]
-            amount = rng.uniform(*bounds)
-            if bounds != (neutral, neutral) and not (grey and which >= 2):
-                picture = apply(picture, amount)
+            amount = rng.uniform(*ranges[which])
+            if ranges[which] == ((1.0, 1.0) if which < 3 else (0.0, 0.0)) or (grey and which >= 2):
+                continue
+            picture = enhancements[which](picture).enhance(amount) if which < 3 else shift_hue(picture, amount)
         return np.asarray(picture).reshape(image.shape)
 
 
@@ -76,11 +72,6 @@ def shift_hue(picture: Image.Image, turns: float) -> Image.Image:
     # int() truncates towards zero, as torchvision's conversion of the shift does; uint8 wraps round.
     shifted = np.asarray(hue) + np.uint8(int(turns * 255) % 256)
     return Image.merge("HSV", (Image.fromarray(shifted), saturation, value)).convert("RGB")
-
-
-def enhance(kind: type) -> Callable[[Image.Image, float], Image.Image]:
-    """One of Pillow's enhancements as a function of (picture, factor)."""
-    return lambda picture, factor: kind(picture).enhance(factor)
 
 
 def _factor_range(value: Range, what: str) -> tuple[float, float]:

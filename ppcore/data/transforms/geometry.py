@@ -8,7 +8,7 @@ from collections.abc import Sequence
 
 import numpy as np
 
-from ppcore.data.checks import height_and_width
+from ppcore.data.ranges import height_and_width
 from ppcore.data.transforms.resize_image import Backend, Interpolation, check_resize, resize_image
 from ppcore.errors import ConfigError
 
@@ -42,7 +42,7 @@ class Resize:
         if backend == "pil" and not antialias:
             raise ConfigError("Resize: Pillow always antialiases: antialias: false needs backend: cv2")
         height_and_width(self, size)
-        self.size = size if isinstance(size, int) else tuple(size)
+        self.size = size
         self.how = interpolation, backend, antialias
 
     def __call__(self, image: np.ndarray, rng: np.random.Generator | None = None) -> np.ndarray:

@@ -5,13 +5,15 @@ lambda a batch; every image's partner is the one at its place in the reversed ba
 """
 
 import math
+from dataclasses import dataclass
 
 import numpy as np
 
-from ppcore.data.checks import check, check_share
+from ppcore.data.ranges import check, check_share
 from ppcore.errors import ConfigError, DataError
 
 
+@dataclass(eq=False, kw_only=True)
 class Mixup:
     """A batch transform: mixes `image` and adds the soft `target` [B, K], float32.
 
@@ -32,26 +34,21 @@ class Mixup:
         ConfigError: an argument is out of range; when called: the batch lacks `image` or `label`.
     """
 
-    def __init__(
-        self,
-        *,
-        num_classes: int,
-        mixup_alpha: float = 0.8,
-        cutmix_alpha: float = 1.0,
-        prob: float = 1.0,
-        switch_prob: float = 0.5,
-        label_smoothing: float = 0.1,
-        correct_lam: bool = True,
-    ):
-        for name, alpha in (("mixup_alpha", mixup_alpha), ("cutmix_alpha", cutmix_alpha)):
+    num_classes: int
+    mixup_alpha: float = 0.8
+    cutmix_alpha: float = 1.0
+    prob: float = 1.0
+    switch_prob: float = 0.5
+    label_smoothing: float = 0.1
+    correct_lam: bool = True
+
+    def __post_init__(self):
+        for name, alpha in (("mixup_alpha", self.mixup_alpha), ("cutmix_alpha", self.cutmix_alpha)):
             check(0 <= alpha <= math.inf, self, name, alpha, "within 0..inf")
-        check_share(self, prob=prob, switch_prob=switch_prob, label_smoothing=label_smoothing)
-        check(num_classes >= 1, self, "num_classes", num_classes, "positive")
-        if mixup_alpha == cutmix_alpha == 0 and prob > 0:
+        check_share(self, prob=self.prob, switch_prob=self.switch_prob, label_smoothing=self.label_smoothing)
+        check(self.num_classes >= 1, self, "num_classes", self.num_classes, "positive")
+        if self.mixup_alpha == self.cutmix_alpha == 0 and self.prob > 0:
             raise ConfigError("Mixup: both alphas are 0: set prob: 0 to have label smoothing only")
-        self.num_classes, self.label_smoothing = num_classes, label_smoothing
-        self.mixup_alpha, self.cutmix_alpha, self.correct_lam = mixup_alpha, cutmix_alpha, correct_lam
-        self.prob, self.switch_prob = prob, switch_prob
 
     def __call__(self, batch: dict[str, np.ndarray], rng: np.random.Generator) -> dict[str, np.ndarray]:
         """Returns a new batch; `batch` and its arrays are left as they are."""

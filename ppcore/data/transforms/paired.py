@@ -13,8 +13,8 @@ from typing import Any
 import cv2
 import numpy as np
 
-from ppcore.data.checks import check_share, height_and_width
 from ppcore.data.images.image_file import ImageFile, pixels_of
+from ppcore.data.ranges import check_share, height_and_width
 from ppcore.data.transforms.geometry import resized_shape
 from ppcore.data.transforms.resize_image import Interpolation, check_resize, resize_image
 from ppcore.errors import ConfigError, DataError
@@ -38,12 +38,25 @@ class _OfPair(ABC):
         """What is done to each image of a pair of `rows` x `columns` pixels; `path` is for messages."""
 
 
-class _PairedCrop(_OfPair):
-    """A window of both; subclasses say where."""
+class PairedRandomCrop(_OfPair):
+    """The same random window of both images.
 
-    def __init__(self, size: int | Sequence[int], pad: bool):
+    Args:
+        size: side length or [height, width], pixels.
+        pad: mirror the lower and right edges of an image that is smaller, instead of refusing it.
+
+    Raises:
+        ConfigError: `size` is not positive.
+        DataError: when called: an image is smaller.
+    """
+
+    def __init__(self, *, size: int | Sequence[int], pad: bool = False):
         self.height, self.width = height_and_width(self, size)
         self.pad = pad
+
+    def place(self, down: int, right: int, rng: np.random.Generator) -> tuple[int, int]:
+        """(top, left), each from 0 to the room there is."""
+        return int(rng.integers(0, down + 1)), int(rng.integers(0, right + 1))
 
     def change(self, rows: int, columns: int, rng: np.random.Generator | None, path: str | None) -> Change:
         if not self.pad and (rows < self.height or columns < self.width):
@@ -58,35 +71,9 @@ class _PairedCrop(_OfPair):
             return lambda image: pixels_of(image, window)
         return lambda image: np.pad(pixels_of(image, window), missing, "reflect")
 
-    @abstractmethod
-    def place(self, down: int, right: int, rng: np.random.Generator) -> tuple[int, int]:
-        """(top, left), each from 0 to the room there is."""
 
-
-class PairedRandomCrop(_PairedCrop):
-    """The same random window of both images.
-
-    Args:
-        size: side length or [height, width], pixels.
-        pad: mirror the lower and right edges of an image that is smaller, instead of refusing it.
-
-    Raises:
-        ConfigError: `size` is not positive.
-        DataError: when called: an image is smaller.
-    """
-
-    def __init__(self, *, size: int | Sequence[int], pad: bool = False):
-        super().__init__(size, pad)
-
-    def place(self, down: int, right: int, rng: np.random.Generator) -> tuple[int, int]:
-        return int(rng.integers(0, down + 1)), int(rng.integers(0, right + 1))
-
-
-class PairedCenterCrop(_PairedCrop):
+class PairedCenterCrop(PairedRandomCrop):
     """The middle of both images; arguments and errors as of `PairedRandomCrop`."""
-
-    def __init__(self, *, size: int | Sequence[int], pad: bool = False):
-        super().__init__(size, pad)
 
     def place(self, down: int, right: int, rng: np.random.Generator) -> tuple[int, int]:
         return down // 2, right // 2
@@ -142,8 +129,7 @@ class PairedResize(_OfPair):
     def __init__(self, *, size: int | Sequence[int], interpolation: Interpolation = "bicubic"):
         check_resize(interpolation, "cv2")
         height_and_width(self, size)
-        self.size = size if isinstance(size, int) else tuple(size)
-        self.interpolation = interpolation
+        self.size, self.interpolation = size, interpolation
 
     def change(self, rows: int, columns: int, rng: np.random.Generator | None, path: str | None) -> Change:
         height, width = resized_shape(rows, columns, self.size)

@@ -8,7 +8,7 @@ from typing import Literal
 
 import numpy as np
 
-from ppcore.data.checks import check, check_share
+from ppcore.data.ranges import check, check_share
 from ppcore.data.transforms.random_operations import INCREASING, NOT_INCREASING, OPERATIONS, RandomOperations
 
 

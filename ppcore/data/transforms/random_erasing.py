@@ -8,7 +8,7 @@ from typing import Literal
 import numpy as np
 from scipy.special import ndtri
 
-from ppcore.data.checks import check, check_choice, check_share, increasing
+from ppcore.data.ranges import check, check_choice, check_share, increasing
 from ppcore.errors import ConfigError
 
 

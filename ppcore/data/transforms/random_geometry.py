@@ -7,7 +7,7 @@ from typing import Literal
 import cv2
 import numpy as np
 
-from ppcore.data.checks import check_share, height_and_width, increasing
+from ppcore.data.ranges import check_share, height_and_width, increasing
 from ppcore.data.transforms.resize_image import Backend, Interpolation, check_resize, resize_image
 from ppcore.errors import ConfigError, DataError
 

@@ -10,7 +10,7 @@ from typing import Literal, NamedTuple
 
 import numpy as np
 
-from ppcore.data.checks import check, check_choice
+from ppcore.data.ranges import check, check_choice
 from ppcore.data.transforms import image_ops, warp
 
 Levels = dict[str, Callable[[float, int], float]]

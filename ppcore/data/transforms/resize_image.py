@@ -7,7 +7,7 @@ import cv2
 import numpy as np
 from PIL import Image
 
-from ppcore.errors import ConfigError
+from ppcore.data.ranges import check_choice
 
 Interpolation = Literal["nearest", "bilinear", "bicubic", "lanczos", "box"]
 Backend = Literal["pil", "cv2"]
@@ -90,7 +90,5 @@ def _blurred(image: np.ndarray, down: float, across: float) -> np.ndarray:
 
 def check_resize(interpolation: str, backend: str) -> None:
     """Raises ConfigError unless both exist."""
-    if interpolation not in _PIL:
-        raise ConfigError(f"interpolation is {interpolation!r}, but must be one of {', '.join(_PIL)}")
-    if backend not in ("pil", "cv2"):
-        raise ConfigError(f"backend is {backend!r}, but must be pil or cv2")
+    check_choice("resize_image", "interpolation", interpolation, list(_PIL))
+    check_choice("resize_image", "backend", backend, ("pil", "cv2"))

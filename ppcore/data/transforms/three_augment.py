@@ -4,7 +4,7 @@ from collections.abc import Sequence
 
 import numpy as np
 
-from ppcore.data.checks import check, increasing
+from ppcore.data.ranges import check, increasing
 from ppcore.data.transforms import image_ops
 
 

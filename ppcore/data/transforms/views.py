@@ -5,7 +5,7 @@ from typing import Any, NotRequired, TypedDict
 
 import numpy as np
 
-from ppcore.data.checks import check
+from ppcore.data.ranges import check
 from ppcore.data.transforms.transform import Transform, apply_all
 from ppcore.errors import ConfigError, DataError
 

@@ -2,8 +2,10 @@
 
 import numpy as np
 
+from ppcore.data import Dataset
 
-class Discs:
+
+class Discs(Dataset):
     """Dark pictures of a disc with their light references.
 
     Args:
@@ -14,8 +16,6 @@ class Discs:
 
     classes = ("small", "middle", "large")
     num_classes = 3
-    labels = None
-    paths = None
 
     def __init__(self, *, count: int, seed: int = 0, side: int = 16):
         self.count, self.seed, self.side = count, seed, side

@@ -1,12 +1,9 @@
-"""Time and memory of enhancing a photograph: `ppcore.deploy.predictor` by engine and precision, eager, a peer in torch.
+"""Time and memory of enhancing a photograph: `ppcore.deploy.Predictor` by engine and precision, eager, a peer in torch.
 
 Every contender and size has a process of its own; they take turns, so that what else the machine does
 meets all alike. Seconds are those of a ready contender; `first` is the start, with loading and compiling.
 """
 
-import json
-import os
-import subprocess
 import sys
 import tempfile
 from collections.abc import Sequence
@@ -15,6 +12,7 @@ from typing import Any
 
 import numpy as np
 
+from benchmarks.fresh_process import measured
 from ppcore import runtime
 from ppcore.errors import ConfigError, nearest
 
@@ -26,7 +24,6 @@ CONTENDERS = {
     "paddle": ("paddle", "fp32"),
     "eager": ("eager", "fp32"),
 }
-ROOT = Path(__file__).resolve().parents[1]
 
 
 def enhance(
@@ -76,7 +73,9 @@ def enhance(
                     engine, precision = CONTENDERS[name]
                     job = {**base, "engine": engine, "precision": precision, "height": height, "width": width}
                     python = peer_python if name == "peer" else sys.executable
-                    result = _process(name, job, python, threads)
+                    result = measured(
+                        "benchmarks.enhance_contender", job, contender=name, threads=threads, python=python
+                    )
                     found.setdefault((name, (height, width)), []).append(result)
                     told = result.get("missing") or f"{min(result['seconds']):.2f} s, {result['peak'] / 2**30:.2f} GiB"
                     print(f"  {name} {width}x{height}: {told}", file=sys.stderr, flush=True)
@@ -94,7 +93,7 @@ def _prepare(
 
     from ppcore import weights
     from ppcore.config import components
-    from ppcore.deploy.export import export_model
+    from ppcore.deploy import export_model
 
     paddle.seed(0)
     model = components.build({"name": arch})
@@ -106,17 +105,6 @@ def _prepare(
     np.savez(files["weights"], **weights.export(model, layout=layout))
     export_model(model, files["folder"], sorted(formats))
     return {name: str(path) for name, path in files.items()}
-
-
-def _process(name: str, job: dict[str, Any], python: str, threads: int) -> dict[str, Any]:
-    variables = {k: v for k, v in os.environ.items() if not k.startswith(("OMP_", "MKL_", "FLAGS_"))}
-    variables |= {"OMP_NUM_THREADS": str(threads), "OMP_WAIT_POLICY": "PASSIVE", "PYTHONPATH": str(ROOT)}
-    command = [python, "-W", "ignore", "-m", "benchmarks.enhance_contender", json.dumps(job)]
-    done = subprocess.run(command, capture_output=True, text=True, env=variables)
-    if done.returncode:
-        reason = (done.stderr.strip().splitlines() or [f"exit status {done.returncode}"])[-1]
-        raise ConfigError(f"benchmark of {name} failed: {reason}")
-    return json.loads(done.stdout.splitlines()[-1])
 
 
 def _rows(found: dict[tuple[str, tuple[int, int]], list[dict]]) -> list[dict[str, Any]]:
@@ -155,7 +143,7 @@ def _growth(rows: Sequence[dict[str, Any]]) -> dict[str, float]:
 def _psnr(folder: Path, photographs: Sequence[str], threads: int) -> list[dict[str, Any]]:
     """bf16 against fp32 on each photograph, unclamped, in dB for images in [0, 1]."""
     from ppcore.data import read_image
-    from ppcore.deploy.predictor import Predictor
+    from ppcore.deploy import Predictor
     from ppcore.metrics.psnr_ssim import psnr
 
     exact, short = (Predictor(folder, "openvino", precision, threads=threads) for precision in ("fp32", "bf16"))

@@ -63,13 +63,7 @@ def distill(
             strict=True,
         )
     )
-    seconds: dict[str, list[float]] = {part: [] for part in PARTS}
-    for turn in range(steps + 2):
-        for part, run in work.items():
-            begin = time.perf_counter()
-            run()
-            if turn >= 2:
-                seconds[part].append(time.perf_counter() - begin)
+    seconds = _in_turns(work, steps)
     without_it, alone, with_it = (np.array(seconds[part]) for part in PARTS)
     rows = [
         {"part": part, "milliseconds": 1e3 * float(np.median(s)), "lowest": 1e3 * min(s), "highest": 1e3 * max(s)}
@@ -80,6 +74,18 @@ def distill(
         "what": "distill", "student": student["name"], "teacher": teacher["name"], "batch": batch, "size": list(size),
         "steps": steps, "machine": threads, "rows": rows, "overhead": float(np.median((with_it - without_it) / alone)),
     }  # fmt: skip
+
+
+def _in_turns(work: Mapping[str, Callable[[], Any]], steps: int) -> dict[str, list[float]]:
+    """Seconds of each part, in `steps` turns after two that warm up."""
+    seconds: dict[str, list[float]] = {part: [] for part in work}
+    for turn in range(steps + 2):
+        for part, run in work.items():
+            begin = time.perf_counter()
+            run()
+            if turn >= 2:
+                seconds[part].append(time.perf_counter() - begin)
+    return seconds
 
 
 def table(result: dict[str, Any]) -> str:

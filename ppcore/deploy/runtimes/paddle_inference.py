@@ -1,4 +1,4 @@
-"""Paddle Inference."""
+"""Paddle Inference, which needs no export to ONNX."""
 
 from pathlib import Path
 
@@ -7,6 +7,8 @@ import paddle
 from paddle import inference
 
 from ppcore.deploy.manifest import Manifest
+from ppcore.deploy.runtimes import Runtime
+from ppcore.deploy.writers import program_of
 from ppcore.errors import ConfigError
 
 # oneDNN fusions with faults (3.3.1): the first crashes on convolutions followed by LeakyReLU, the second fuses
@@ -14,20 +16,10 @@ from ppcore.errors import ConfigError
 BROKEN_PASSES = ("conv_activation_onednn_fuse_pass", "elementwise_act_onednn_fuse_pass")
 
 
-class PaddleInference:
-    """Runs the stages of an exported folder.
+class PaddleInference(Runtime):
+    """Paddle Inference on a CPU, with one thread unless told otherwise; bf16 is oneDNN's."""
 
-    Args:
-        folder: the export.
-        manifest: of the export.
-        precision: `fp32` or `bf16` (oneDNN's).
-        threads: None is one, Paddle's default.
-
-    Raises:
-        ConfigError: bf16 for an export whose numbers oneDNN spoils.
-    """
-
-    format, suffix = "paddle", (".json", ".pdmodel", ".pdiparams")
+    suffixes = (".json", ".pdmodel", ".pdiparams")
 
     def __init__(self, folder: Path, manifest: Manifest, precision: str, threads: int | None):
         if precision == "bf16" and not manifest.onednn:
@@ -36,8 +28,7 @@ class PaddleInference:
             )
         self.predictors = {}
         for stage in [stage.name for stage in manifest.stages]:
-            program = next(p for p in (folder / f"{stage}.json", folder / f"{stage}.pdmodel") if p.exists())
-            config = inference.Config(str(program), str(folder / f"{stage}.pdiparams"))
+            config = inference.Config(str(program_of(folder, stage)), str(folder / f"{stage}.pdiparams"))
             config.disable_gpu()
             config.disable_glog_info()
             if manifest.onednn:
@@ -53,11 +44,9 @@ class PaddleInference:
 
     @staticmethod
     def version() -> str:
-        """Name and version."""
         return f"Paddle Inference {paddle.__version__}"
 
     def run(self, stage: str, inputs: dict[str, np.ndarray]) -> list[np.ndarray]:
-        """Outputs of a stage."""
         predictor = self.predictors[stage]
         for name in predictor.get_input_names():
             predictor.get_input_handle(name).copy_from_cpu(np.ascontiguousarray(inputs[name]))

@@ -9,32 +9,25 @@ import numpy as np
 import openvino as ov
 
 from ppcore.deploy.manifest import Manifest
+from ppcore.deploy.runtimes import Runtime
 from ppcore.deploy.runtimes.openvino_maths import use_polynomials
 from ppcore.deploy.runtimes.openvino_precision import keep_float32
-from ppcore.errors import ConfigError, WeightsError
+from ppcore.errors import ConfigError, WeightsError, reason
 
 CONVOLUTIONS = ("Convolution", "GroupConvolution")
 COMPILED = 12  # stages of one size kept ready
 LARGE = 2**23  # bytes of input from which the memory of a stage is given back between stages
 
 
-class OpenVINO:
-    """Runs the stages of an exported folder.
+class OpenVINO(Runtime):
+    """OpenVINO on a CPU.
 
     Every size of input is compiled for itself (some seconds, once): with known sizes OpenVINO
-    computes the tables ahead, chooses layouts and plans its memory. The last few are kept.
-
-    Args:
-        folder: the export.
-        manifest: of the export.
-        precision: `fp32`, or `bf16`: bfloat16 where the manifest allows it.
-        threads: None leaves it to OpenVINO.
-
-    Raises:
-        ConfigError: bf16 on a processor without it.
+    computes the tables ahead, chooses layouts and plans its memory. The last few are kept. bf16 is bfloat16
+    where the manifest allows it.
     """
 
-    format, suffix = "onnx", (".onnx",)
+    suffixes = (".onnx",)
 
     def __init__(self, folder: Path, manifest: Manifest, precision: str, threads: int | None):
         self.core = ov.Core()
@@ -51,11 +44,9 @@ class OpenVINO:
 
     @staticmethod
     def version() -> str:
-        """Name and version."""
         return f"OpenVINO {ov.__version__.partition('-')[0]}"
 
     def run(self, stage: str, inputs: dict[str, np.ndarray]) -> list[np.ndarray]:
-        """Outputs of a stage."""
         shapes = tuple((name, array.shape) for name, array in inputs.items())
         request = self._request(stage, shapes)
         # A request reads shared memory without holding it, so copies must live until it has run. It takes aligned,
@@ -82,7 +73,7 @@ class OpenVINO:
                 if self.bf16 is not None:
                     model = keep_float32(self.core, model, CONVOLUTIONS if stage in self.bf16 else ())
             except RuntimeError as error:
-                raise WeightsError(f"{path}: OpenVINO does not take it: {' '.join(str(error).split())}") from error
+                raise WeightsError(f"{path}: OpenVINO does not take it: {reason(error)}") from error
             compiled = self.core.compile_model(model, "CPU", self.options)
             del model
             _return_free_memory()

@@ -1,0 +1,40 @@
+"""The one door for weights that somebody names: a file, a checkpoint or a run, and how to read it."""
+
+from typing import TYPE_CHECKING
+
+import paddle.nn as nn
+
+from ppcore.weights.checkpoints import Found, find_weights
+from ppcore.weights.conversion import load
+
+if TYPE_CHECKING:
+    from ppcore.config import Pretrained
+
+
+def load_pretrained(model: nn.Layer, weights: "Pretrained") -> Found:
+    """Finds the weight file that is meant and loads it into `model`.
+
+    Args:
+        model: what they are for.
+        weights: which weights, and how to read them.
+
+    Returns:
+        The file, and why it is the one.
+
+    Raises:
+        CheckpointError: a folder without a checkpoint, or a damaged one.
+        WeightsError: the file cannot be read, or does not fit (see `load`).
+        ConfigError: unknown `pos_embed`.
+    """
+    found = find_weights(weights.path)
+    load(
+        model, found.path, weights.source, key=weights.key, pos_embed=weights.pos_embed, new_head=weights.new_head
+    )  # fmt: skip
+    return found
+
+
+def freeze(model: nn.Layer) -> None:
+    """Evaluation mode, and no gradients for the parameters; they still flow to the input."""
+    model.eval()
+    for parameter in model.parameters():
+        parameter.stop_gradient = True
