@@ -101,14 +101,14 @@ def _spectrum(image: np.ndarray) -> tuple[np.ndarray, np.ndarray]:
 def _alike(image: np.ndarray, factor: int) -> tuple[float, float]:
     """Correlation of the log amplitudes, and of the phases, of an image and its smaller version."""
     small = _smaller(image, factor)
-    found = []
+    correlations = []
     for large_map, small_map, reduction in (
         (np.log1p(_spectrum(image)[0]), np.log1p(_spectrum(small)[0]), cv2.INTER_AREA),
         (_spectrum(image)[1], _spectrum(small)[1], cv2.INTER_NEAREST),  # a mean of phases would be no phase
     ):
         large_map = cv2.resize(large_map, small_map.shape[::-1], interpolation=reduction)
-        found.append(float(np.corrcoef(large_map.ravel(), small_map.ravel())[0, 1]))
-    return found[0], found[1]
+        correlations.append(float(np.corrcoef(large_map.ravel(), small_map.ravel())[0, 1]))
+    return correlations[0], correlations[1]
 
 
 def _bytes(image: np.ndarray) -> np.ndarray:

@@ -201,8 +201,20 @@ METRIC = Role(
 # What a configuration's sections and the arguments of its components may be.
 COMPONENTS = (NETWORK, CRITERION, TASK, OPTIMIZER, SCHEDULE, DATASET, TRANSFORM, BATCH_TRANSFORM, METRIC)
 # What the tables of `papers/` name beside builders of networks; no configuration does.
-FIDELITY = Role("a fidelity check", "to be a function of (path)", (), _begins_with("path"), "mypaper.fidelity.measure")
-FINDING = Role(
+FIDELITY = Role(
+    "a reference",
+    "to be a class with build(), forward(model, x), stages(model), loss(outputs, arrays, rows, run) and optimizer(model, run)",
+    (),
+    _has(
+        build=[],
+        forward=["model", "x"],
+        stages=["model"],
+        loss=["outputs", "arrays", "rows", "run"],
+        optimizer=["model", "run"],
+    ),
+    "mypaper.reference.MyReference",
+)
+ANALYSIS = Role(
     "a measure", "to be a function of (model, images)", (), _begins_with("model", "images"), "mypaper.tokens.cosine"
 )
 FIGURE = Role("a figure", "to be a function of (pairs)", (), _begins_with("pairs"), "mypaper.figures.draw")

@@ -141,11 +141,11 @@ class Trained(Strict):
 
 
 class Fidelity(Strict):
-    """The fidelity checks: reference file and what computed it, the function that measures, others' trained weights."""
+    """The fidelity checks: reference file and what computed it, the class that describes the model, others' weights."""
 
     reference: str
     computed_by: str = "torch and transformers"
-    measure: str
+    described_by: str
     levels: list[Level]
     trained: list[Trained] = Field([])
 

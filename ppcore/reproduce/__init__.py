@@ -1,1 +1,1 @@
-"""TODO."""
+"""Reproducing a paper: fidelity checks, trainings, what is measured on them, and the report."""

@@ -1,14 +1,15 @@
-"""Comparing with a reference: what a row is, how a gap is measured, and what every classifier's file is measured by.
+"""Measuring a tiny model of ours against numbers that another implementation has computed and stored.
 
-A stored file holds a tiny model computed by another implementation: weights, one pass with its
-gradients, short trainings. A paper says how to build its model, which outputs it has and what it
-minimises; the rest is here.
+A stored file (`.npz`, with its facts beside it in `.json`) holds `weights/NAME`, images `x`, one pass with its
+`stages/NAME`, `loss` and `gradients/NAME`, and short trainings: `RUN/loss`, `RUN/grad_norm`, `RUN/final_norms`. A
+paper describes its model in a class (`Reference`); reading, comparing and training are here.
 """
 
 import json
-from collections.abc import Callable, Iterator, Mapping
+from collections.abc import Callable, Iterator, Mapping, Sequence
 from dataclasses import dataclass
 from pathlib import Path
+from typing import Any, Protocol
 
 import numpy as np
 import paddle
@@ -16,9 +17,70 @@ import paddle.nn as nn
 
 import ppcore.weights
 from ppcore import optim
+from ppcore.model import traits
 
 OF_MAX, RELATIVE = "max |difference| / max |reference|", "largest relative difference"
-_EMBEDDING = ["stages/patch_embed", "stages/pos_embed"]
+
+Arrays = Mapping[str, np.ndarray]
+Stages = Mapping[str, paddle.Tensor]
+
+
+class Reference(Protocol):
+    """What a paper says of its tiny model, made with the facts of the stored file.
+
+    Attributes:
+        layout: of the stored weights and gradients, one of the model's `weight_maps()`.
+        variants: arguments of `build` by name, each measured in one pass; {"": {}} for a single one.
+        precision: of the trainings, float32 or float64.
+        gradients: what the row of the gradients is called, and its tolerance.
+        zero_gradients: (part, of) by the end of a name: that one of `of` equal parts is zero in exact arithmetic.
+        steps: of every training.
+        trainings: their names, as the arrays begin.
+        norm_tolerance: of the gradient's norm in training.
+        unsettled: by the end of a name, what to call tensors that a training leaves to rounding.
+    """
+
+    layout: str
+    variants: Mapping[str, Mapping[str, Any]]
+    precision: str
+    gradients: tuple[str, float]
+    zero_gradients: Mapping[str, tuple[int, int]]
+    steps: int
+    trainings: Sequence[str]
+    norm_tolerance: float
+    unsettled: Mapping[str, str]
+
+    def build(self, **variant: Any) -> nn.Layer:
+        """The model, in the mode of the one pass; its values do not matter."""
+        ...
+
+    def forward(self, model: nn.Layer, x: paddle.Tensor) -> tuple[Any, Stages]:
+        """What `model` minimises the loss of, and its stages by their stored names."""
+        ...
+
+    def stages(self, model: nn.Layer) -> Mapping[str, tuple[Sequence[str], float]]:
+        """Every stage of the file in rows: what a row is called, its stages and their tolerance."""
+        ...
+
+    def loss(self, outputs: Any, arrays: Arrays, rows: Sequence[int], run: str | None) -> paddle.Tensor:
+        """The scalar that a training minimises on those images; `run` None: whose gradients the one pass has."""
+        ...
+
+    def label(self, run: str) -> str:
+        """A training in words: `AdamW, soft cross-entropy`."""
+        ...
+
+    def optimizer(self, model: nn.Layer, run: str) -> paddle.optimizer.Optimizer:
+        """The optimiser of a training."""
+        ...
+
+    def rate(self, run: str, step: int) -> float:
+        """The learning rate of a step, 0 being the first."""
+        ...
+
+    def clip(self, run: str) -> float | None:
+        """The largest global norm of the gradients in a training."""
+        ...
 
 
 @dataclass(frozen=True)
@@ -69,122 +131,117 @@ def count_parameters(builder: Callable[[], nn.Layer]) -> int:
     return sum(int(np.prod(p.shape)) for p in model.parameters() if not p.stop_gradient)
 
 
-def read(path: Path) -> tuple[dict, Mapping[str, np.ndarray]]:
+def measure(described: Callable[[Mapping[str, Any]], Reference], path: Path) -> list[Row]:
+    """All comparisons of a paper: one pass of every variant, then every training."""
+    facts, arrays = read(path)
+    reference = described(facts)
+    rows = [row for variant in reference.variants for row in one_pass(reference, arrays, variant)]
+    return rows + [row for run in reference.trainings for row in training(reference, arrays, run)]
+
+
+def read(path: Path) -> tuple[dict[str, Any], Arrays]:
     """(facts, arrays) of a stored file."""
     with np.load(path) as archive:
         arrays = dict(archive)
     return json.loads(path.with_suffix(".json").read_text(encoding="utf-8")), arrays
 
 
-def filled(model: nn.Layer, arrays: Mapping[str, np.ndarray]) -> nn.Layer:
-    """The model with the file's weights, in evaluation mode."""
-    stored = {name.removeprefix("weights/"): arrays[name] for name in arrays if name.startswith("weights/")}
-    model.set_state_dict(ppcore.weights.convert(stored, source="timm", model=model))
-    model.eval()
+def one_pass(reference: Reference, arrays: Arrays, variant: str = "") -> Iterator[Row]:
+    """Every stage of the forward pass, the loss, every gradient.
+
+    Raises:
+        ValueError: the file has other stages than the model.
+    """
+    model = _filled(reference, arrays, **reference.variants[variant])
+    suffix = f" ({variant})" if variant else ""
+    images = list(range(_batch_size(arrays)))
+    x = paddle.to_tensor(arrays["x"][images], stop_gradient=False)
+    outputs, stages = reference.forward(model, x)
+    groups = reference.stages(model)
+    stored, compared = set(_below(arrays, "stages/")), {name for names, _ in groups.values() for name in names}
+    if stored != compared:
+        raise ValueError(f"the file or the model alone has the stages {', '.join(sorted(stored ^ compared))}")
+    for label, (names, tolerance) in groups.items():
+        gap = max(of_max(stages[name].numpy(), arrays[f"stages/{name}"]) for name in names)
+        yield Row(2, f"{label}{suffix}", gap, tolerance, OF_MAX)
+    loss = reference.loss(outputs, arrays, images, None)
+    loss.backward()
+    yield Row(2, f"loss{suffix}", relative(np.array(float(loss)), arrays["loss"]), 1e-5, RELATIVE)
+    label, tolerance = reference.gradients
+    yield Row(3, f"{label}{suffix}", _gradient_gap(reference, model, x, arrays), tolerance, OF_MAX)
+
+
+def _gradient_gap(reference: Reference, model: nn.Layer, x: paddle.Tensor, arrays: Arrays) -> float:
+    """The largest gap among the gradients of the images and of every parameter."""
+    gaps = [of_max(x.grad.numpy(), arrays["gradients/x"])]
+    ours = {name: p.grad.numpy() for name, p in model.named_parameters()}
+    for name, gradient in _as_stored(reference, model, ours).items():
+        want = arrays[f"gradients/{name}"]
+        for part, of in (zero for ending, zero in reference.zero_gradients.items() if name.endswith(ending)):
+            gradient, want = (np.concatenate(np.delete(np.split(a, of), part, axis=0)) for a in (gradient, want))
+        gaps.append(of_max(gradient, want))
+    return max(gaps)
+
+
+def training(reference: Reference, arrays: Arrays, run: str) -> Iterator[Row]:
+    """A short training: loss and norm of the gradient at every step, length of every tensor at the end.
+
+    Step t takes as many images as the one pass had, from number t · that on, around the end of the stored ones.
+    """
+    model = _filled(reference, arrays)
+    model.to(dtype=reference.precision)
+    model.train()
+    optimizer = reference.optimizer(model, run)
+    size, images = _batch_size(arrays), arrays["x"].astype(reference.precision)
+    losses, norms = [], []
+    for step in range(reference.steps):
+        rows = [(step * size + i) % len(images) for i in range(size)]
+        optimizer.set_lr(reference.rate(run, step))
+        loss = reference.loss(model(paddle.to_tensor(images[rows])), arrays, rows, run)
+        loss.backward()
+        norms.append(_clipped_norm(model, reference.clip(run)))
+        losses.append(float(loss))
+        optimizer.step()
+        optimizer.clear_grad()
+    label, stored = f"{reference.steps} steps of {reference.label(run)}", _below(arrays, f"{run}/")
+    yield Row(4, f"{label}: loss", relative(np.array(losses), stored["loss"]), 1e-5, RELATIVE)
+    gap = relative(np.array(norms), stored["grad_norm"])
+    yield Row(4, f"{label}: gradient norm", gap, reference.norm_tolerance, RELATIVE)
+    final = _as_stored(reference, model, {name: tensor.numpy() for name, tensor in model.state_dict().items()})
+    names = list(_below(arrays, "weights/"))
+    lengths = np.array([np.linalg.norm(final[name].astype(np.float64)) for name in names])
+    settled = np.array([not name.endswith(tuple(reference.unsettled)) for name in names])
+    which = " but ".join(["every final tensor", *reference.unsettled.values()])
+    gap = relative(lengths[settled], stored["final_norms"][settled])
+    yield Row(4, f"{label}: norm of {which}", gap, 1e-5, RELATIVE)
+
+
+def _filled(reference: Reference, arrays: Arrays, **variant: Any) -> nn.Layer:
+    """The model with the stored weights."""
+    model = reference.build(**variant)
+    model.set_state_dict(ppcore.weights.convert(_below(arrays, "weights/"), source=reference.layout, model=model))
     return model
 
 
-def one_pass(
-    model: nn.Layer,
-    arrays: Mapping[str, np.ndarray],
-    *,
-    loss: Callable[[dict], paddle.Tensor],
-    forward: Callable[[paddle.Tensor], dict] | None = None,
-) -> Iterator[Row]:
-    """Every stage of the forward pass, the loss, every gradient.
-
-    Args:
-        model: `filled`.
-        arrays: of the file.
-        loss: stages -> the scalar whose gradients are stored.
-        forward: images -> stages by name, the model's own `forward_intermediates` by default.
-    """
-    batch = arrays["stages/logits"].shape[0]
-    x = paddle.to_tensor(arrays["x"][:batch], stop_gradient=False)
-    stages = (forward or model.forward_intermediates)(x)
-    names = [name for name in arrays if name.startswith("stages/")]
-    blocks = sorted(name for name in names if "block_" in name)
-    if len(blocks) != len(model.blocks):
-        raise ValueError(f"the file has {len(blocks)} blocks, the model {len(model.blocks)}")
-
-    def worst(keys: list[str]) -> float:
-        return max(of_max(stages[key.removeprefix("stages/")].numpy(), arrays[key]) for key in keys)
-
-    yield Row(2, "patch and position embedding", worst(_EMBEDDING), 1e-5, OF_MAX)
-    yield Row(2, "tokens after every block and the final norm", worst([*blocks, "stages/norm"]), 1e-5, OF_MAX)
-    for key in names:
-        if key not in (*_EMBEDDING, *blocks, "stages/norm"):
-            yield Row(2, key.removeprefix("stages/").replace("_", " "), worst([key]), 1e-5, OF_MAX)
-    value = loss(stages)
-    value.backward()
-    yield Row(2, "loss", relative(np.array(float(value)), arrays["loss"]), 1e-5, RELATIVE)
-    ours = {name: p.grad.numpy() for name, p in model.named_parameters()}
-    ours = model.weight_maps()["timm"].from_paddle(ours, model)
-    gaps = [of_max(x.grad.numpy(), arrays["gradients/x"])]
-    for name, gradient in ours.items():
-        want = arrays[f"gradients/{name}"]
-        if name.endswith("qkv.bias"):
-            # The key third is zero in exact arithmetic (softmax ignores what all keys share).
-            third = len(want) // 3
-            gradient, want = (np.delete(a, np.s_[third : 2 * third]) for a in (gradient, want))
-        gaps.append(of_max(gradient, want))
-    yield Row(3, "gradient of every parameter and of the images", max(gaps), 2e-5, OF_MAX)
+def _clipped_norm(model: nn.Layer, limit: float | None) -> float:
+    """The global norm of the gradients, in their own precision, before they are scaled to the limit."""
+    gradients = [p.grad for p in model.parameters() if p.grad is not None]
+    clipped = optim.clip_grad_norm(model.parameters(), limit)
+    if gradients[0].dtype == paddle.float32 or limit is not None:  # it adds up in float32
+        return float(clipped)
+    return float(paddle.add_n([(gradient**2).sum() for gradient in gradients]).sqrt())
 
 
-def optimizer(model: nn.Layer, recipe: Mapping) -> paddle.optimizer.Optimizer:
-    """The optimiser of a recipe: AdamW, LAMB or SGD with momentum; vectors, class token and positions do not decay."""
-    if recipe["optimizer"] == "SGD":
-        factory, constants = optim.Momentum, dict(momentum=recipe["momentum"])
-    else:
-        factory = {"AdamW": optim.AdamW, "LAMB": optim.Lamb}[recipe["optimizer"]]
-        constants = dict(zip(("beta1", "beta2"), recipe["betas"], strict=True))
-    spared = ["1d", "cls_token", "pos_embed"]
-    return optim.make(model, factory, weight_decay=recipe["weight_decay"], no_weight_decay=spared, **constants)
+def _as_stored(reference: Reference, model: nn.Layer, values: Arrays) -> dict[str, np.ndarray]:
+    """Arrays by our names in the layout of the file."""
+    return traits(model).weight_maps()[reference.layout].from_paddle(dict(values), model)
 
 
-def training(
-    model: nn.Layer,
-    facts: Mapping,
-    arrays: Mapping[str, np.ndarray],
-    run: str,
-    *,
-    criterion: Callable,
-    batch: Callable[[list[int]], dict],
-) -> Iterator[Row]:
-    """One of the file's trainings, step by step.
+def _batch_size(arrays: Arrays) -> int:
+    """Images of the one pass."""
+    return len(next(iter(_below(arrays, "stages/").values())))
 
-    Args:
-        model: `filled`.
-        facts: of the file.
-        arrays: of the file.
-        run: name of the training.
-        criterion: called as `criterion(outputs, batch)`.
-        batch: indices of images -> what the criterion takes beside the outputs.
-    """
-    plan = facts["training"]
-    recipe = plan["runs"][run]
-    model.train()
-    updates = optimizer(model, recipe)
-    images, size = arrays["x"], arrays["stages/logits"].shape[0]
-    values, norms = [], []
-    for step in range(plan["steps"]):
-        rows = [(step * size + i) % len(images) for i in range(size)]
-        updates.set_lr(recipe["lr"] * min(1.0, (step + 1) / plan["warmup"]))
-        loss = criterion(model(paddle.to_tensor(images[rows])), batch(rows))
-        loss.backward()
-        norms.append(float(optim.clip_grad_norm(model.parameters(), recipe["clip"])))
-        values.append(float(loss))
-        updates.step()
-        updates.clear_grad()
-    final = ppcore.weights.export(model, layout="timm")
-    listed = [key.removeprefix("weights/") for key in arrays if key.startswith("weights/")]
-    lengths = np.array([np.linalg.norm(final[key].astype(np.float64)) for key in listed])
-    # Adam divides the rounding noise in the key biases' gradient by itself: lr-sized steps at random.
-    settled = np.array([not key.endswith("qkv.bias") for key in listed])
-    label = f"{plan['steps']} steps of {recipe['optimizer']}, {recipe['loss']}"
-    label += f", clip {recipe['clip']:g}" if recipe["clip"] else ""
-    stored = f"runs/{run}"
-    yield Row(4, f"{label}: loss", relative(np.array(values), arrays[f"{stored}/loss"]), 1e-5, RELATIVE)
-    yield Row(4, f"{label}: gradient norm", relative(np.array(norms), arrays[f"{stored}/grad_norm"]), 5e-5, RELATIVE)
-    gap = relative(lengths[settled], arrays[f"{stored}/final_norms"][settled])
-    yield Row(4, f"{label}: norm of every final tensor but qkv biases", gap, 1e-5, RELATIVE)
+
+def _below(arrays: Arrays, prefix: str) -> dict[str, np.ndarray]:
+    """The arrays whose names begin so, by the rest of their names."""
+    return {name.removeprefix(prefix): arrays[name] for name in arrays if name.startswith(prefix)}

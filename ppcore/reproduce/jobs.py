@@ -1,12 +1,12 @@
 """Trainings as jobs: side by side where they fit, each with a log of its own, one line a job every few seconds."""
 
-import queue
 import signal
 import subprocess
-import threading
 import time
-from collections.abc import Mapping, Sequence
+from collections.abc import Iterable, Mapping, Sequence
+from concurrent.futures import FIRST_COMPLETED, Future, ThreadPoolExecutor, wait
 from dataclasses import dataclass, field
+from graphlib import TopologicalSorter
 from pathlib import Path
 
 from ppcore.engine.logger import clock, log
@@ -44,8 +44,9 @@ class Job:
 
 @dataclass
 class _Running:
+    """A job whose process runs; `said` is its last progress line."""
+
     job: Job
-    number: int
     process: subprocess.Popen
     watch: Watch
     began: float
@@ -64,74 +65,86 @@ def run_all(jobs: Sequence[Job], *, cores: int, every: float = 5.0) -> None:
 
     Raises:
         StepFailed: a job ended with an error. The others have been ended too; their runs can be resumed.
+        ValueError: a job waits for one that is not there, or for itself in the end.
     """
-    numbers = {job.name: number for number, job in enumerate(jobs, 1)}
-    width = max((len(job.name) for job in jobs), default=0)
-    waiting = [job for job in jobs if not job.kept]
-    done = {job.name for job in jobs if job.kept}
-    running: dict[str, _Running] = {}
-    ended: queue.SimpleQueue[str] = queue.SimpleQueue()
-
-    def say(job: Job, text: str) -> None:
-        log.info("[%*d/%d] %-*s  %s", len(str(len(jobs))), numbers[job.name], len(jobs), width, job.name, text)
-
-    for job in jobs:
-        if job.kept:
-            say(job, f"kept: {job.folder} holds this training, finished")
+    console, order, ready = _Console(jobs), _order(jobs), list[Job]()
+    by_name = {job.name: job for job in jobs}
+    running: dict[Future[int], _Running] = {}  # by what its process ends with
     due = time.monotonic() + every
-    with signals_raise():
+    with signals_raise(), ThreadPoolExecutor(max(len(jobs), 1)) as threads:
         try:
-            while waiting or running:
-                while (job := _next(waiting, running, done, cores)) is not None:
-                    waiting.remove(job)
-                    say(job, f"started, log {job.log}")
-                    running[job.name] = _start(job, numbers[job.name], ended)
-                try:
-                    name = ended.get(timeout=max(due - time.monotonic(), 0.0))
-                except queue.Empty:
+            while order.is_active():
+                ready = sorted([*ready, *(by_name[name] for name in order.get_ready())], key=jobs.index)
+                while ready and _fits(ready[0], [item.job for item in running.values()], cores):
+                    item = _start(ready.pop(0), console)
+                    running[threads.submit(item.process.wait)] = item
+                ended, _ = wait(running, timeout=max(due - time.monotonic(), 0.0), return_when=FIRST_COMPLETED)
+                for future in sorted(ended, key=lambda future: future.result() != 0):
+                    item = running.pop(future)
+                    if future.result():
+                        raise _failure(item, others=len(running))
+                    order.done(item.job.name)
+                    console.finished(item)
+                if time.monotonic() >= due:
                     due = time.monotonic() + every
-                    for item in running.values():
-                        if (text := item.watch.read()) != item.said:
-                            say(item.job, text)
-                            item.said = text
-                    continue
-                item = running.pop(name)
-                if item.process.returncode:
-                    raise _failure(item, others=len(running))
-                done.add(name)
-                took = clock(time.monotonic() - item.began)
-                say(item.job, f"finished in {took}{item.watch.result()} ({len(done)} of {len(jobs)} done)")
+                    console.progress(running.values())
         finally:
             end([item.process for item in running.values()])
 
 
-def _next(waiting: Sequence[Job], running: Mapping[str, _Running], done: set[str], cores: int) -> Job | None:
-    """The job to start now, if any."""
-    taken = [item.job.cores for item in running.values()]
-    for job in waiting:
-        if not done.issuperset(job.after):
-            continue
-        if job.cores is None:
-            return None if running else job
-        fits = None not in taken and sum(taken) + job.cores <= cores
-        return job if fits or not running else None
-    if not running and waiting:
-        raise ValueError(
-            f"job '{waiting[0].name}' waits for {waiting[0].after}, which are not among the jobs before it"
-        )
-    return None
+def _order(jobs: Sequence[Job]) -> TopologicalSorter:
+    """Who waits for whom among the jobs that are not there already."""
+    names, kept = {job.name for job in jobs}, {job.name for job in jobs if job.kept}
+    for job in jobs:
+        if absent := [name for name in job.after if name not in names]:
+            raise ValueError(f"job '{job.name}' waits for '{absent[0]}', which is not among the jobs")
+    order = TopologicalSorter({job.name: {*job.after} - kept for job in jobs if not job.kept})
+    order.prepare()
+    return order
 
 
-def _start(job: Job, number: int, ended: queue.SimpleQueue) -> _Running:
+def _fits(job: Job, running: Sequence[Job], cores: int) -> bool:
+    """Whether a job can start beside those that run."""
+    if not running:
+        return True
+    taken = [other.cores for other in running]
+    return job.cores is not None and None not in taken and sum(taken) + job.cores <= cores
+
+
+def _start(job: Job, console: "_Console") -> _Running:
+    console.say(job, f"started, log {job.log}")
     watch = Watch(job.folder)
-    process = start(job.command, job.environment, job.log)
+    return _Running(job, start(job.command, job.environment, job.log), watch, time.monotonic())
 
-    def wait() -> None:
-        process.wait()
-        ended.put(job.name)
 
-    threading.Thread(target=wait, daemon=True).start()
-    return _Running(job, number, process, watch, time.monotonic())
+class _Console:
+    """One line at a time about a job: its number, its name, and what there is to say."""
+
+    def __init__(self, jobs: Sequence[Job]):
+        self.total = len(jobs)
+        self.numbers = {job.name: number for number, job in enumerate(jobs, 1)}
+        self.width = max((len(job.name) for job in jobs), default=0)
+        self.done = 0
+        for job in jobs:
+            if job.kept:
+                self.done += 1
+                self.say(job, f"kept: {job.folder} holds this training, finished")
+
+    def say(self, job: Job, text: str) -> None:
+        digits, number = len(str(self.total)), self.numbers[job.name]
+        log.info("[%*d/%d] %-*s  %s", digits, number, self.total, self.width, job.name, text)
+
+    def progress(self, running: Iterable[_Running]) -> None:
+        """Where each job is, if that is news."""
+        for item in running:
+            if (text := item.watch.read()) != item.said:
+                self.say(item.job, text)
+                item.said = text
+
+    def finished(self, item: _Running) -> None:
+        self.done += 1
+        took = clock(time.monotonic() - item.began)
+        self.say(item.job, f"finished in {took}{item.watch.result()} ({self.done} of {self.total} done)")
 
 
 def _failure(item: _Running, others: int) -> StepFailed:

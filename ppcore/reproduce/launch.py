@@ -15,20 +15,20 @@ class StepFailed(PPError):
 
 
 def train_command(
-    root: Path, files: Sequence[str], options: Sequence[str], *, processes: int = 1, gpus: str | None = None
+    tools: Path, files: Sequence[Path], options: Sequence[str], *, processes: int = 1, gpus: str | None = None
 ) -> list[str]:
     """Returns the command that runs tools/train.py.
 
     Args:
-        root: the repository.
-        files: the configuration, from `root`; each file over those before it.
+        tools: the folder of train.py.
+        files: the configuration; each file over those before it.
         options: `-o` texts.
         processes: data-parallel processes on a CPU.
         gpus: cards for the launcher, such as 0,1; overrides `processes`.
     """
-    arguments = [_from_here(root / "tools" / "train.py")]
+    arguments = [_from_here(tools / "train.py")]
     for file in files:
-        arguments += ["-c", _from_here(root / file)]
+        arguments += ["-c", _from_here(file)]
     for option in options:
         arguments += ["-o", option]
     for package in roles.allowed():

@@ -1,120 +1,81 @@
-"""What a restoration network's report shows beside its numbers: other methods, enhanced images, the paper's figures."""
+"""Enhanced test images, beside the best other method and the reference."""
 
-from collections.abc import Sequence
+from collections.abc import Callable, Sequence
 from pathlib import Path
 from typing import Any
 
 import numpy as np
 import paddle
 
-from ppcore import config
-from ppcore.config import Config, components, roles
-from ppcore.engine import build, distributed, evaluate
-from ppcore.engine.logger import log
-from ppcore.engine.run_folder import protocol
-from ppcore.report import metric_specs
-from ppcore.report.published import PaperTables
-from ppcore.reproduce.analyses import Subset, load_run
-from ppcore.reproduce.quick import QuickRun
+from ppcore.config import Config, components
+from ppcore.engine import build, evaluate, evaluators
+from ppcore.metrics.spec import MetricSpec
+from ppcore.report.content_types import Baselines, ImageGrid, Panel, PanelRow
+from ppcore.reproduce import baseline_methods
+from ppcore.reproduce.finished_runs import FinishedRun, even_test_images
 
-PAIRS = 16  # test pairs that a figure measures
-
-
-def methods(runs: Sequence[QuickRun]) -> list[dict[str, Any]]:
-    """Evaluates the models of `Baselines` on the test images of each quick config, once for all its seeds.
-
-    Returns:
-        One dict a config that has such models: `config`, `run` (of the first seed), `protocol` and `rows` as
-        `ppcore.engine.evaluate.beside` gives them.
-    """
-    found = []
-    for run in _first_seeds(runs):
-        settings = config.load(run.folder / "config.yaml")
-        if settings.Baselines:
-            log.info("%d other methods on the test images of %s", len(settings.Baselines), run.config)
-            rows = evaluate.beside(settings)
-            measured = protocol(settings, "float32")
-            found.append({"config": run.config, "run": run.folder.name, "protocol": measured, "rows": rows})
-    return found
-
-
-def figures(paper: PaperTables, runs: Sequence[QuickRun]) -> list[dict[str, Any]]:
-    """Draws the paper's figures on test pairs of their quick configs.
-
-    Returns:
-        One dict a figure and config: `figure`, `config`, `run`, `rows` of panels and `text` as `draw` gives them.
-    """
-    drawn = []
-    for figure in paper.figures_drawn:
-        draw = components.resolve(figure.draw, "figures_drawn", roles.FIGURE)
-        for run in _first_seeds(runs):
-            if run.config in figure.quick:
-                settings = config.load(run.folder / "config.yaml")
-                about = {"figure": figure.id, "config": run.config, "run": run.folder.name}
-                drawn.append({**about, **draw(test_pairs(settings))})
-    return drawn
-
-
-def test_pairs(settings: Config) -> list[tuple[np.ndarray, np.ndarray]]:
-    """The first test pairs (image, target), float32 [H, W, 3], up to `PAIRS`."""
-    world = distributed.start(settings.Global.device, tf32=settings.Global.tf32)
-    part = build.section(settings, "Eval")
-    images = build.dataset(part, None)
-    loader = build.eval_loader(part, Subset(images, range(min(PAIRS, len(images)))), world)
-    found = [(image, target) for batch in loader for image, target in zip(batch["image"], batch["target"], strict=True)]
-    return [(image.transpose(1, 2, 0), target.transpose(1, 2, 0)) for image, target in found]
-
-
-def pictures(folders: Sequence[Path], beside: Sequence[dict[str, Any]], count: int = 4) -> list[dict[str, Any]]:
-    """Enhances test images of some runs: the input, the best other method, the run's network, the reference.
-
-    Args:
-        folders: the runs' folders.
-        beside: of `methods`.
-        count: how many images of each run, evenly over its test set.
-
-    Returns:
-        One dict a run: `run`, `data` (its test set) and `rows` of panels, each captioned with its own figure.
-    """
-    best = {item["run"]: item["rows"] for item in beside}
-    return [_enhanced(folder, best.get(folder.name, []), count) for folder in folders]
+Method = tuple[str, Callable[[paddle.Tensor], paddle.Tensor]]
 
 
 @paddle.no_grad()
-def _enhanced(folder: Path, others: Sequence[dict[str, Any]], count: int) -> dict[str, Any]:
-    settings, model, world = load_run(folder)
-    part = build.section(settings, "Eval")
-    images = build.dataset(part, None)
-    count = min(count, len(images))
-    chosen = [i * len(images) // count for i in range(count)]
-    loader = build.eval_loader(part, Subset(images, chosen), world)
-    unit = metric_specs.of(build.best_metric(settings))
-    networks = [(type(model).__name__, model)]
-    if others:
-        name = max(others, key=lambda row: row[unit.key] * (1 if unit.higher_is_better else -1))["method"]
-        node = next(node for node in settings.Baselines if evaluate.method(node) == name)
-        networks.insert(0, (name, components.build(node)))
-    rows = []
-    for index, batch in zip(chosen, loader, strict=True):
-        given = paddle.to_tensor(batch["image"])
-        outputs = [("input", given), *((name, network(given)) for name, network in networks)]
-        panels = []
-        for name, output in outputs:
-            metric = components.build(settings.Metric)
+def image_grid(run: FinishedRun, baselines: Baselines | None, count: int = 4) -> ImageGrid:
+    """Enhances test images of a run: the input, the best other method, the run's network, the reference.
+
+    Args:
+        run: a finished run.
+        baselines: other methods on its test images, if there are some.
+        count: how many images, evenly over the test set.
+
+    Returns:
+        A row an image; each panel is captioned with its own value of the primary metric.
+    """
+    methods = [("input", lambda image: image), (type(run.model).__name__, run.model)]
+    if baselines is not None:
+        methods.insert(1, _best(run.settings, baselines))
+    loader = even_test_images(run.settings, count, run.world, batch_size=1)
+    rows = [
+        PanelRow(_label(loader.dataset, int(batch["index"][0])), _panels(methods, batch, run.settings))
+        for batch in loader
+    ]
+    return ImageGrid(run.folder.name, evaluate.method(build.section(run.settings, "Eval").dataset), rows)
+
+
+def _best(settings: Config, baselines: Baselines) -> Method:
+    """The best of the other methods, built."""
+    spec = baselines.metrics[0]
+    each = list(zip(baselines.results, baseline_methods.nodes(settings), strict=True))
+    result, node = (max if spec.higher_is_better else min)(each, key=lambda item: item[0].numbers[spec.key])
+    return result.method, components.build(node)
+
+
+def _panels(methods: Sequence[Method], batch: dict[str, np.ndarray], settings: Config) -> list[Panel]:
+    """One image, batch["image"] [1, 3, H, W], by every method, and the reference."""
+    spec = evaluators.metric_specs(settings)[0]
+    image = paddle.to_tensor(batch["image"])
+    panels = []
+    for name, network in methods:
+        output = network(image)
+        value = _value(output, batch, spec, settings)
+        caption = name if value is None else f"{name}: {value:.{spec.digits}f} {spec.unit}"
+        panels.append(Panel(caption, _bytes(output.numpy()[0])))
+    return [*panels, Panel("reference", _bytes(batch["target"][0]))]
+
+
+def _value(output: paddle.Tensor, batch: dict[str, Any], spec: MetricSpec, settings: Config) -> float | None:
+    """A metric of one image as it is written; None where it is measured over a whole data set only."""
+    for node in filter(evaluators.is_metric, settings.metrics()):
+        metric = components.build(node)
+        if spec.key in {known.key for known in metric.specs}:
             metric.update(output, batch)
-            value = unit.written(metric.compute()[unit.key])
-            panels.append(
-                {"caption": f"{name}: {value:.{unit.digits}f} {unit.unit}", "image": _bytes(output.numpy()[0])}
-            )
-        panels.append({"caption": "reference", "image": _bytes(batch["target"][0])})
-        rows.append({"label": Path(str(images.load(index)["path"])).stem, "panels": panels})
-    return {"run": folder.name, "data": evaluate.method(part.dataset), "rows": rows}
+            return spec.written(metric.compute()[spec.key])
+    return None
+
+
+def _label(images: Any, index: int) -> str:
+    """The name of an image's file, without its suffix."""
+    return Path(str(images.load(index)["path"])).stem
 
 
 def _bytes(image: np.ndarray) -> np.ndarray:
     """float [3, H, W] in 0..1 to uint8 [H, W, 3]."""
     return np.rint(np.clip(image, 0, 1) * 255).astype(np.uint8).transpose(1, 2, 0)
-
-
-def _first_seeds(runs: Sequence[QuickRun]) -> list[QuickRun]:
-    return list({run.config: run for run in reversed(runs)}.values())[::-1]

@@ -3,6 +3,7 @@
 import os
 from dataclasses import dataclass
 from pathlib import Path
+from typing import NamedTuple
 
 from ppcore import config, runtime
 from ppcore.config import Config
@@ -13,6 +14,7 @@ from ppcore.report import read_run
 from ppcore.report.published import PaperTables, Quick
 from ppcore.reproduce.jobs import Job, run_all
 from ppcore.reproduce.launch import thread_variables, train_command
+from ppcore.reproduce.paper_page import PaperPage
 from ppcore.weights.checkpoints import Checkpoints
 
 
@@ -66,12 +68,11 @@ def options(item: Quick, seed: int, output: Path, device: str, items: dict[str, 
     ]
 
 
-def train(paper: PaperTables, root: Path, output: Path, device: str) -> list[QuickRun]:
+def train(page: PaperPage, output: Path, device: str) -> list[QuickRun]:
     """Trains the quick configs that can run here; a finished run of the same configuration is kept.
 
     Args:
-        paper: the paper's tables.
-        root: the repository.
+        page: the paper.
         output: folder of the runs; the jobs' logs go to `logs/` in it.
         device: `auto`, `cpu` or `gpu`.
 
@@ -82,35 +83,44 @@ def train(paper: PaperTables, root: Path, output: Path, device: str) -> list[Qui
         PPError: a config is wrong, a folder holds a run of another configuration (both before
             anything is trained), or a training failed.
     """
-    chosen = {item.config: item for item in possible(paper)}
+    chosen = {item.config: item for item in possible(page.tables)}
     used = {name for item in chosen.values() for name in item.uses.values()}
     jobs, runs = [], []
     for item in chosen.values():
         for seed in item.run_seeds:
-            job = _job(item, seed, root, output, device, chosen)
-            jobs.append(job)
-            runs.append(QuickRun(item.config, seed, job.folder, bool(item.uses), item.config in used))
+            given = options(item, seed, output, device, chosen)
+            folder = output / item.run_name(seed)
+            machine = _share(item, device)
+            jobs.append(
+                Job(
+                    name=_title(item, seed),
+                    command=train_command(page.tools, [page.root / item.config], given, processes=machine.processes),
+                    folder=folder,
+                    log=output / "logs" / f"{folder.name}.txt",
+                    environment=thread_variables(machine.processes, item.threads),
+                    cores=machine.cores,
+                    after=tuple(_title(chosen[name], chosen[name].run_seeds[0]) for name in item.uses.values()),
+                    kept=is_finished(folder, config.load(page.root / item.config, given)),
+                )
+            )
+            runs.append(QuickRun(item.config, seed, folder, bool(item.uses), item.config in used))
     run_all(jobs, cores=runtime.available_cores())
     return runs
 
 
-def _job(item: Quick, seed: int, root: Path, output: Path, device: str, items: dict[str, Quick]) -> Job:
+class _Share(NamedTuple):
+    """What a training takes of the machine: data-parallel processes, and cores (None: all of them, for itself)."""
+
+    processes: int
+    cores: int | None
+
+
+def _share(item: Quick, device: str) -> _Share:
     on_gpu = device == "gpu" or (device == "auto" and runtime.has_nvidia_gpu())
     cores = runtime.available_cores()
     processes = 1 if on_gpu else min(item.processes, cores)  # data parallel over the cores of a CPU
     beside = item.threads is not None and item.processes == 1 and not on_gpu
-    folder, chosen = output / item.run_name(seed), options(item, seed, output, device, items)
-    needed = tuple(_title(items[name], items[name].run_seeds[0]) for name in item.uses.values())
-    return Job(
-        name=_title(item, seed),
-        command=train_command(root, [item.config], chosen, processes=processes),
-        folder=folder,
-        log=output / "logs" / f"{folder.name}.txt",
-        environment=thread_variables(processes, item.threads),
-        cores=min(item.threads, cores) if beside else None,
-        after=needed,
-        kept=is_finished(folder, config.load(root / item.config, chosen)),
-    )
+    return _Share(processes, min(item.threads, cores) if beside else None)
 
 
 def _title(item: Quick, seed: int) -> str:

@@ -231,10 +231,10 @@ class TestTheWay:
             components.build({"name": "ppdeit.BothHeads", "base": {"name": "ppvit.vit_tiny_patch16_224"}})
 
     def test_the_tables_of_papers_have_roles_of_their_own(self):
-        components.resolve("ppvit.fidelity.measure", "fidelity", roles.FIDELITY)
+        components.resolve("ppvit.reference_vit.ViTReference", "fidelity", roles.FIDELITY)
         components.resolve("ppuhdfour.figures.swap", "figures", roles.FIGURE)
         with pytest.raises(ConfigError, match="not a figure"):
-            components.resolve("ppvit.fidelity.measure", "figures", roles.FIGURE)
+            components.resolve("ppvit.reference_vit.ViTReference", "figures", roles.FIGURE)
         with pytest.raises(ConfigError, match="outside the packages"):
             components.resolve("ppcore.engine.train.train", "fidelity", roles.FIDELITY)
 
@@ -379,7 +379,7 @@ def test_trainings_that_a_tool_starts_are_told(own, root):
     from ppcore.reproduce.launch import train_command
 
     roles.allow("mynets")
-    command = train_command(root, "configs/x.yaml", ["Global.seed=1"])
+    command = train_command(root / "tools", [root / "configs/x.yaml"], ["Global.seed=1"])
     assert command[-2:] == ["--allow", "mynets"]
 
 

@@ -1,4 +1,4 @@
-"""DeiT and DeiT III against the stored numbers of other implementations (see ppdeit/fidelity.py)."""
+"""DeiT and DeiT III against the stored numbers of other implementations (see ppdeit/reference_deit.py)."""
 
 import json
 from pathlib import Path
@@ -9,7 +9,9 @@ import pytest
 
 from ppcore import losses, optim
 from ppcore.layers import LayerScale
-from ppdeit import DeiT3, DistilledVisionTransformer, distill, fidelity
+from ppcore.reproduce import fidelity
+from ppdeit import DeiT3, DistilledVisionTransformer, distill
+from ppdeit.reference_deit import DeiT3Reference, DeiTReference
 
 FOLDER = Path(__file__).parents[1] / "fidelity_data"
 DEIT, DEIT3 = FOLDER / "deit_tiny.npz", FOLDER / "deit3_tiny.npz"
@@ -20,11 +22,11 @@ def beyond(rows) -> set[str]:
 
 
 @pytest.mark.parametrize(
-    ("measure", "path", "count"),
-    [(fidelity.measure, DEIT, 7 + 3 * 3), (fidelity.measure_deit3, DEIT3, 5 + 2 * 3)],
+    ("reference", "path", "count"),
+    [(DeiTReference, DEIT, 7 + 3 * 3), (DeiT3Reference, DEIT3, 5 + 2 * 3)],
 )
-def test_every_row_is_within_its_tolerance(measure, path, count):
-    rows = measure(path)
+def test_every_row_is_within_its_tolerance(reference, path, count):
+    rows = fidelity.measure(reference, path)
     assert len(rows) == count
     assert len({row.what for row in rows}) == count
     failed = [f"{row.what}: {row.measured:.2e} > {row.tolerance:.0e}" for row in rows if not row.passed]
@@ -62,7 +64,7 @@ class TestAFaultIsNoticed:
     def test_swapped_heads(self, monkeypatch):
         own = DistilledVisionTransformer.forward_heads
         monkeypatch.setattr(DistilledVisionTransformer, "forward_heads", lambda m, tokens: own(m, tokens)[::-1])
-        failed = beyond(fidelity.measure(DEIT))
+        failed = beyond(fidelity.measure(DeiTReference, DEIT))
         assert {"cls logits", "dist logits", "loss"} <= failed
         assert "40 steps of AdamW, hard distillation: loss" in failed
         assert "logits" not in failed  # their mean cannot tell
@@ -73,14 +75,14 @@ class TestAFaultIsNoticed:
             return paddle.concat([prefix, x], axis=1) + model.pos_embed
 
         monkeypatch.setattr(DistilledVisionTransformer, "add_tokens", swapped)
-        assert "patch and position embedding" in beyond(fidelity.measure(DEIT))
+        assert "patch and position embedding" in beyond(fidelity.measure(DeiTReference, DEIT))
 
     def test_the_other_normalisation_of_kl(self, monkeypatch):
         own, other = distill.soft_distillation, {"batchmean": "numel", "numel": "batchmean"}
         monkeypatch.setattr(
             distill, "soft_distillation", lambda student, teacher, tau, kl: own(student, teacher, tau, other[kl])
         )
-        failed = beyond(fidelity.measure(DEIT))
+        failed = beyond(fidelity.measure(DeiTReference, DEIT))
         for name in ("batchmean", "numel"):
             assert f"40 steps of AdamW, soft distillation ({name}): loss" in failed
         assert "40 steps of AdamW, hard distillation: loss" not in failed
@@ -93,7 +95,7 @@ class TestAFaultIsNoticed:
                 student, paddle.nn.functional.softmax(teacher)
             ),
         )
-        failed = beyond(fidelity.measure(DEIT))
+        failed = beyond(fidelity.measure(DeiTReference, DEIT))
         assert "40 steps of AdamW, hard distillation: loss" in failed
         assert "loss" not in failed
 
@@ -106,12 +108,12 @@ class TestAFaultIsNoticed:
                 model, factory, no_weight_decay=[*no_weight_decay, "dist_token"], **kwargs
             ),
         )
-        assert any("every final tensor" in what for what in beyond(fidelity.measure(DEIT)))
+        assert any("every final tensor" in what for what in beyond(fidelity.measure(DeiTReference, DEIT)))
 
     def test_layer_scale_left_out(self, monkeypatch):
         monkeypatch.setattr(LayerScale, "forward", lambda layer, x: x + 0 * layer.gamma)
         assert {"tokens after every block and the final norm", "logits", "loss"} <= beyond(
-            fidelity.measure_deit3(DEIT3)
+            fidelity.measure(DeiT3Reference, DEIT3)
         )
 
     def test_the_class_token_before_the_positions(self, monkeypatch):
@@ -120,12 +122,12 @@ class TestAFaultIsNoticed:
             return x + paddle.concat([model.pos_embed[:, :1], model.pos_embed], axis=1)
 
         monkeypatch.setattr(DeiT3, "add_tokens", late)
-        assert "patch and position embedding" in beyond(fidelity.measure_deit3(DEIT3))
+        assert "patch and position embedding" in beyond(fidelity.measure(DeiT3Reference, DEIT3))
 
     def test_targets_that_are_not_binarised(self, monkeypatch):
         plain = losses.BinaryCrossEntropy(binarize=False)
         monkeypatch.setattr(losses, "BinaryCrossEntropy", lambda: plain)
-        failed = beyond(fidelity.measure_deit3(DEIT3))
+        failed = beyond(fidelity.measure(DeiT3Reference, DEIT3))
         assert {"loss", "40 steps of LAMB, binary cross-entropy, clip 1: loss"} <= failed
         assert "logits" not in failed
 
@@ -137,6 +139,6 @@ class TestAFaultIsNoticed:
         else:
             own = optim.clip_grad_norm
             monkeypatch.setattr(optim, "clip_grad_norm", lambda parameters, limit: own(parameters, None))
-        failed = beyond(fidelity.measure_deit3(DEIT3))
+        failed = beyond(fidelity.measure(DeiT3Reference, DEIT3))
         assert "40 steps of LAMB, binary cross-entropy, clip 1: loss" in failed
         assert "40 steps of AdamW, binary cross-entropy: loss" not in failed

@@ -1,4 +1,4 @@
-"""UHDFour against the stored numbers of torch (see ppuhdfour/fidelity.py)."""
+"""UHDFour against the stored numbers of torch (see ppuhdfour/reference_uhdfour.py)."""
 
 import json
 from pathlib import Path
@@ -7,7 +7,9 @@ import numpy as np
 import pytest
 
 from ppcore.layers.fourier import rfft2
-from ppuhdfour import blocks, fidelity
+from ppcore.reproduce import fidelity
+from ppuhdfour import blocks
+from ppuhdfour.reference_uhdfour import UHDFourReference
 
 FILE = Path(__file__).parents[1] / "fidelity_data" / "uhdfour_tiny.npz"
 
@@ -17,7 +19,7 @@ def beyond(rows) -> set[str]:
 
 
 def test_every_row_is_within_its_tolerance():
-    rows = fidelity.measure(FILE)
+    rows = fidelity.measure(UHDFourReference, FILE)
     assert len({row.what for row in rows}) == len(rows) == 2 * 6 + 3
     failed = [f"{row.what}: {row.measured:.2e} > {row.tolerance:.0e}" for row in rows if not row.passed]
     assert not failed, "\n".join(failed)
@@ -37,8 +39,8 @@ class TestAFaultIsNoticed:
 
     @pytest.fixture
     def one_pass(self):
-        facts, arrays = fidelity.fidelity.read(FILE)
-        return lambda: beyond(fidelity._one_pass(facts, arrays, "fft"))
+        facts, arrays = fidelity.read(FILE)
+        return lambda: beyond(fidelity.one_pass(UHDFourReference(facts), arrays, "fft"))
 
     def test_nothing_wrong(self, one_pass):
         assert not one_pass()

@@ -1,6 +1,5 @@
 """Jobs side by side: who waits for whom, what the console says, and what happens when one fails or is interrupted."""
 
-import json
 import os
 import signal
 import subprocess
@@ -9,23 +8,21 @@ import time
 
 import pytest
 
+from ppcore.engine import records
+from ppcore.metrics.spec import MetricSpec
 from ppcore.reproduce.jobs import Job, run_all
 from ppcore.reproduce.launch import StepFailed
 from ppcore.reproduce.progress import Watch
 
 # Stands in for a training: says when it began and ended, and writes a metrics.jsonl.
 BODY = """
-import json, os, pathlib, sys, time
-folder, seconds, status = pathlib.Path(sys.argv[1]), float(sys.argv[2]), int(sys.argv[3])
+import os, pathlib, sys, time
+records, folder, seconds, status = sys.argv[1], pathlib.Path(sys.argv[2]), float(sys.argv[3]), int(sys.argv[4])
 folder.mkdir(parents=True, exist_ok=True)
 (folder / "began").write_text(repr(time.monotonic()))
 print("hello from", folder.name, os.environ.get("OMP_NUM_THREADS"), flush=True)
 with (folder / "metrics.jsonl").open("a") as file:
-    for record in ({"kind": "start", "step": 0, "time": 0.0, "steps": 100},
-                   {"kind": "train", "step": 20, "time": 10.0, "loss": 1.5, "images_per_second": 640.0},
-                   {"kind": "eval", "step": 20, "time": 10.0, "weights": "model", "top1": 0.5},
-                   {"kind": "eval", "step": 20, "time": 10.0, "weights": "ema", "top1": 0.75}):
-        file.write(json.dumps(record) + "\\n")
+    file.write(records)
 time.sleep(seconds)
 (folder / "ended").write_text(repr(time.monotonic()))
 print("the last words", file=sys.stderr, flush=True)
@@ -33,11 +30,41 @@ sys.exit(status)
 """
 
 
+def record(kind: str, step: int, time: float, **changes) -> str:
+    """A line of metrics.jsonl."""
+    epoch = {} if kind == "start" else {"epoch": step / 10}
+    return records.encode(kind, step=step, time=time, **epoch, **changes) + "\n"
+
+
+def start(step: int, time: float, steps: int) -> str:
+    about = {"params": 1, "epochs": 1.0, "batch_size": 1, "train_images": 1, "eval_images": 1, "protocol": "p"}
+    spec = MetricSpec("top1", "Top-1", "top-1 accuracy", "%", factor=100, digits=2)
+    return record("start", step, time, steps=steps, metrics=[spec], **about)
+
+
+def train(step: int, time: float, loss: float, **changes) -> str:
+    return record("train", step, time, loss=loss, lr=0.1, **changes)
+
+
+def evaluation(step: int, time: float, **changes) -> str:
+    return record("eval", step, time, n=1, seconds=1.0, **changes)
+
+
+RECORDS = "".join(
+    [
+        start(0, 0.0, 100),
+        train(20, 10.0, 1.5, images_per_second=640.0),
+        evaluation(20, 10.0, weights="model", top1=0.5),
+        evaluation(20, 10.0, weights="ema", top1=0.75),
+    ]
+)
+
+
 @pytest.fixture
 def job(tmp_path):
     def make(name: str, *, seconds: float = 0.0, status: int = 0, **changes) -> Job:
         folder = tmp_path / name
-        command = [sys.executable, "-c", BODY, str(folder), str(seconds), str(status)]
+        command = [sys.executable, "-c", BODY, RECORDS, str(folder), str(seconds), str(status)]
         log = tmp_path / "logs" / f"{name}.txt"
         return Job(**{"name": name, "command": command, "folder": folder, "log": log, "cores": 1} | changes)
 
@@ -106,8 +133,10 @@ def test_nothing_to_do(job):
 
 
 def test_a_wait_for_nobody_is_an_error_not_a_hang(job):
-    with pytest.raises(ValueError, match="'a' waits for"):
+    with pytest.raises(ValueError, match="'a' waits for 'b', which is not among the jobs"):
         run_all([job("a", after=("b",))], cores=1)
+    with pytest.raises(ValueError, match="cycle"):
+        run_all([job("a", after=("b",)), job("b", after=("a",))], cores=1)
 
 
 def test_every_job_has_a_log_of_its_own_and_its_variables(job, tmp_path):
@@ -163,6 +192,8 @@ def test_a_killed_job_is_named_by_its_signal(job):
 PARENT = """
 import sys
 from pathlib import Path
+from ppcore.engine import records
+from ppcore.metrics.spec import MetricSpec
 from ppcore.reproduce.jobs import Job, run_all
 folder = Path(sys.argv[1])
 child = "import os, pathlib, subprocess, sys, time; p = subprocess.Popen([sys.executable, '-c', 'import time; time.sleep(60)']); " \\
@@ -208,48 +239,42 @@ def _gone(pid: int, patience: float = 5.0) -> bool:
 
 
 class TestWatch:
-    def write(self, path, *records, mode="a", end="\n"):
-        with path.open(mode) as file:
-            file.write("\n".join(json.dumps(record) for record in records) + end)
+    @pytest.fixture
+    def path(self, tmp_path):
+        return tmp_path / "metrics.jsonl"
 
-    def test_only_what_is_new_counts(self, tmp_path):
-        path = tmp_path / "metrics.jsonl"
-        self.write(path, {"kind": "start", "step": 0, "time": 0, "steps": 50})
-        watch = Watch(tmp_path)
+    def write(self, path, *lines):
+        with path.open("a") as file:
+            file.write("".join(lines))
+
+    def test_only_what_is_new_counts(self, path):
+        self.write(path, start(0, 0.0, 50))
+        watch = Watch(path.parent)
         assert watch.read() == "starting"
-        self.write(path, {"kind": "start", "step": 20, "time": 100.0, "steps": 50})
+        self.write(path, start(20, 100.0, 50))
         assert watch.read() == "step 20/50"
         # Resumed at 20: ten steps took five seconds, the other twenty take ten.
-        self.write(path, {"kind": "train", "step": 30, "time": 105.0, "loss": 0.5})
+        self.write(path, train(30, 105.0, 0.5))
         assert watch.read() == "step 30/50  loss 0.5000  eta 0:00:10"
 
-    def test_no_time_left_is_told_that_is_none(self, tmp_path):
-        path = tmp_path / "metrics.jsonl"
-        watch = Watch(tmp_path)
-        self.write(path, {"kind": "start", "step": 0, "time": 100.0, "steps": 50})
-        self.write(path, {"kind": "train", "step": 49, "time": 105.0, "loss": 0.5})
+    def test_no_time_left_is_told_that_is_none(self, path):
+        watch = Watch(path.parent)
+        self.write(path, start(0, 100.0, 50))
+        self.write(path, train(49, 105.0, 0.5))
         assert watch.read() == "step 49/50  loss 0.5000  eta 0:00:01"
-        self.write(path, {"kind": "train", "step": 50, "time": 105.1, "loss": 0.4, "images_per_second": 20.0})
+        self.write(path, train(50, 105.1, 0.4, images_per_second=20.0))
         assert watch.read() == "step 50/50  loss 0.4000  20 images/s"
 
-    def test_a_line_being_written_waits_and_a_cut_one_is_passed_over(self, tmp_path):
-        path = tmp_path / "metrics.jsonl"
-        watch = Watch(tmp_path)
-        self.write(path, {"kind": "start", "step": 0, "time": 0, "steps": 50}, end='\n{"kind": "tr')
+    def test_a_line_being_written_waits_and_a_cut_one_is_passed_over(self, path):
+        watch = Watch(path.parent)
+        self.write(path, start(0, 0.0, 50), '{"kind": "tr')
         assert watch.read() == "step 0/50"
-        with path.open("a") as file:
-            file.write("\n")
-        self.write(path, {"kind": "train", "step": 10, "time": 1.0, "loss": 2.0})
+        self.write(path, "\n", train(10, 1.0, 2.0))
         assert watch.read().startswith("step 10/50")
 
-    def test_a_replaced_file_is_read_from_its_beginning(self, tmp_path):
-        path = tmp_path / "metrics.jsonl"
-        self.write(path, {"kind": "start", "step": 0, "time": 0, "steps": 50})
-        watch = Watch(tmp_path)
-        path.replace(tmp_path / "metrics.abandoned.jsonl")
-        self.write(
-            path,
-            {"kind": "start", "step": 0, "time": 0, "steps": 60},
-            {"kind": "train", "step": 6, "time": 1, "loss": 1.0},
-        )
+    def test_a_replaced_file_is_read_from_its_beginning(self, path):
+        self.write(path, start(0, 0.0, 50))
+        watch = Watch(path.parent)
+        path.replace(path.parent / "metrics.abandoned.jsonl")
+        self.write(path, start(0, 0.0, 60), train(6, 1.0, 1.0))
         assert watch.read() == "step  6/60  loss 1.0000  eta 0:00:09"

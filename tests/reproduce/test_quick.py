@@ -1,5 +1,6 @@
 """Quick trainings: the plan of jobs, a student that uses a teacher's run, and what is measured on the runs."""
 
+import dataclasses
 import json
 import math
 from pathlib import Path
@@ -12,9 +13,10 @@ from ppcore.engine import evaluate
 from ppcore.engine.train import train
 from ppcore.errors import CheckpointError, ConfigError
 from ppcore.report import load_paper, read_run
-from ppcore.report.published import PaperTables
 from ppcore.reproduce import ablations, analyses, classified, quick
+from ppcore.reproduce.finished_runs import load_run, shown_run
 from ppcore.reproduce.launch import StepFailed
+from ppcore.reproduce.paper_page import PaperPage
 
 ROOM = {"test_images": 360, "expected": None, "spread": None, "seeds": None, "minutes": None}
 DISTILLED = [
@@ -28,28 +30,28 @@ CONVNET = [
 
 
 @pytest.fixture
-def paper(root, tmp_path):
-    """Makes papers/vit.yaml with other quick configs, claims and findings."""
+def page(root, tmp_path):
+    """Makes papers/vit.yaml with other quick configs, ablations and analyses."""
 
-    def make(items: list[dict], **sections) -> PaperTables:
+    def make(items: list[dict], **sections) -> PaperPage:
         tree = yaml.safe_load((root / "papers" / "vit.yaml").read_text())
         tree["quick"] = [{"dataset": f"data {i}", **ROOM, **item} for i, item in enumerate(items)]
         path = tmp_path / "paper.yaml"
         path.write_text(yaml.safe_dump({**tree, **sections}))
-        return load_paper(path)
+        return PaperPage(path, load_paper(path), root, root / "tools")
 
     return make
 
 
 @pytest.fixture
-def planned(monkeypatch, root, tmp_path):
+def planned(monkeypatch, tmp_path):
     """Calls `quick.train` without running its jobs; returns (jobs by name, runs)."""
 
-    def plan(paper: PaperTables, device: str = "cpu", cores: int = 4):
+    def plan(page: PaperPage, device: str = "cpu", cores: int = 4):
         seen = {}
         monkeypatch.setattr(quick, "run_all", lambda jobs, cores: seen.update(jobs={job.name: job for job in jobs}))
         monkeypatch.setattr("ppcore.runtime.available_cores", lambda: cores)
-        runs = quick.train(paper, root, tmp_path / "out", device)
+        runs = quick.train(page, tmp_path / "out", device)
         return seen["jobs"], runs
 
     return plan
@@ -60,9 +62,9 @@ CIFAR = "configs/quick/vit_cifar10.yaml"
 
 
 class TestPlan:
-    def test_one_process_with_its_threads_runs_beside_others(self, paper, planned, tmp_path):
+    def test_one_process_with_its_threads_runs_beside_others(self, page, planned, tmp_path):
         items = [{"config": VIT, "run_seeds": [3, 4], "processes": 1, "threads": 1}, {"config": CIFAR, "processes": 2}]
-        jobs, runs = planned(paper(items))
+        jobs, runs = planned(page(items))
         assert {name: job.cores for name, job in jobs.items()} == {
             "vit_digits seed 3": 1, "vit_digits seed 4": 1, "vit_cifar10 seed 0": None,
         }  # fmt: skip
@@ -78,27 +80,27 @@ class TestPlan:
             (VIT, 3, "vit_digits_seed3"), (VIT, 4, "vit_digits_seed4"), (CIFAR, 0, "vit_cifar10_seed0"),
         ]  # fmt: skip
 
-    def test_without_threads_it_has_the_machine(self, paper, planned):
-        jobs, _ = planned(paper([{"config": VIT}]))
+    def test_without_threads_it_has_the_machine(self, page, planned):
+        jobs, _ = planned(page([{"config": VIT}]))
         assert jobs["vit_digits seed 0"].cores is None
         assert jobs["vit_digits seed 0"].environment == {"OMP_NUM_THREADS": "4"}
 
-    def test_no_more_threads_and_processes_than_cores(self, paper, planned):
-        jobs, _ = planned(paper([{"config": VIT, "threads": 3}, {"config": CIFAR, "processes": 2}]), cores=1)
+    def test_no_more_threads_and_processes_than_cores(self, page, planned):
+        jobs, _ = planned(page([{"config": VIT, "threads": 3}, {"config": CIFAR, "processes": 2}]), cores=1)
         assert jobs["vit_digits seed 0"].cores == 1
         assert "paddle.distributed.launch" not in jobs["vit_cifar10 seed 0"].command
 
-    def test_on_a_gpu_one_after_the_other(self, paper, planned):
-        jobs, _ = planned(paper([{"config": VIT, "threads": 1}, {"config": CIFAR, "processes": 2}]), device="gpu")
+    def test_on_a_gpu_one_after_the_other(self, page, planned):
+        jobs, _ = planned(page([{"config": VIT, "threads": 1}, {"config": CIFAR, "processes": 2}]), device="gpu")
         assert {job.cores for job in jobs.values()} == {None}
         assert "paddle.distributed.launch" not in jobs["vit_cifar10 seed 0"].command
 
-    def test_a_user_waits_and_gets_the_folder_of_the_first_seed(self, paper, planned, tmp_path):
+    def test_a_user_waits_and_gets_the_folder_of_the_first_seed(self, page, planned, tmp_path):
         items = [
             {"config": VIT, "run_seeds": [5, 6], "threads": 1},
             {"config": CIFAR, "uses": {"Global.pretrained.path": VIT}},
         ]
-        jobs, runs = planned(paper(items))
+        jobs, runs = planned(page(items))
         user = jobs["vit_cifar10 seed 0"]
         assert user.after == ("vit_digits seed 5",)
         assert (
@@ -106,7 +108,7 @@ class TestPlan:
         )
         assert [(run.uses, run.used) for run in runs] == [(False, True), (False, True), (True, False)]
 
-    def test_what_has_no_data_is_left_out_with_what_uses_it(self, paper, planned, monkeypatch):
+    def test_what_has_no_data_is_left_out_with_what_uses_it(self, page, planned, monkeypatch):
         monkeypatch.delenv("PP_DATA_DIR", raising=False)
         said = []
         monkeypatch.setattr("ppcore.reproduce.quick.log.info", lambda text, *args: said.append(text % args))
@@ -114,17 +116,17 @@ class TestPlan:
             {"config": CIFAR, "needs": "classification/x.npz"},
             {"config": VIT, "uses": {"Global.pretrained.path": CIFAR}},
         ]
-        jobs, runs = planned(paper(items))
+        jobs, runs = planned(page(items))
         assert (jobs, runs) == ({}, [])
         assert said == [
             f"left out {CIFAR}: PP_DATA_DIR is not set (it would hold classification/x.npz)",
             f"left out {VIT}: it uses {CIFAR}, which is left out",
         ]
 
-    def test_a_wrong_option_is_found_before_anything_runs(self, paper, planned):
+    def test_a_wrong_option_is_found_before_anything_runs(self, page, planned):
         items = [{"config": VIT}, {"config": CIFAR, "uses": {"Global.pretained.path": VIT}}]
         with pytest.raises(ConfigError, match="did you mean 'pretrained'"):
-            planned(paper(items))
+            planned(page(items))
 
 
 def test_missing_data(tmp_path, monkeypatch):
@@ -143,14 +145,14 @@ def configs(tiny_config, tmp_path):
     return str(tmp_path / "first.yaml"), str(tmp_path / "second.yaml")
 
 
-def test_trainings_that_use_each_other_and_are_kept(paper, configs, root, tmp_path):
+def test_trainings_that_use_each_other_and_are_kept(page, configs, tmp_path):
     first, second = configs
     items = [
         {"config": first, "run_seeds": [1], "threads": 1},
         {"config": second, "run_seeds": [7], "threads": 1, "uses": {"Global.pretrained.path": first}},
     ]
-    made, out = paper(items), tmp_path / "out"
-    runs = quick.train(made, root, out, "cpu")
+    made, out = page(items), tmp_path / "out"
+    runs = quick.train(made, out, "cpu")
     assert [run.folder for run in runs] == [out / "first_seed1", out / "second_seed7"]
     for run in runs:
         assert read_run(run.folder).seed == run.seed
@@ -161,21 +163,21 @@ def test_trainings_that_use_each_other_and_are_kept(paper, configs, root, tmp_pa
 
     # Again: nothing runs, nothing is rewritten.
     before = {path: path.stat().st_mtime_ns for path in out.rglob("*") if path.is_file()}
-    assert quick.train(made, root, out, "cpu") == runs
+    assert quick.train(made, out, "cpu") == runs
     assert {path: path.stat().st_mtime_ns for path in out.rglob("*") if path.is_file()} == before
 
     # Another configuration is not trained over the run, nor taken for it.
     Path(second).write_text(Path(second).read_text().replace("embed_dim: 16", "embed_dim: 32"))
     with pytest.raises(CheckpointError, match=r"Arch.embed_dim was 16 and is now 32"):
-        quick.train(made, root, out, "cpu")
+        quick.train(made, out, "cpu")
     assert {path: path.stat().st_mtime_ns for path in out.rglob("*") if path.is_file()} == before
 
 
-def test_a_training_that_fails_says_how_to_repeat_it(paper, configs, root, tmp_path):
+def test_a_training_that_fails_says_how_to_repeat_it(page, configs, tmp_path):
     first, _ = configs
     Path(first).write_text(Path(first).read_text().replace("base_lr: 1e-3", "base_lr: 1e+9"))
     with pytest.raises(StepFailed, match=r"first seed 0 failed \(exit status 2\)") as error:
-        quick.train(paper([{"config": first, "threads": 1}]), root, tmp_path / "out", "cpu")
+        quick.train(page([{"config": first, "threads": 1}]), tmp_path / "out", "cpu")
     assert str(error.value).endswith(
         f"-o Global.output_dir={tmp_path / 'out' / 'first_seed0'} -o Global.seed=0 -o Global.device=cpu"
     )
@@ -195,43 +197,44 @@ SOURCE = {"source": {"ref": "paper", "where": "Table 3"}}
 
 
 class TestMeasurements:
-    def claim(self, configs, **row) -> dict:
+    def ablation(self, configs, **row) -> dict:
         rows = [{"name": "a", "published": 1.0, "quick": [configs[0]]},
                 {"name": "b", "published": 2.0, "quick": [configs[0]], **row}]  # fmt: skip
         return {"id": "c", "title": "C", "published_on": "p", "metric": "top1", "rows": rows, **SOURCE}
 
-    def test_weights_are_evaluated_once_more_with_the_options(self, paper, configs, tmp_path):
+    def test_weights_are_evaluated_once_more_with_the_options(self, page, configs, tmp_path):
         run = run_with(configs, tmp_path, [*DISTILLED, "EMA={decay: 0.5, headline: ema}"])
-        made = paper([{"config": configs[0]}], claims=[self.claim(configs, eval_options=["Arch.eval_head=class"])])
-        [row] = ablations.evaluations(made, [run])
-        assert (row["claim"], row["row"], row["config"], row["seed"]) == ("c", "b", configs[0], 0)
-        assert row["run"] == "first_seed0"
-        assert row["weights"].endswith("step_20/ema.safetensors")  # those that the report headlines
-        assert row["n"] == 360
+        made = page([{"config": configs[0]}], ablations=[self.ablation(configs, eval_options=["Arch.eval_head=class"])])
+        [row] = ablations.measure(made.tables, [run])
+        assert (row.ablation, row.row, row.config, row.seed) == ("c", "b", configs[0], 0)
+        assert row.run == "first_seed0"
+        assert row.weights.endswith("step_20/ema.safetensors")  # those that the report headlines
+        assert row.n == 360
         settings = config.load(run.folder / "config.yaml", ["Arch.eval_head=class"])
-        assert row["top1"] == evaluate.run(settings, str(run.folder / "checkpoints" / "latest"))["top1"]
-        assert row["loss"] != read_run(run.folder).result["loss"]  # not what the mean of both heads gave
-        json.dumps(row)
+        assert row.numbers["top1"] == evaluate.run(settings, str(run.folder / "checkpoints" / "latest"))["top1"]
+        assert row.numbers["loss"] != read_run(run.folder).result["loss"]  # not what the mean of both heads gave
+        json.dumps(dataclasses.asdict(row))
 
-    def test_without_options_nothing_is_evaluated(self, paper, configs, tmp_path):
-        made = paper([{"config": configs[0]}], claims=[self.claim(configs)])
-        assert ablations.evaluations(made, [quick.QuickRun(configs[0], 0, tmp_path / "absent")]) == []
+    def test_without_options_nothing_is_evaluated(self, page, configs, tmp_path):
+        made = page([{"config": configs[0]}], ablations=[self.ablation(configs)])
+        assert ablations.measure(made.tables, [quick.QuickRun(configs[0], 0, tmp_path / "absent")]) == []
 
-    def test_an_option_that_does_not_fit_is_found_before_training(self, paper, configs, root):
-        made = paper([{"config": configs[0]}], claims=[self.claim(configs, eval_options=["Arch.eval_haed=class"])])
-        with pytest.raises(ConfigError, match=r"claims: 'c', row 'b': .*eval_haed"):
-            ablations.check(made, root)
+    def test_an_option_that_does_not_fit_is_found_before_training(self, page, configs):
+        made = page([{"config": configs[0]}], ablations=[self.ablation(configs, eval_options=["Arch.eval_haed=class"])])
+        with pytest.raises(ConfigError, match=r"ablations: 'c', row 'b': .*eval_haed"):
+            ablations.check(made.tables, made.root)
 
-    def finding(self, configs, measure: str) -> dict:
+    def analysis(self, configs, measure: str) -> dict:
         return {"id": "f", "title": "F", "measure": measure, "x": "layer", "y": "y", "quick": [configs[0]], **SOURCE}
 
-    def test_a_finding_is_measured_on_the_first_test_images(self, paper, configs, tmp_path):
+    def test_an_analysis_is_measured_on_the_first_test_images(self, page, configs, tmp_path):
         run = run_with(configs, tmp_path, DISTILLED)
-        made = paper([{"config": configs[0]}], findings=[self.finding(configs, "ppdeit.tokens.token_cosine")])
-        [row] = analyses.measure(made, [run])
-        assert (row["finding"], row["run"], row["images"]) == ("f", "first_seed0", 256)
-        settings, model, world = analyses.load_run(run.folder)
-        images = analyses.first_images(settings, world)
+        made = page([{"config": configs[0]}], analyses=[self.analysis(configs, "ppdeit.tokens.token_cosine")])
+        [row] = analyses.measure(made.tables, [run])
+        assert (row.analysis, row.run, row.images) == ("f", "first_seed0", 256)
+        finished = load_run(run.folder)
+        settings, model, world = finished.settings, finished.model, finished.world
+        images = analyses.first_images(finished)
         assert images.shape == [256, 3, 8, 8]
         whole = next(
             iter(
@@ -244,23 +247,23 @@ class TestMeasurements:
         assert not model.training
         from ppdeit import token_cosine
 
-        assert row["values"] == token_cosine(model, images)
-        assert len(row["values"]) == 3  # entering the first of two blocks, leaving each
-        assert all(math.isfinite(value) for value in row["values"])
+        assert row.values == token_cosine(model, images)
+        assert len(row.values) == 3  # entering the first of two blocks, leaving each
+        assert all(math.isfinite(value) for value in row.values)
 
-    def test_a_measure_that_does_not_exist_is_found_before_training(self, paper, configs):
-        made = paper([{"config": configs[0]}], findings=[self.finding(configs, "ppdeit.tokens.token_cosin")])
+    def test_a_measure_that_does_not_exist_is_found_before_training(self, page, configs):
+        made = page([{"config": configs[0]}], analyses=[self.analysis(configs, "ppdeit.tokens.token_cosin")])
         with pytest.raises(ConfigError, match="did you mean 'token_cosine'"):
-            analyses.check(made)
+            analyses.check(made.tables)
 
-    def test_a_measure_must_give_numbers(self, paper, configs, tmp_path, monkeypatch):
+    def test_a_measure_must_give_numbers(self, page, configs, tmp_path, monkeypatch):
         run = run_with(configs, tmp_path, [])
-        made = paper([{"config": configs[0]}], findings=[self.finding(configs, "ppdeit.tokens.token_cosine")])
+        made = page([{"config": configs[0]}], analyses=[self.analysis(configs, "ppdeit.tokens.token_cosine")])
         nothing = lambda model, images: [float("nan")]  # noqa: E731
         nothing.__module__ = "ppdeit.tokens"
         monkeypatch.setattr("ppdeit.tokens.token_cosine", nothing)
         with pytest.raises(ConfigError, match="expected finite numbers"):
-            analyses.measure(made, [run])
+            analyses.measure(made.tables, [run])
 
 
 class TestPictures:
@@ -270,26 +273,23 @@ class TestPictures:
 
         teacher, plain = run("teacher", used=True), run("plain")
         student, middle = run("student", uses=True), run("middle", uses=True, used=True)
-        assert classified.choose([teacher, student, plain, teacher]) == Path("student")
-        assert classified.choose([student, middle]) == Path("student")
-        assert classified.choose([teacher, plain, run("later"), teacher]) == Path("later")
-        assert classified.choose([teacher]) == Path("teacher")
-        assert classified.choose([]) is None
-
-    def test_without_a_run_there_are_none_and_it_says_so(self):
-        assert classified.pictures(None) == ([], "No images were classified: no training was run.")
+        assert shown_run([teacher, student, plain, teacher]) == Path("student")
+        assert shown_run([student, middle]) == Path("student")
+        assert shown_run([teacher, plain, run("later"), teacher]) == Path("later")
+        assert shown_run([teacher]) == Path("teacher")
+        assert shown_run([]) is None
 
     def test_a_model_with_two_prefix_tokens(self, configs, tmp_path):
         run = run_with(configs, tmp_path, DISTILLED)
-        shown, about = classified.pictures(run.folder)
+        shown, about = classified.classify(load_run(run.folder))
         assert about == "Classified by the run first_seed0."
         assert len(shown) == 12
-        assert all(card["attention"].shape == (2, 2) for card in shown)
+        assert all(card.attention.shape == (2, 2) for card in shown)
 
     def test_a_convnet_is_shown_without_attention_and_says_why(self, configs, tmp_path):
         run = run_with(configs, tmp_path, CONVNET)
-        shown, about = classified.pictures(run.folder, count=5)
+        shown, about = classified.classify(load_run(run.folder), count=5)
         assert about == "Classified by the run first_seed0. Without attention rollout: RegNet has no attention maps."
         assert len(shown) == 5
-        assert all(card["attention"] is None for card in shown)
-        assert {len(card["topk"]) for card in shown} == {3}
+        assert all(card.attention is None for card in shown)
+        assert {len(card.topk) for card in shown} == {3}

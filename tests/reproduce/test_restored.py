@@ -8,10 +8,13 @@ import pytest
 import yaml
 
 from ppcore import config
-from ppcore.engine import evaluate
+from ppcore.engine import evaluate, evaluators
 from ppcore.engine.train import train
 from ppcore.errors import ConfigError
-from ppcore.reproduce import qualitative, reproduction
+from ppcore.metrics.spec import MetricSpec
+from ppcore.reproduce import baseline_methods, fidelity_checks, qualitative, reproduction
+from ppcore.reproduce.finished_runs import load_run
+from ppcore.reproduce.paper_page import find_paper
 from ppcore.reproduce.quick import QuickRun
 
 CONFIG = """
@@ -69,9 +72,9 @@ def test_training_is_judged_by_psnr_and_evaluated_as_eval_does(written, tmp_path
     found = evaluate.run(config.load(written), str(tmp_path / "run"))
     assert found["psnr"] == pytest.approx(scores[-1], abs=1e-6)
     assert found["method"] == "UHDFour"
-    assert [row["method"] for row in found["beside"]] == ["Identity", "Gamma(gamma=2.0)"]
-    assert found["beside"][1]["psnr"] > 40 > found["beside"][0]["psnr"]
-    table = evaluate.table(found).splitlines()
+    assert [row["method"] for row in found["baselines"]] == ["Identity", "Gamma(gamma=2.0)"]
+    assert found["baselines"][1]["psnr"] > 40 > found["baselines"][0]["psnr"]
+    table = evaluate.table(found, evaluators.metric_specs(config.load(written))).splitlines()
     assert table[0].split() == ["method", "PSNR", "dB", "SSIM", "images", "s/image"]
     assert "*" in table[3]
     assert "*" not in table[1] + table[2]
@@ -100,7 +103,7 @@ def test_a_method_without_weights_needs_none(written, tool):
 def test_mistakes_are_one_line(written, option, words):
     def evaluated_and_trained():
         settings = config.load(written, [option])
-        evaluate.beside(settings)
+        evaluate.baselines(settings)
         train(settings)
 
     with pytest.raises(ConfigError, match=words) as error:
@@ -110,7 +113,8 @@ def test_mistakes_are_one_line(written, option, words):
 
 def test_lower_is_better_where_it_is(written, tmp_path, monkeypatch):
     class Lpips:
-        headline = "lpips"
+        primary_metric = "lpips"
+        specs = (MetricSpec("lpips", "LPIPS", "LPIPS", higher_is_better=False),)
         values = iter((0.7, 0.5, 0.2, 0.9))  # the first is of the look before training
         sums = np.zeros(1)
 
@@ -119,6 +123,9 @@ def test_lower_is_better_where_it_is(written, tmp_path, monkeypatch):
 
         def compute(self):
             return {"n": 2, "lpips": next(self.values)}
+
+        def describe(self):
+            return "LPIPS"
 
     Lpips.__module__ = "ppcore.metrics"
     monkeypatch.setattr("ppcore.metrics.Lpips", Lpips, raising=False)
@@ -129,20 +136,20 @@ def test_lower_is_better_where_it_is(written, tmp_path, monkeypatch):
 def test_panels_are_input_best_other_ours_reference(written, tmp_path):
     train(config.load(written))
     runs = [QuickRun("tiny.yaml", 0, tmp_path / "run"), QuickRun("tiny.yaml", 1, tmp_path / "other")]
-    methods = qualitative.methods(runs)
-    assert [(item["run"], len(item["rows"])) for item in methods] == [("run", 2)], "once for all seeds"
-    [shown] = qualitative.pictures([tmp_path / "run"], methods)
-    assert [row["label"] for row in shown["rows"]] == ["4", "5"]
-    panels = shown["rows"][0]["panels"]
-    assert [panel["caption"].split(":")[0] for panel in panels] == ["input", "Gamma(gamma=2.0)", "UHDFour", "reference"]
+    [measured] = baseline_methods.measure(runs)
+    assert (measured.run, len(measured.results)) == ("run", 2), "once for all seeds"
+    grid = qualitative.image_grid(load_run(tmp_path / "run"), measured)
+    assert (grid.run, [row.label for row in grid.rows]) == ("run", ["4", "5"])
+    panels = grid.rows[0].panels
+    assert [panel.caption.split(":")[0] for panel in panels] == ["input", "Gamma(gamma=2.0)", "UHDFour", "reference"]
     low = cv2.imread(str(tmp_path / "pairs" / "input" / "4.png"))[..., ::-1]
-    np.testing.assert_array_equal(panels[0]["image"], low)
-    np.testing.assert_array_equal(panels[3]["image"], cv2.imread(str(tmp_path / "pairs" / "gt" / "4.png"))[..., ::-1])
-    assert panels[2]["image"].shape == low.shape
+    np.testing.assert_array_equal(panels[0].image, low)
+    np.testing.assert_array_equal(panels[3].image, cv2.imread(str(tmp_path / "pairs" / "gt" / "4.png"))[..., ::-1])
+    assert panels[2].image.shape == low.shape
 
 
 def test_the_whole_way_to_the_report(written, root, tmp_path, monkeypatch):
-    monkeypatch.setattr(reproduction, "fidelity_rows", lambda paper, root: [])
+    monkeypatch.setattr(fidelity_checks, "fidelity_rows", lambda paper, root: [])
     (tmp_path / "repository" / "papers").mkdir(parents=True)
     (tmp_path / "repository" / "tools").symlink_to(root / "tools")
     (tmp_path / "repository" / "tiny.yaml").write_text(written.read_text())
@@ -151,16 +158,17 @@ def test_the_whole_way_to_the_report(written, root, tmp_path, monkeypatch):
     for figure in paper["figures_drawn"]:
         figure["quick"] = ["tiny.yaml"]
     (tmp_path / "repository" / "papers" / "made.yaml").write_text(yaml.safe_dump(paper, sort_keys=False))
-    arguments = {"scale": "quick", "table": None, "row": None, "device": "cpu", "gpus": None}
-    page = reproduction.run("made", root=tmp_path / "repository", output=tmp_path / "out", **arguments)
+    made = reproduction.Reproduction(find_paper("made", tmp_path / "repository"), tmp_path / "out", "cpu")
+    page = made.quick()
     data = json.loads((page.parent / "report.json").read_text())
-    [table] = data["methods"]
+    [table] = data["baselines"]
     assert table["seeds"] == [0, 1]
     assert table["best"]["method"] == "Gamma(gamma=2.0)"
     assert not table["better"]
     assert table["rows"][0]["numbers"]["psnr"]["value"] == pytest.approx(data["experiments"][0]["value"])
     assert [plate["name"] for plate in data["figures"]] == ["swap_tiny_seed0", "scales_tiny_seed0"]
     assert "Medians over 2 test pairs" in data["figures"][0]["text"]
-    assert len(data["restored"][0]["rows"]) == 2
+    assert len(data["image_grids"][0]["rows"]) == 2
     assert data["predictions"] == []
-    assert json.loads((tmp_path / "out" / "methods.json").read_text())[0]["rows"][1]["method"] == "Gamma(gamma=2.0)"
+    [written_down] = json.loads((tmp_path / "out" / "baselines.json").read_text())
+    assert written_down["results"][1]["method"] == "Gamma(gamma=2.0)"
