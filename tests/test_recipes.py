@@ -51,7 +51,10 @@ def used(step: Step) -> dict[str, str]:
     """Weights that a training needs, by what it needs them for."""
     loaded = load(step)
     start = {"start": loaded.Global.pretrained.path} if loaded.Global.pretrained else {}
-    return start | ({"teacher": loaded.Loss["teacher"]["weights"]} if "teacher" in loaded.Loss else {})
+    if "teacher" not in loaded.Loss:
+        return start
+    weights = loaded.Loss["teacher"]["weights"]
+    return start | {"teacher": weights if isinstance(weights, str) else weights["path"]}
 
 
 def runs(key: str) -> dict[str, Step]:

@@ -10,7 +10,7 @@ import pytest
 
 from ppcore import config
 from ppcore.config import components
-from ppcore.engine import build
+from ppcore.engine import build, evaluators
 from ppcore.engine.run_folder import essentials
 from ppcore.report import load_paper
 from ppcore.reproduce.recipes import load_recipes
@@ -133,4 +133,4 @@ def test_trains_at_tiny_scale(path):
     with paddle.no_grad():
         metric.update(model(paddle.to_tensor(low)), batch)
     assert 0 < metric.compute()["psnr"] < 60
-    assert build.metric_specs(loaded)[0].key == "psnr"
+    assert evaluators.metric_specs(loaded)[0].key == "psnr"

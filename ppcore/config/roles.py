@@ -125,7 +125,6 @@ def _is_optimizer(target: Any) -> bool:
 
 
 _DATASET = "ppcore.data.datasets.dataset.Dataset"
-
 NETWORK = Role(
     "a network",
     "to be a paddle.nn.Layer, or a function annotated to return one",

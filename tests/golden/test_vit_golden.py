@@ -9,8 +9,9 @@ import paddle
 import pytest
 
 import ppcore.weights
+import ppvit
 from ppcore.layers import interpolate_pos_embed
-from ppvit import hybrid, vit
+from ppvit import hybrid
 from ppvit.vit import VisionTransformer
 
 # Above 300M parameters: minutes and gigabytes each.
@@ -23,7 +24,7 @@ LOOSE_BACKBONES = {"vit_small_r26_s32_224": 2e-2, "vit_base_r50_s16_224": 2e-2}
 @pytest.mark.parametrize("path", filling.files(r"cls_vit_\w+", slow=HEAVY))
 def test_classifier(path):
     name = json.loads(path.read_text())["model"]
-    builder = getattr(vit, name, None) or getattr(hybrid, name)
+    builder = getattr(ppvit, name)
     is_hybrid = hasattr(builder, "__module__") and builder.__module__ == hybrid.__name__
     comparing.classifier(path, builder, HYBRID if is_hybrid else TOKENS, LOOSE_BACKBONES.get(name))
 

@@ -87,9 +87,7 @@ class TestPrintConfig:
         assert two.Global == one.Global
         assert two.Infer == one.Infer
 
-    @pytest.mark.parametrize(
-        "file", ["deit/base_distilled_224", "uhdfour/lol_v1", "vit/in21k_finetune_cifar10_b16_384"]
-    )
+    @pytest.mark.parametrize("file", ["deit/base_distilled_224", "uhdfour/lol_v1", "vit/in1k_pretrain_b16_224"])
     def test_nested_components_too(self, root, tmp_path, file):
         one = config.load(root / "configs" / f"{file}.yaml")
         path = tmp_path / "printed.yaml"

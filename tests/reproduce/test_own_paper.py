@@ -31,8 +31,14 @@ peers: []
 quick:
   - {config: configs/adversarial.yaml, dataset: discs, threads: 1, test_images: 24, expected: null, spread: null, seeds: null, minutes: null}
   - {config: configs/self_distillation.yaml, dataset: discs, threads: 1, metric: knn, test_images: 24, expected: null, spread: null, seeds: null, minutes: null}
-reproduce:
-  - {table: table1, row: Brighten, published: 30.0, needs: nothing, configs: [{config: configs/adversarial.yaml, options: [Global.output_dir=whole]}]}
+"""
+RECIPES = """
+output: .
+runs:
+  whole: {configs: [configs/adversarial.yaml]}
+rows:
+  table1:
+    Brighten: {published: 30.0, run: whole}
 """
 
 
@@ -43,6 +49,7 @@ def page(tmp_path, root):
     for name in ("adversarial", "self_distillation"):
         shutil.copy(root / "tests" / "stranger" / f"{name}.yaml", tmp_path / "my" / "configs")
     (tmp_path / "my" / "toys.yaml").write_text(PAGE)
+    (tmp_path / "my" / "toys_recipes.yaml").write_text(RECIPES)
     return tmp_path / "my" / "toys.yaml"
 
 
