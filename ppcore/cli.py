@@ -79,7 +79,10 @@ def run(main: Callable[[], int | None]) -> NoReturn:
 def config_parser(doc: str) -> Parser:
     """A parser with the options every configured tool has; `configured` reads them."""
     parser = Parser(description=doc, formatter_class=argparse.RawDescriptionHelpFormatter)
-    parser.add_argument("-c", "--config", required=True, metavar="FILE", help="YAML configuration")
+    parser.add_argument(
+        "-c", "--config", action="append", required=True, metavar="FILE",
+        help="YAML configuration; may be repeated: each over those before it",
+    )  # fmt: skip
     add_overrides(parser, "Section.key=value", "change keys of the configuration")
     add_allow(parser)
     parser.add_argument(

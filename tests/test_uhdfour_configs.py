@@ -1,4 +1,4 @@
-"""UHDFour's configurations: the paper's rows, its ablations as overrides, the recipe, and a training step of each."""
+"""UHDFour's configurations: the paper's networks, its ablations as overrides, and a training step of each."""
 
 import math
 from functools import cache
@@ -13,6 +13,7 @@ from ppcore.config import components
 from ppcore.engine import build
 from ppcore.engine.run_folder import essentials
 from ppcore.report import load_paper
+from ppcore.reproduce.recipes import load_recipes
 
 ROOT = Path(__file__).resolve().parents[1]
 FOLDER = ROOT / "configs"
@@ -22,7 +23,7 @@ PAPERS_OWN = [FOLDER / "uhdfour" / f"{name}.yaml" for name in ("uhd_ll", "uhd_ll
 QUICK = sorted(FOLDER.glob("quick/uhdfour_*.yaml"))
 CLASSICAL = FOLDER / "uhdfour" / "classical.yaml"
 SMALL = ["Arch.widths=[8, 8, 8]"]
-ABLATIONS = [item for item in PAPER.reproduce if item.table == "ablation"]
+ABLATIONS = [item for item in load_recipes(ROOT / "papers" / "uhdfour.yaml", PAPER) if item.table == "ablation"]
 
 
 @cache
@@ -48,18 +49,6 @@ class TestThePapersRows:
         builder = loaded.Arch["name"].rpartition(".")[2]
         assert parameters(loaded) == (22_913_370 if loaded.Arch.get("paper") else COUNTS[builder])
 
-    @pytest.mark.parametrize("path", PAPERS_OWN, ids=lambda p: p.stem)
-    def test_follows_the_released_recipe(self, path):
-        loaded = load(path)
-        adam = loaded.Optimizer
-        assert (adam.name, adam.lr) == ("ppcore.optim.Adam", {"name": "ppcore.schedules.Constant", "base_lr": 1e-4})
-        assert (adam.component()["beta1"], adam.component()["beta2"]) == (0.9, 0.99)
-        assert (adam.weight_decay, adam.clip_norm, loaded.EMA) == (0.0, None, None)
-        assert loaded.Global.duration.epochs == 1000
-        assert loaded.Loss["perceptual"] is True
-        assert loaded.Metric == {"name": "ppcore.metrics.ImageQuality", "protocol": "paper"}
-        assert loaded.DataLoader.Eval.batch_size == 1, "photographs have their own sizes"
-
     def test_code_and_text_differ_where_they_differ(self):
         code, text = load(PAPERS_OWN[0]), load(PAPERS_OWN[1])
         old, new = essentials(dict(code.tree)), essentials(dict(text.tree))
@@ -70,40 +59,14 @@ class TestThePapersRows:
             "DataLoader.Train.batch_size": (2, 6),
         }
 
-    @pytest.mark.parametrize(("path", "crop"), [(PAPERS_OWN[0], 512), (PAPERS_OWN[2], [400, 600])])
-    def test_crops(self, path, crop):
-        first, *_ = load(path).DataLoader.Train.transforms.values()
-        assert first == {"name": "ppcore.data.PairedRandomCrop", "size": crop}
-
-    @pytest.mark.parametrize("path", PAPERS_OWN, ids=lambda p: p.stem)
-    def test_the_expected_number_is_published(self, path):
-        text = path.read_text(encoding="utf-8")
-        [recipe] = [item for item in PAPER.reproduce if item.configs[0].config.endswith(f"/{path.name}")][:1]
-        assert f"PSNR {recipe.published}" in text
-        assert "published" in text
-
-
-def test_every_row_of_the_ablation_is_a_recipe():
-    [table] = [table for table in PAPER.tables if table.id == "ablation"]
-    rows = [row for row in table.rows if not row.builder]
-    assert [item.published for item in ABLATIONS] == [row.values[0] for row in rows]
-    assert len(ABLATIONS) == 8
-
-
-@pytest.mark.parametrize("item", PAPER.reproduce, ids=lambda item: item.row)
-def test_a_recipe_loads(item):
-    [step] = item.configs
-    loaded = load(ROOT / step.config, tuple(step.options))
-    assert all(part in loaded.DataLoader.Train.dataset["root"] for part in item.needs.split(" and ")[:1])
-    assert loaded.Loss["vgg_weights"] in item.needs
-
 
 def test_ablations_change_the_network_alone_and_each_otherwise():
     whole = load(PAPERS_OWN[0])
     counts, folders = [], set()
     for item in ABLATIONS:
-        [step] = item.configs
-        loaded = load(ROOT / step.config, tuple(step.options))
+        [step] = item.steps
+        [file] = step.configs
+        loaded = load(ROOT / file, step.options)
         same = {key: value for key, value in loaded.tree.items() if key not in ("Arch", "Global")}
         assert same == {key: value for key, value in whole.tree.items() if key not in ("Arch", "Global")}
         counts.append(parameters(loaded))

@@ -5,7 +5,7 @@ from typing import Any
 from pydantic import Field, field_validator
 
 from ppcore.report.citation import Citation, Strict
-from ppcore.report.recipes import Option, Quick, check_named
+from ppcore.report.quick_configs import Option, Quick, check_named
 
 
 class AblationRow(Strict):

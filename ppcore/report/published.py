@@ -2,7 +2,7 @@
 
 from collections.abc import Collection, Iterable
 from pathlib import Path
-from typing import Literal, NamedTuple
+from typing import Literal, NamedTuple, TypeVar
 
 import pydantic
 import yaml
@@ -12,7 +12,9 @@ from ppcore.errors import ConfigError, nearest, reason
 from ppcore.metrics.spec import MetricSpec
 from ppcore.report.citation import Citation, Source, Strict
 from ppcore.report.comparisons import Ablation, Analysis, DrawnFigure, check_comparisons
-from ppcore.report.recipes import Quick, Recipe, check_quick
+from ppcore.report.quick_configs import Quick, check_quick
+
+Checked = TypeVar("Checked", bound=Strict)
 
 
 class Paper(Strict):
@@ -173,7 +175,6 @@ class PaperTables(Strict):
     peers: list[Peer] = Field([])
     quick: list[Quick] = Field([])
     fidelity: Fidelity | None = None
-    reproduce: list[Recipe] = Field([])
     ablations: list[Ablation] = Field([])
     analyses: list[Analysis] = Field([])
     figures_drawn: list[DrawnFigure] = Field([])
@@ -235,10 +236,6 @@ class PaperTables(Strict):
         keys = [item.key for item in self.metrics]
         if twice := [key for key in keys if keys.count(key) > 1]:
             raise ValueError(f"metrics: the key '{twice[0]}' is used twice")
-        values = {table.id: {value for row in table.rows for value in row.values} for table in self.tables}
-        for recipe in self.reproduce:
-            if recipe.published not in values.get(recipe.table, ()):
-                raise ValueError(f"reproduce '{recipe.row}': {recipe.published} is not a number of '{recipe.table}'")
         check_quick(self.quick)
         check_comparisons(self.ablations, self.analyses, self.figures_drawn, self.quick)
         return self
@@ -256,7 +253,15 @@ def load_paper(path: str | Path) -> PaperTables:
     Raises:
         ConfigError: The file is missing, is not YAML, or has an unknown key, a wrong type or a dangling reference.
     """
-    path = Path(path)
+    return read_checked(Path(path), PaperTables)
+
+
+def read_checked(path: Path, model: type[Checked]) -> Checked:
+    """A YAML file as a model.
+
+    Raises:
+        ConfigError: The file is missing, is not YAML, or does not fit the model; one line with the file and the key.
+    """
     try:
         data = yaml.safe_load(path.read_text(encoding="utf-8"))
     except (OSError, UnicodeDecodeError) as error:
@@ -264,12 +269,12 @@ def load_paper(path: str | Path) -> PaperTables:
     except yaml.YAMLError as error:
         raise ConfigError(f"{path}: not valid YAML ({reason(error)})") from None
     if not isinstance(data, dict):
-        raise ConfigError(f"{path}: expected sections such as paper, tables, peers at the top")
+        raise ConfigError(f"{path}: expected sections such as {', '.join(list(model.model_fields)[:3])} at the top")
     try:
-        return PaperTables.model_validate(data)
+        return model.model_validate(data)
     except pydantic.ValidationError as error:
         first = error.errors()[0]
         where = ".".join(str(part) for part in first["loc"]) or "file"
-        hint = nearest(str(first["loc"][-1]), PaperTables.model_fields) if first["type"] == "extra_forbidden" else ""
+        hint = nearest(str(first["loc"][-1]), model.model_fields) if first["type"] == "extra_forbidden" else ""
         what = "unknown key" if first["type"] == "extra_forbidden" else first["msg"].removeprefix("Value error, ")
         raise ConfigError(f"{path}: {where}: {what}{hint}") from None

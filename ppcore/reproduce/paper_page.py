@@ -1,5 +1,6 @@
 """Which paper is reproduced: one of `papers/`, or anybody's YAML, and where its configurations are."""
 
+from collections.abc import Sequence
 from dataclasses import dataclass
 from pathlib import Path
 
@@ -30,6 +31,10 @@ class PaperPage:
     def name(self) -> str:
         """What the paper is called on the command line, and its folder of results."""
         return self.file.stem
+
+    def files(self, names: Sequence[str]) -> list[Path]:
+        """Configuration files that the page names."""
+        return [self.root / name for name in names]
 
 
 def find_paper(paper: str, repository: Path) -> PaperPage:

@@ -10,11 +10,9 @@ from pathlib import Path
 
 from ppcore import config
 from ppcore.engine.logger import clock, log, setup_logging
-from ppcore.errors import ConfigError, nearest
 from ppcore.io import write_json
 from ppcore.model import traits
 from ppcore.report import ReportContent, read_run, write_report
-from ppcore.report.published import PaperTables, Recipe
 from ppcore.report.run_data import Run
 from ppcore.reproduce import ablations, analyses, baseline_methods, classified, drawn_figures, fidelity_checks
 from ppcore.reproduce.finished_runs import load_run, shown_run
@@ -22,24 +20,7 @@ from ppcore.reproduce.launch import StepFailed, thread_variables, train_command,
 from ppcore.reproduce.paper_page import PaperPage
 from ppcore.reproduce.qualitative import image_grid
 from ppcore.reproduce.quick import QuickRun, train
-
-
-def recipe(paper: PaperTables, table: str | None, row: str | None) -> Recipe:
-    """The full-scale recipe of a table's row.
-
-    Raises:
-        ConfigError: no such row; the message lists those there are.
-    """
-    rows = {item.row: item for item in paper.reproduce if table in (None, item.table)}
-    if row in rows:
-        return rows[row]
-    if not rows:
-        tables = sorted({item.table for item in paper.reproduce})
-        raise ConfigError(
-            f"--table {table}: no recipe for it{nearest(str(table), tables)}; tables: {', '.join(tables)}"
-        )
-    hint = nearest(row, rows) if row else ""
-    raise ConfigError(f"--row {row or 'is missing'}{hint}; rows: {'; '.join(sorted(rows))}")
+from ppcore.reproduce.recipes import Recipe, load_recipes, recipe
 
 
 @dataclass(frozen=True)
@@ -84,8 +65,8 @@ class Reproduction:
             PPError: no such row, or a step failed.
         """
         paper = self.page.tables
-        wanted = recipe(paper, table, row)
-        settings = [config.load(self.page.root / step.config, step.options) for step in wanted.configs]
+        wanted = recipe(load_recipes(self.page.file, paper), table, row)
+        settings = [config.load(self.page.files(step.configs), step.options) for step in wanted.steps]
         content = self._checked(f"{paper.paper.short}: {wanted.row}")
         _train(wanted, self.page, self.device, gpus)
         folder = Path(settings[-1].Global.output_dir)
@@ -155,10 +136,12 @@ def _train(wanted: Recipe, page: PaperPage, device: str, gpus: str | None) -> No
     Raises:
         StepFailed: one ended with an error; the message has the command.
     """
-    for step in wanted.configs:
+    for step in wanted.steps:
         options = [*step.options, f"Global.device={device}"]
-        command = train_command(page.tools, [page.root / step.config], options, gpus=gpus)
+        command = train_command(page.tools, page.files(step.configs), options, gpus=gpus)
         variables = thread_variables(1)
         if status := subprocess.run(command, env={**os.environ, **variables}).returncode:
             again = typed(command, variables)
-            raise StepFailed(f"training {step.config} failed (exit status {status}); repeat it with: {again}")
+            raise StepFailed(
+                f"training {' + '.join(step.configs)} failed (exit status {status}); repeat it with: {again}"
+            )

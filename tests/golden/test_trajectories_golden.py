@@ -15,7 +15,7 @@ import ppvit
 from ppcore import losses, optim, weights
 from ppcore.data import mix_targets, smooth_one_hot
 from ppcore.ema import EMA
-from ppcore.weights.checkpoints import as_array
+from ppcore.weights.training_state import as_array
 
 NO_DECAY = ["1d", "bias", "pos_embed", "cls_token"]
 DISTILLED = ("b_hard", "c_soft_batchmean", "d_soft_numel", "d2_soft_numel_default")

@@ -201,6 +201,18 @@ def test_orientation_numbers_mean_what_pillow_says():
         np.testing.assert_array_equal(stored(upright(RGB, orientation), orientation), RGB)
 
 
+def test_deflate_under_its_old_number_and_a_missing_strip(tmp_path):
+    data = bytearray(tiff(RGB16, photometric="rgb", compression="zlib"))
+    with tifffile.TiffFile(io.BytesIO(bytes(data))) as file:
+        tags = file.pages[0].tags
+        compression, counts = tags[259].valueoffset, tags[279].valueoffset
+    struct.pack_into("<H", data, compression, 32946)
+    np.testing.assert_array_equal(read(tmp_path, bytes(data)).pixels, RGB16)
+    struct.pack_into("<I", data, counts, 0)
+    with pytest.raises(DataError, match=r"cannot decode image .*a strip or tile is missing"):
+        read(tmp_path, bytes(data))
+
+
 def test_old_thumbnail_is_cut_off(tmp_path):
     small = pillow(RGB[:8, :8], "JPEG")
     block = exif(6, small)

@@ -1,4 +1,4 @@
-"""The schema of recipes with options, quick configs that use others, ablations and analyses, against mistakes."""
+"""The schema of quick configs that use others, ablations and analyses, against mistakes."""
 
 import copy
 from pathlib import Path
@@ -72,15 +72,6 @@ def test_a_whole_paper_with_them_is_read(tmp_path):
     assert [point.place(12) for point in paper.analyses[0].published] == [0, 12, 3]
 
 
-def test_a_recipe_takes_paths_and_paths_with_options(tmp_path):
-    data = tree()
-    step = {"config": "configs/b.yaml", "options": ["Optimizer.name=ppcore.optim.Momentum", "Arch.text=a=b"]}
-    data["reproduce"][0]["configs"] = ["configs/a.yaml", step]
-    first, second = loaded(tmp_path, data).reproduce[0].configs
-    assert (first.config, first.options) == ("configs/a.yaml", [])
-    assert (second.config, second.options) == (step["config"], step["options"])
-
-
 @pytest.mark.parametrize(
     ("change", "words"),
     [
@@ -116,12 +107,6 @@ def test_a_recipe_takes_paths_and_paths_with_options(tmp_path):
         (lambda d: d["analyses"][0]["published"][0].update(x=-1), ["analyses.0.published.0.x"]),
         (lambda d: d["analyses"][0]["published"][0].update(x=True), ["analyses.0.published.0.x"]),
         (lambda d: d["analyses"].append(d["analyses"][0]), ["id 'tokens' is used twice"]),
-        (lambda d: d["reproduce"][0].update(configs=[{"config": "a.yaml", "option": []}]),
-         ["reproduce.0.configs.0.option", "unknown key"]),
-        (lambda d: d["reproduce"][0].update(configs=[{"config": "a.yaml", "options": ["Global.seed"]}]),
-         ["reproduce.0.configs.0.options.0", "Section.key=value"]),
-        (lambda d: d["reproduce"][0].update(configs="a.yaml"), ["reproduce.0.configs", "list"]),
-        (lambda d: d["reproduce"][0].update(configs=[]), ["reproduce.0.configs"]),
     ],
 )  # fmt: skip
 def test_a_mistake_is_one_clear_line(tmp_path, change, words):

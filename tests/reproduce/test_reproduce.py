@@ -1,4 +1,4 @@
-"""The reproduce tool: what it checks, what it leaves out and says so, which rows it knows, and its whole way."""
+"""The reproduce tool: what it checks, what it leaves out and says so, and its whole way."""
 
 import json
 import subprocess
@@ -6,11 +6,11 @@ import subprocess
 import pytest
 import yaml
 
-from ppcore.errors import ConfigError
 from ppcore.report import load_paper
 from ppcore.reproduce import fidelity_checks, reproduction
 from ppcore.reproduce.launch import StepFailed
 from ppcore.reproduce.paper_page import PaperPage, find_paper
+from ppcore.reproduce.recipes import Recipe, Step
 
 
 @pytest.fixture(scope="module")
@@ -41,17 +41,6 @@ def test_a_wrong_count_is_a_failed_row(paper, root, monkeypatch):
     first = fidelity_checks.fidelity_rows(paper, root)[0]
     assert first.passed is False
     assert "vit_tiny_patch16_224: 1 instead of 5,717,416" in first.note
-
-
-def test_rows_of_the_paper(paper, root):
-    found = reproduction.recipe(paper, "table5", "B/16 ImageNet-1k ImageNet")
-    assert found.published == 77.91
-    for item in paper.reproduce:
-        assert all((root / step.config).is_file() for step in item.configs), item
-    with pytest.raises(ConfigError, match="did you mean 'L/16 ImageNet-21k Pets'"):
-        reproduction.recipe(paper, "table5", "L/16 ImageNet-21k Pet")
-    with pytest.raises(ConfigError, match="--table table9: no recipe"):
-        reproduction.recipe(paper, "table9", "x")
 
 
 ROOM = {"dataset": "digits", "test_images": 360, "expected": None, "spread": None, "seeds": None, "minutes": None}
@@ -133,8 +122,8 @@ def test_without_any_data_there_is_still_a_report(made_up, tmp_path, monkeypatch
 
 
 def test_full_scale_trains_each_config_with_its_options_in_order(paper, root, monkeypatch):
-    steps = [{"config": "a.yaml", "options": ["A.b=c d", "Global.output_dir=x"]}, {"config": "b.yaml"}]
-    wanted = reproduction.Recipe(table="t", row="r", published=1.0, needs="", configs=steps)
+    steps = (Step(("a.yaml", "over.yaml"), ("A.b=c d", "Global.output_dir=x")), Step(("b.yaml",), ()))
+    wanted = Recipe("t", "r", 1.0, (), steps)
     ran = []
 
     def run(command, env):
@@ -150,7 +139,7 @@ def test_full_scale_trains_each_config_with_its_options_in_order(paper, root, mo
     (first, threads), (second, _) = ran
     assert first[1:6] == ["-m", "paddle.distributed.launch", "--log_dir", "output/launch", "--gpus"]
     assert first[-6:] == ["-o", "A.b=c d", "-o", "Global.output_dir=x", "-o", "Global.device=gpu"]
-    assert first[first.index("-c") + 1] == "a.yaml"
+    assert first[first.index("-c") :][:4] == ["-c", "a.yaml", "-c", "over.yaml"]
     assert second[second.index("-c") + 1 :] == ["b.yaml", "-o", "Global.device=gpu"]
     assert threads.isdigit()
     assert str(error.value).endswith("tools/train.py -c b.yaml -o Global.device=gpu")

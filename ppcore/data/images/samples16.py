@@ -120,13 +120,12 @@ def tiff16(page: tifffile.TiffPage, name: str) -> np.ndarray:
     Raises:
         DataError: strips or tiles are damaged or missing.
     """
-    damaged = DataError(f"cannot decode image {name}: damaged, or 16-bit {page.compression.name} of a kind unknown")
     if 0 in page.databytecounts:  # tifffile would fill up what is missing with zeros
-        raise damaged
+        raise DataError(f"cannot decode image {name}: damaged (a strip or tile is missing)")
     try:
         pixels = page.asarray()
-    except Exception as error:  # each codec has its own
-        raise damaged from error
+    except RuntimeError as error:  # imagecodecs'
+        raise DataError(f"cannot decode image {name}: damaged ({reason(error)})") from None
     pixels = pixels.transpose(1, 2, 0) if page.planarconfig == 2 and pixels.ndim == 3 else pixels
     pixels = pixels.astype(np.uint16, copy=False).reshape(page.imagelength, page.imagewidth, page.samplesperpixel)
     if page.photometric == 0:  # white is zero

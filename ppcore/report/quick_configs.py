@@ -1,11 +1,11 @@
-"""The trainings a `papers/*.yaml` names: quick ones on small data, and full ones for a published row."""
+"""The quick trainings on small data that a `papers/*.yaml` names."""
 
 import re
 from collections.abc import Iterable
 from pathlib import Path
-from typing import Annotated, Any
+from typing import Annotated
 
-from pydantic import AfterValidator, Field, field_validator
+from pydantic import AfterValidator, Field
 
 from ppcore.errors import nearest
 from ppcore.report.citation import Strict
@@ -60,33 +60,6 @@ class Quick(Strict):
     def run_name(self, seed: int) -> str:
         """Name of the folder of one seed's run."""
         return f"{self.name}_seed{seed}"
-
-
-class Step(Strict):
-    """One training of a recipe: a config, and what to change in it (`-o` texts)."""
-
-    config: str
-    options: list[Option] = Field([])
-
-
-class Recipe(Strict):
-    """The trainings that reproduce one published number at full scale, in order.
-
-    An item of `configs` is written as a path or as {config: path, options: [Section.key=value, …]}.
-    """
-
-    table: str
-    row: str
-    published: float
-    needs: str
-    configs: list[Step] = Field(min_length=1)
-
-    @field_validator("configs", mode="before")
-    @classmethod
-    def _path_alone(cls, value: Any) -> Any:
-        if not isinstance(value, list):
-            return value
-        return [{"config": item} if isinstance(item, str) else item for item in value]
 
 
 def check_quick(items: list[Quick]) -> None:
