@@ -12,7 +12,7 @@ from ppcore.report.citation import Strict
 
 
 def _key(text: str) -> str:
-    if not re.fullmatch(r"[A-Z]\w*(\.\w+)*", text):  # sections begin with a capital
+    if not re.fullmatch(r"[A-Z]\w*|[A-Za-z_]\w*(\.\w+)+", text):  # a whole section, such as Loss, or a key in one
         raise ValueError(f"write a key as Section.key, not {text!r}")
     return text
 

@@ -17,7 +17,7 @@ import paddle.nn as nn
 
 import ppcore.weights
 from ppcore import optim
-from ppcore.model import traits
+from ppcore.weights.conversion import map_of
 
 OF_MAX, RELATIVE = "max |difference| / max |reference|", "largest relative difference"
 
@@ -29,7 +29,7 @@ class Reference(Protocol):
     """What a paper says of its tiny model, made with the facts of the stored file.
 
     Attributes:
-        layout: of the stored weights and gradients, one of the model's `weight_maps()`.
+        layout: of the stored weights and gradients, `paddle` or one of the model's `weight_maps()`.
         variants: arguments of `build` by name, each measured in one pass; {"": {}} for a single one.
         precision: of the trainings, float32 or float64.
         gradients: what the row of the gradients is called, and its tolerance.
@@ -234,7 +234,7 @@ def _clipped_norm(model: nn.Layer, limit: float | None) -> float:
 
 def _as_stored(reference: Reference, model: nn.Layer, values: Arrays) -> dict[str, np.ndarray]:
     """Arrays by our names in the layout of the file."""
-    return traits(model).weight_maps()[reference.layout].from_paddle(dict(values), model)
+    return map_of(model, reference.layout).from_paddle(dict(values), model)
 
 
 def _batch_size(arrays: Arrays) -> int:

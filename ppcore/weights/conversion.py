@@ -134,7 +134,7 @@ def save(model: nn.Layer, path: str | os.PathLike, layout: str = "paddle") -> No
         write_atomically(path, lambda temp: paddle.save(tensors, str(temp)))
     else:
         # timm and transformers refuse a .safetensors file that does not say format "pt".
-        framework = _map(model, layout).framework
+        framework = map_of(model, layout).framework
         save_arrays(path, arrays, {"format": framework, "layout": layout, "producer": "ppcore"})
 
 
@@ -153,7 +153,7 @@ def convert(
     """
     if pos_embed is not None:
         check_mode(pos_embed)
-    weight_map, own = _map(model, source), model.state_dict()
+    weight_map, own = map_of(model, source), model.state_dict()
     state = weight_map.to_paddle(dict(arrays), model)
     if "pos_embed" in state and "pos_embed" in own:
         state["pos_embed"] = _fit_pos_embed(state["pos_embed"], model, pos_embed or weight_map.pos_embed)
@@ -181,10 +181,15 @@ def export(model: nn.Layer, *, layout: str) -> Arrays:
         name: (tensor.astype("float32") if tensor.is_floating_point() else tensor).numpy()
         for name, tensor in model.state_dict().items()
     }
-    return _map(model, layout).from_paddle(state, model)
+    return map_of(model, layout).from_paddle(state, model)
 
 
-def _map(model: nn.Layer, source: str) -> WeightMap:
+def map_of(model: nn.Layer, source: str) -> WeightMap:
+    """The convention of that name, as the model knows it; `paddle` is its own.
+
+    Raises:
+        WeightsError: it knows no such convention.
+    """
     maps = {"paddle": _PADDLE} | traits(model).weight_maps()
     if source not in maps:
         raise WeightsError(
@@ -205,7 +210,7 @@ def _check_source(model: nn.Layer, path: Path, source: str | None) -> None:
         names = ", ".join(traits(model).weight_maps())
         raise WeightsError(f"{path}: not one of our own files: say which layout it has, source={names}")
     if source is not None and said is not None:
-        same = said == source or _map(model, said).to_paddle is _map(model, source).to_paddle
+        same = said == source or map_of(model, said).to_paddle is map_of(model, source).to_paddle
         if not same:
             raise WeightsError(f"{path}: its layout is {said}, not {source}")
 

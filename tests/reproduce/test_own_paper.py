@@ -32,19 +32,17 @@ quick:
   - {config: configs/adversarial.yaml, dataset: discs, threads: 1, test_images: 24, expected: null, spread: null, seeds: null, minutes: null}
   - {config: configs/self_distillation.yaml, dataset: discs, threads: 1, metric: knn, test_images: 24, expected: null, spread: null, seeds: null, minutes: null}
 """
+
 RECIPES = """
-output: .
-runs:
-  whole: {configs: [configs/adversarial.yaml]}
-rows:
-  table1:
-    Brighten: {published: 30.0, run: whole}
+output: whole
+runs: {brighten: {configs: [configs/adversarial.yaml]}}
+rows: {table1: {Brighten: {published: 30.0, run: brighten}}}
 """
 
 
 @pytest.fixture
 def page(tmp_path, root):
-    """`my/toys.yaml` with its configurations below it."""
+    """`my/toys.yaml` with its recipes beside it and its configurations below it."""
     (tmp_path / "my" / "configs").mkdir(parents=True)
     for name in ("adversarial", "self_distillation"):
         shutil.copy(root / "tests" / "stranger" / f"{name}.yaml", tmp_path / "my" / "configs")
@@ -80,7 +78,7 @@ def test_the_whole_way(page, reproduce, tmp_path):
 def test_a_row_at_full_scale(page, reproduce, tmp_path):
     done = reproduce("my/toys.yaml", "--allow", "toyland", "--scale", "full", "--row", "Brighten", "-o", "out")
     assert done.returncode == 0, done.stderr
-    assert (tmp_path / "whole" / "metrics.jsonl").is_file()
+    assert (tmp_path / "whole" / "brighten" / "metrics.jsonl").is_file()
     data = json.loads((tmp_path / "out" / "report" / "report.json").read_text())
     assert len(data["image_grids"][0]["rows"]) == 4
 
