@@ -44,12 +44,12 @@ class Quick(Strict):
     run_seeds: list[int] = Field([0], min_length=1)
     processes: int = Field(1, ge=1)
     threads: int | None = Field(None, ge=1)
-    test_images: int | None
+    test_images: int | None = None
     metric: str | None = None
-    expected: float | None
-    spread: float | None
-    seeds: int | None
-    minutes: float | None
+    expected: float | None = None
+    spread: float | None = None
+    seeds: int | None = None
+    minutes: float | None = None
     note: str = ""
 
     @property
