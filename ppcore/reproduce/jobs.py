@@ -12,7 +12,7 @@ from pathlib import Path
 from ppcore.engine.logger import clock, log
 from ppcore.reproduce.launch import StepFailed, typed
 from ppcore.reproduce.processes import end, signals_raise, start
-from ppcore.reproduce.progress import Watch
+from ppcore.reproduce.progress import Progress
 
 _SHOWN_LINES = 15  # of a failed job's log
 
@@ -48,7 +48,7 @@ class _Running:
 
     job: Job
     process: subprocess.Popen
-    watch: Watch
+    progress: Progress
     began: float
     said: str = ""
 
@@ -113,8 +113,8 @@ def _fits(job: Job, running: Sequence[Job], cores: int) -> bool:
 
 def _start(job: Job, console: "_Console") -> _Running:
     console.say(job, f"started, log {job.log}")
-    watch = Watch(job.folder)
-    return _Running(job, start(job.command, job.environment, job.log), watch, time.monotonic())
+    progress = Progress(job.folder)
+    return _Running(job, start(job.command, job.environment, job.log), progress, time.monotonic())
 
 
 class _Console:
@@ -137,14 +137,14 @@ class _Console:
     def progress(self, running: Iterable[_Running]) -> None:
         """Where each job is, if that is news."""
         for item in running:
-            if (text := item.watch.read()) != item.said:
+            if (text := item.progress.read()) != item.said:
                 self.say(item.job, text)
                 item.said = text
 
     def finished(self, item: _Running) -> None:
         self.done += 1
         took = clock(time.monotonic() - item.began)
-        self.say(item.job, f"finished in {took}{item.watch.result()} ({self.done} of {self.total} done)")
+        self.say(item.job, f"finished in {took}{item.progress.result()} ({self.done} of {self.total} done)")
 
 
 def _failure(item: _Running, others: int) -> StepFailed:

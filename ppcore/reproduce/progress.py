@@ -7,7 +7,7 @@ from ppcore.engine import records
 from ppcore.engine.logger import clock
 
 
-class Watch:
+class Progress:
     """What a run writes from now on; what its folder held before is somebody's earlier start.
 
     Args:

@@ -12,7 +12,7 @@ from ppcore.engine import records
 from ppcore.metrics.spec import MetricSpec
 from ppcore.reproduce.jobs import Job, run_all
 from ppcore.reproduce.launch import StepFailed
-from ppcore.reproduce.progress import Watch
+from ppcore.reproduce.progress import Progress
 
 # Stands in for a training: says when it began and ended, and writes a metrics.jsonl.
 BODY = """
@@ -249,7 +249,7 @@ class TestWatch:
 
     def test_only_what_is_new_counts(self, path):
         self.write(path, start(0, 0.0, 50))
-        watch = Watch(path.parent)
+        watch = Progress(path.parent)
         assert watch.read() == "starting"
         self.write(path, start(20, 100.0, 50))
         assert watch.read() == "step 20/50"
@@ -258,7 +258,7 @@ class TestWatch:
         assert watch.read() == "step 30/50  loss 0.5000  eta 0:00:10"
 
     def test_no_time_left_is_told_that_is_none(self, path):
-        watch = Watch(path.parent)
+        watch = Progress(path.parent)
         self.write(path, start(0, 100.0, 50))
         self.write(path, train(49, 105.0, 0.5))
         assert watch.read() == "step 49/50  loss 0.5000  eta 0:00:01"
@@ -266,7 +266,7 @@ class TestWatch:
         assert watch.read() == "step 50/50  loss 0.4000  20 images/s"
 
     def test_a_line_being_written_waits_and_a_cut_one_is_passed_over(self, path):
-        watch = Watch(path.parent)
+        watch = Progress(path.parent)
         self.write(path, start(0, 0.0, 50), '{"kind": "tr')
         assert watch.read() == "step 0/50"
         self.write(path, "\n", train(10, 1.0, 2.0))
@@ -274,7 +274,7 @@ class TestWatch:
 
     def test_a_replaced_file_is_read_from_its_beginning(self, path):
         self.write(path, start(0, 0.0, 50))
-        watch = Watch(path.parent)
+        watch = Progress(path.parent)
         path.replace(path.parent / "metrics.abandoned.jsonl")
         self.write(path, start(0, 0.0, 60), train(6, 1.0, 1.0))
         assert watch.read() == "step  6/60  loss 1.0000  eta 0:00:09"
