@@ -78,6 +78,17 @@ class TestPrintConfig:
         assert printed["Optimizer"]["beta2"] == 0.999  # a component's default
         assert not (tiny_config.parent / "run").exists()
 
+    def test_of_several_files_each_is_over_those_before_it(self, tool, tmp_path, tiny_config):
+        over = tmp_path / "over.yaml"
+        over.write_text("Arch: {depth: 3}\nDataLoader: {Train: {transforms: {crop: null}}}\n")
+        done = tool("train", "-c", tiny_config, "-c", over, "-o", "Global.seed=7", "--print-config")
+        assert done.returncode == 0, done.stderr
+        printed = yaml.safe_load(done.stdout)
+        assert (printed["Arch"]["depth"], printed["Arch"]["embed_dim"], printed["Global"]["seed"]) == (3, 16, 7)
+        assert list(printed["DataLoader"]["Train"]["transforms"]) == ["normalize"]
+        wrong = tool("train", "-c", tiny_config, "-c", over, "-o", "Arch.dept=2")
+        assert f"error: {tiny_config} + {over}: Arch.dept" in wrong.stderr
+
     def test_what_is_printed_is_the_configuration(self, tmp_path, tiny_config):
         one = config.load(tiny_config)
         path = tmp_path / "printed.yaml"
