@@ -18,13 +18,15 @@ IMAGES = 256  # the first of the test set
 
 
 def check(paper: PaperTables) -> None:
-    """Checks that every `measure` exists, before hours of training.
+    """Checks that what analyses measure with and figures are drawn with exists, before hours of training.
 
     Raises:
         ConfigError: it does not.
     """
-    for analysis in paper.analyses:
-        components.resolve(analysis.measure, f"analyses: '{analysis.id}', measure", roles.ANALYSIS)
+    named = [(item.measure, f"analyses: '{item.id}', measure", roles.ANALYSIS) for item in paper.analyses]
+    named += [(item.draw, f"figures_drawn: '{item.id}', draw", roles.FIGURE) for item in paper.figures_drawn]
+    for name, where, role in named:
+        components.resolve(name, where, role)
 
 
 def measure(paper: PaperTables, runs: Sequence[QuickRun]) -> list[AnalysisMeasurement]:

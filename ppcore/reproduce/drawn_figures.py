@@ -15,16 +15,6 @@ from ppcore.reproduce.quick import QuickRun
 PAIRS = 16  # test pairs that a figure measures
 
 
-def check(paper: PaperTables) -> None:
-    """Checks that every `draw` exists, before hours of training.
-
-    Raises:
-        ConfigError: it does not.
-    """
-    for figure in paper.figures_drawn:
-        components.resolve(figure.draw, f"figures_drawn: '{figure.id}', draw", roles.FIGURE)
-
-
 def draw(paper: PaperTables, runs: Sequence[QuickRun]) -> list[FigureGrid]:
     """Draws every figure on test pairs of each of its quick configs."""
     grids = []
@@ -32,7 +22,7 @@ def draw(paper: PaperTables, runs: Sequence[QuickRun]) -> list[FigureGrid]:
         function = components.resolve(figure.draw, "figures_drawn", roles.FIGURE)
         for run in first_seeds(runs):
             if run.config in figure.quick:
-                drawn = function(test_pairs(config.load(run.folder / "config.yaml")))
+                drawn = function(first_pairs(config.load(run.folder / "config.yaml")))
                 rows = [
                     PanelRow(row["label"], [Panel(panel["caption"], panel["image"]) for panel in row["panels"]])
                     for row in drawn["rows"]
@@ -41,7 +31,7 @@ def draw(paper: PaperTables, runs: Sequence[QuickRun]) -> list[FigureGrid]:
     return grids
 
 
-def test_pairs(settings: Config) -> list[tuple[np.ndarray, np.ndarray]]:
+def first_pairs(settings: Config) -> list[tuple[np.ndarray, np.ndarray]]:
     """The first test pairs (image, target), float32 [H, W, 3], up to `PAIRS`."""
     world = distributed.start(settings.Global.device, tf32=settings.Global.tf32)
     batches = first_test_images(settings, PAIRS, world)

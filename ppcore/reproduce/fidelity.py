@@ -107,18 +107,18 @@ class Row:
         return bool(self.measured <= self.tolerance)
 
 
-def of_max(got: np.ndarray, want: np.ndarray) -> float:
-    """max |got - want| / max |want|."""
-    if got.shape != want.shape:
-        raise ValueError(f"shapes differ: {got.shape} and {want.shape}")
-    return float(np.abs(np.float64(got) - want).max() / np.abs(want).max())
+def of_max(ours: np.ndarray, reference: np.ndarray) -> float:
+    """max |ours - reference| / max |reference|."""
+    if ours.shape != reference.shape:
+        raise ValueError(f"shapes differ: {ours.shape} and {reference.shape}")
+    return float(np.abs(np.float64(ours) - reference).max() / np.abs(reference).max())
 
 
-def relative(got: np.ndarray, want: np.ndarray) -> float:
-    """max (|got - want| / |want|)."""
-    if got.shape != want.shape:
-        raise ValueError(f"shapes differ: {got.shape} and {want.shape}")
-    return float((np.abs(np.float64(got) - want) / np.abs(want)).max())
+def relative(ours: np.ndarray, reference: np.ndarray) -> float:
+    """max (|ours - reference| / |reference|)."""
+    if ours.shape != reference.shape:
+        raise ValueError(f"shapes differ: {ours.shape} and {reference.shape}")
+    return float((np.abs(np.float64(ours) - reference) / np.abs(reference)).max())
 
 
 def count_parameters(builder: Callable[[], nn.Layer]) -> int:
@@ -176,10 +176,10 @@ def _gradient_gap(reference: Reference, model: nn.Layer, x: paddle.Tensor, array
     gaps = [of_max(x.grad.numpy(), arrays["gradients/x"])]
     ours = {name: p.grad.numpy() for name, p in model.named_parameters()}
     for name, gradient in _as_stored(reference, model, ours).items():
-        want = arrays[f"gradients/{name}"]
+        stored = arrays[f"gradients/{name}"]
         for part, of in (zero for ending, zero in reference.zero_gradients.items() if name.endswith(ending)):
-            gradient, want = (np.concatenate(np.delete(np.split(a, of), part, axis=0)) for a in (gradient, want))
-        gaps.append(of_max(gradient, want))
+            gradient, stored = (np.concatenate(np.delete(np.split(a, of), part, axis=0)) for a in (gradient, stored))
+        gaps.append(of_max(gradient, stored))
     return max(gaps)
 
 

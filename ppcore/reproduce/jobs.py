@@ -27,7 +27,7 @@ class Job:
         folder: the run's folder, where metrics.jsonl grows.
         log: file for everything the command prints; appended to.
         environment: variables set besides this process's own.
-        cores: cores it takes beside others; None for a job that runs alone.
+        cores: cores it takes while others run; None for a job that runs alone.
         after: names of the jobs that must have ended before.
         kept: whether its run is there already, so that nothing is started.
     """

@@ -43,9 +43,10 @@ class Progress:
         The metric is the run's primary one.
         """
         self._update()
-        found = next((record for record in reversed(self._evals.values()) if record.get("headline", True)), {})
-        key = self._start["metrics"][0]["key"] if self._start else None
-        return f", {key} {found[key]:.4f}" if found.get(key) is not None else ""
+        result = next((record for record in reversed(self._evals.values()) if record.get("headline", True)), {})
+        metrics = self._start["metrics"] if self._start else []
+        value = result.get(metrics[0]["key"]) if metrics else None
+        return "" if value is None else f", {metrics[0]['key']} {value:.4f}"
 
     def _update(self) -> None:
         for record in self._tail.new():

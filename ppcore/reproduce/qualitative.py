@@ -72,8 +72,9 @@ def _value(output: paddle.Tensor, batch: dict[str, Any], spec: MetricSpec, setti
 
 
 def _label(images: Any, index: int) -> str:
-    """The name of an image's file, without its suffix."""
-    return Path(str(images.load(index)["path"])).stem
+    """The name of an image's file, without its suffix; its number where it is in no file."""
+    path = images.load(index).get("path")
+    return str(index) if path is None else Path(str(path)).stem
 
 
 def _bytes(image: np.ndarray) -> np.ndarray:

@@ -48,7 +48,6 @@ class Reproduction:
         paper = self.page.tables
         ablations.check(paper, self.page.root)
         analyses.check(paper)
-        drawn_figures.check(paper)
         content = self._checked(f"{paper.paper.short}: quick reproduction")
         runs = train(self.page, self.output, self.device)
         return self._written(self._measured(content, runs))

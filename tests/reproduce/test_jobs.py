@@ -36,10 +36,10 @@ def record(kind: str, step: int, time: float, **changes) -> str:
     return records.encode(kind, step=step, time=time, **epoch, **changes) + "\n"
 
 
-def start(step: int, time: float, steps: int) -> str:
+def start(step: int, time: float, steps: int, **changes) -> str:
     about = {"params": 1, "epochs": 1.0, "batch_size": 1, "train_images": 1, "eval_images": 1, "protocol": "p"}
     spec = MetricSpec("top1", "Top-1", "top-1 accuracy", "%", factor=100, digits=2)
-    return record("start", step, time, steps=steps, metrics=[spec], **about)
+    return record("start", step, time, steps=steps, **{"metrics": [spec], **about, **changes})
 
 
 def train(step: int, time: float, loss: float, **changes) -> str:
@@ -238,7 +238,7 @@ def _gone(pid: int, patience: float = 5.0) -> bool:
     return False
 
 
-class TestWatch:
+class TestProgress:
     @pytest.fixture
     def path(self, tmp_path):
         return tmp_path / "metrics.jsonl"
@@ -247,34 +247,40 @@ class TestWatch:
         with path.open("a") as file:
             file.write("".join(lines))
 
+    def test_a_run_that_nothing_evaluates_has_no_result(self, path):
+        progress = Progress(path.parent)
+        self.write(path, start(0, 0.0, 50, metrics=[]), train(50, 105.0, 0.5))
+        assert progress.read() == "step 50/50  loss 0.5000"
+        assert progress.result() == ""
+
     def test_only_what_is_new_counts(self, path):
         self.write(path, start(0, 0.0, 50))
-        watch = Progress(path.parent)
-        assert watch.read() == "starting"
+        progress = Progress(path.parent)
+        assert progress.read() == "starting"
         self.write(path, start(20, 100.0, 50))
-        assert watch.read() == "step 20/50"
+        assert progress.read() == "step 20/50"
         # Resumed at 20: ten steps took five seconds, the other twenty take ten.
         self.write(path, train(30, 105.0, 0.5))
-        assert watch.read() == "step 30/50  loss 0.5000  eta 0:00:10"
+        assert progress.read() == "step 30/50  loss 0.5000  eta 0:00:10"
 
     def test_no_time_left_is_told_that_is_none(self, path):
-        watch = Progress(path.parent)
+        progress = Progress(path.parent)
         self.write(path, start(0, 100.0, 50))
         self.write(path, train(49, 105.0, 0.5))
-        assert watch.read() == "step 49/50  loss 0.5000  eta 0:00:01"
+        assert progress.read() == "step 49/50  loss 0.5000  eta 0:00:01"
         self.write(path, train(50, 105.1, 0.4, images_per_second=20.0))
-        assert watch.read() == "step 50/50  loss 0.4000  20 images/s"
+        assert progress.read() == "step 50/50  loss 0.4000  20 images/s"
 
     def test_a_line_being_written_waits_and_a_cut_one_is_passed_over(self, path):
-        watch = Progress(path.parent)
+        progress = Progress(path.parent)
         self.write(path, start(0, 0.0, 50), '{"kind": "tr')
-        assert watch.read() == "step 0/50"
+        assert progress.read() == "step 0/50"
         self.write(path, "\n", train(10, 1.0, 2.0))
-        assert watch.read().startswith("step 10/50")
+        assert progress.read().startswith("step 10/50")
 
     def test_a_replaced_file_is_read_from_its_beginning(self, path):
         self.write(path, start(0, 0.0, 50))
-        watch = Progress(path.parent)
+        progress = Progress(path.parent)
         path.replace(path.parent / "metrics.abandoned.jsonl")
         self.write(path, start(0, 0.0, 60), train(6, 1.0, 1.0))
-        assert watch.read() == "step  6/60  loss 1.0000  eta 0:00:09"
+        assert progress.read() == "step  6/60  loss 1.0000  eta 0:00:09"
