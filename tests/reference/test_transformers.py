@@ -147,7 +147,7 @@ def test_a_checkpoint_saved_by_torch_is_read(tmp_path):
     for name, tensor in model.items():
         np.testing.assert_array_equal(got[name], tensor.detach().float().numpy(), err_msg=name)
     torch.save(model, tmp_path / "old.pth", _use_new_zipfile_serialization=False)
-    with pytest.raises(ppcore.weights.WeightsError, match="legacy"):
+    with pytest.raises(WeightsError, match="legacy"):
         ppcore.weights.read(tmp_path / "old.pth")
 
 
