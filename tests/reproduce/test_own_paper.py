@@ -59,6 +59,7 @@ def reproduce(tool, root, tmp_path):
     return call
 
 
+@pytest.mark.slow  # tests/test_own_package.py goes a shorter one
 def test_the_whole_way(page, reproduce, tmp_path):
     done = reproduce("my/toys.yaml", "--allow", "toyland", "--device", "cpu")
     assert done.returncode == 0, done.stderr
