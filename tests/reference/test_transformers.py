@@ -20,7 +20,7 @@ import torch_vit  # noqa: E402
 
 import ppcore.weights  # noqa: E402
 from ppcore import losses, optim  # noqa: E402
-from ppcore.errors import WeightsError
+from ppcore.errors import WeightsError  # noqa: E402
 from ppvit.vit import VisionTransformer  # noqa: E402
 
 BASE = dict(img_size=32, patch_size=8, in_chans=3, num_classes=10, embed_dim=48, depth=3, num_heads=3, mlp_dim=96)
