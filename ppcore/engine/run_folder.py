@@ -63,12 +63,14 @@ def hold(folder: Path) -> Iterator[None]:
         lock.acquire()
     except Timeout:
         raise ConfigError(f"{folder}: another process is training there: wait for it, or {change}") from None
-    except (OSError, NotImplementedError) as error:  # a folder, or a file system without locks
+    except (OSError, NotImplementedError) as error:  # no room, no right, or no locks on this file system
         raise ConfigError(
             f"{folder}: this run's folder cannot be written or locked ({reason(error)}): {change}"
         ) from error
-    with lock:
+    try:
         yield
+    finally:
+        lock.release()
 
 
 def check_resumable(folder: Path, config: Config) -> None:
