@@ -20,12 +20,14 @@ class Model(Protocol):
         makes_images: whether the output is an image of the input's size (or `scale` times it); absent: no.
         needs_weights: False for a method that has none to train or to load; absent: True.
         img_size: (height, width) of the images it takes, its own or its `patch_embed`'s; absent or None: any size.
+        in_chans: channels of the images it takes, its own or its `patch_embed`'s; absent: 3.
     """
 
     num_classes: int
     makes_images: bool
     needs_weights: bool
     img_size: tuple[int, int] | None
+    in_chans: int
 
     def weight_maps(self) -> Mapping[str, Any]:
         """`{layout: ppcore.weights.WeightMap}` of other people's files; absent: our own layout alone."""
@@ -56,6 +58,7 @@ class Traits:
     makes_images: bool
     needs_weights: bool
     img_size: tuple[int, int] | None
+    in_chans: int
     weight_maps: Callable[[], Mapping[str, Any]]
     export_spec: Callable[[], Any] | None
     layer_ids: Callable[[], Mapping[str, int]] | None
@@ -65,12 +68,14 @@ class Traits:
 
 def traits(model: "nn.Layer") -> Traits:
     """What a model says of itself, and the defaults of what it does not say."""
-    size = getattr(getattr(model, "patch_embed", model), "img_size", None)
+    entry = getattr(model, "patch_embed", model)
+    size = getattr(entry, "img_size", None)
     return Traits(
         num_classes=getattr(model, "num_classes", None),
         makes_images=getattr(model, "makes_images", False),
         needs_weights=getattr(model, "needs_weights", True),
         img_size=None if size is None else tuple(size),
+        in_chans=getattr(entry, "in_chans", 3),
         weight_maps=getattr(model, "weight_maps", dict),
         export_spec=getattr(model, "export_spec", None),
         layer_ids=getattr(model, "layer_ids", None),

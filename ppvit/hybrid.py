@@ -126,6 +126,7 @@ class HybridEmbed(nn.Layer):
 
     Attributes:
         grid: patches (down, across).
+        in_chans: as given.
 
     Raises:
         ConfigError: an argument out of its range, or a feature map that is not a whole number of patches.
@@ -162,7 +163,7 @@ class HybridEmbed(nn.Layer):
                 f"img_size {self.img_size[0]}x{self.img_size[1]} gives a {size[0]}x{size[1]} feature map, "
                 f"which is not a whole number of {patch_size}x{patch_size} patches"
             )
-        self.grid = (size[0] // patch_size, size[1] // patch_size)
+        self.grid, self.in_chans = (size[0] // patch_size, size[1] // patch_size), in_chans
         fan_in = width * patch_size**2
         self.proj = nn.Conv2D(
             width,

@@ -36,7 +36,7 @@ ROOMS = {
     "weights": BELOW,
     "metrics": BELOW,
     "deploy": (*BELOW, "photo"),
-    "photo": (*BELOW, "deploy"),
+    "photo": BELOW,
     "engine": (*BELOW, "deploy", "photo"),
     "report": (*BELOW, "deploy", "photo", "engine.records"),
     "reproduce": (*BELOW, "deploy", "photo", "engine", "report"),

@@ -4,7 +4,10 @@
     python tools/export_model.py -c FILE --weights FILE -o Export.output=folder -o "Export.formats=[paddle,onnx]"
 
 Formats: paddle (Paddle Inference) and onnx (needs the extra `deploy`). The default folder is export in the
-run's. Weights as in tools/eval.py.
+run's. The folder stands by itself: preprocessing (`DataLoader.Eval.transforms`), class names and where the weights come
+from are in its manifest.json, and each format has been compared with the model. Weights as in tools/eval.py.
+
+    python tools/infer.py --export FOLDER photo.jpg
 """
 
 import environment  # noqa: F401  (says how to set up what is missing)
@@ -25,6 +28,7 @@ def main() -> None:
     cli.add_weights_options(parser)
     arguments, settings = cli.configured(parser)
     from ppcore.deploy import export_model
+    from ppcore.engine.export_description import description
     from ppcore.engine.logger import setup_logging
     from ppcore.engine.precision import say_float32
     from ppcore.engine.trained import load_model
@@ -33,7 +37,7 @@ def main() -> None:
     say_float32(settings.AMP, "exported")
     model, used = load_model(settings, cli.named_weights(arguments))
     folder = Path(settings.Export.output or Path(settings.Global.output_dir) / "export")
-    export_model(model, folder, settings.Export.formats)
+    export_model(model, folder, settings.Export.formats, description(settings, model, used))
     print(f"{used} -> {folder} ({', '.join(settings.Export.formats)})")
 
 

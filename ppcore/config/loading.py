@@ -14,7 +14,7 @@ from ppcore.config import components, roles
 from ppcore.config.explain import explain
 from ppcore.config.merging import STEPS, over, settle
 from ppcore.config.read_only import read_only
-from ppcore.config.schema import Config
+from ppcore.config.schema import Config, InferSection
 from ppcore.config.section import Component, holds_steps, role_of, section_of
 from ppcore.errors import ConfigError, raise_all
 
@@ -65,6 +65,28 @@ def parse_overrides(texts: Sequence[str]) -> dict[str, Any]:
     for text in texts:
         _override(tree, text)
     return OmegaConf.to_container(tree, resolve=True)
+
+
+def infer_section(overrides: Sequence[str], images: Sequence[str] = ()) -> InferSection:
+    """The section `Infer` of a tool that has no configuration.
+
+    Args:
+        overrides: `Infer.key=value` texts.
+        images: files, folders and globs, its `input` where there are some.
+
+    Raises:
+        ConfigError: one line for each mistake.
+    """
+    tree = parse_overrides(overrides)
+    if strangers := sorted(tree.keys() - {"Infer"}):
+        raise ConfigError(
+            f"-o {strangers[0]}: without a configuration there is the section Infer only: Infer.key=value"
+        )
+    mine = {**(tree.get("Infer") or {}), **({"input": list(images)} if images else {})}
+    try:
+        return InferSection.model_validate(mine)
+    except ValidationError as error:
+        raise_all([f"-o Infer.{line}" for line in explain(error, mine, InferSection)])
 
 
 def _layers(path: Path, seen: tuple[Path, ...] = ()) -> list[tuple[Path, dict[str, Any]]]:

@@ -163,10 +163,13 @@ class InferSection(Section):
     tile: int | None = Field(None, ge=1)
     """Rows finished at a time: less memory, the same result (networks that make images)."""
     engine: Literal["auto", "eager", "paddle", "onnxruntime", "openvino"] = "auto"
-    """What computes on a CPU: the model itself (`eager`), or its export by an engine of `ppcore.deploy.Predictor`. `auto`: a classifier
-    itself; photographs by the engine that suits their sizes."""
-    precision: Literal["fp32", "bf16"] = "fp32"
-    """Precision of the engine; bf16 needs OpenVINO."""
+    """What computes on a CPU, for `tools/infer.py` and a classifier's `tools/eval.py`: the model itself (`eager`), or its export by an
+    engine of `ppcore.deploy.Predictor`. `auto`: the fastest engine that is installed, where the images are so many that it pays to
+    export; photographs by the engine that suits their sizes."""
+    precision: Literal["fp32", "bf16", "int8"] = "fp32"
+    """Precision of the engine; bf16 needs OpenVINO, int8 an export that has it (`tools/infer.py --export`)."""
+    format: Literal["json", "jsonl", "csv"] = "json"
+    """Of the file with the answers (classifiers): `predictions.json`, `.jsonl` or `.csv`."""
     quality: int = Field(95, ge=1, le=100)
     """Quality of JPEG and WebP files (networks that make images)."""
 

@@ -14,6 +14,7 @@ from ppcore.data.datasets.dataset import Dataset
 from ppcore.data.reader import AFTER, SampleReader, collate, split_failures
 from ppcore.data.rng import batch_rng
 from ppcore.data.samplers import BatchSampler, EvalBatchSampler, TrainBatchSampler
+from ppcore.data.threads import threaded_batches
 from ppcore.data.transforms.normalize import Normalize, channels_first
 from ppcore.data.transforms.transform import apply_all, takes_sample
 from ppcore.data.workers import worker_batches
@@ -30,7 +31,8 @@ class _Loader:
         transforms: a sample's, applied in the workers.
         seed: of the run, for the transforms.
         stream: which images.
-        num_workers: processes; 0 loads in this one.
+        num_workers: processes; 0 loads in this one,
+        threads: in so many threads, ahead of what is used; 0 when it is asked for.
         unreadable: whether an unreadable image is an error or is left out of its batch.
 
     Attributes:
@@ -50,6 +52,7 @@ class _Loader:
         stream: BatchSampler,
         num_workers: int,
         unreadable: Literal["raise", "skip"],
+        threads: int = 0,
     ):
         if num_workers < 0 or unreadable not in ("raise", "skip"):
             raise ConfigError(f"num_workers {num_workers} or unreadable {unreadable!r} (raise, skip) is not possible")
@@ -57,7 +60,7 @@ class _Loader:
             raise ConfigError(f"the stream is for {stream.num_images} images, the dataset has {len(dataset)}")
         self.dataset = dataset
         self.stream = stream
-        self.num_workers = num_workers
+        self.num_workers, self.threads = num_workers, threads
         self.unreadable: Literal["raise", "skip"] = unreadable
         self.skipped = 0
         self.skipped_messages: list[str] = []
@@ -91,6 +94,8 @@ class _Loader:
         """The stream's batches; one may have lost images, or be empty, when they are skipped."""
         if self.num_workers:
             raw = worker_batches(self._reader, self.stream, self.num_workers)
+        elif self.threads:
+            raw = threaded_batches(self._reader, self.stream, self.threads)
         else:
             raw = (collate([self._reader[key] for key in keys]) for keys in self.stream)
         with closing(raw):  # not left to the garbage collector: a traceback may keep this frame
@@ -167,8 +172,9 @@ class EvalLoader(_Loader):
         num_workers: int = 0,
         unreadable: Literal["raise", "skip"] = "raise",
         seed: int = 0,
+        threads: int = 0,
     ):
-        super().__init__(dataset, transforms, seed, stream, num_workers, unreadable)
+        super().__init__(dataset, transforms, seed, stream, num_workers, unreadable, threads)
 
     def __iter__(self) -> Iterator[Batch]:
         self.skipped, self.skipped_messages = 0, []

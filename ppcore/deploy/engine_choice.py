@@ -21,6 +21,9 @@ SAVED = 0.1  # seconds a megapixel that OpenVINO is faster (0.08 to 0.2; with a 
 LARGE = (
     6.0  # megapixels from which memory decides: onnxruntime takes 2.3 GB there (377 bytes a pixel for OpenVINO's 113)
 )
+# Images times parameters from which a classifier's export pays: writing it takes 2 to 5 s, in which the model itself does
+# some 150 images of 5.7 million parameters, or 15 of 86 million.
+WORTH_EXPORTING = 1_000_000_000
 KEPT = 4  # sizes that OpenVINO keeps ready; beyond, sizes that alternate would be compiled again and again
 
 
@@ -81,12 +84,41 @@ def for_export(engine: str, precision: str, formats: Sequence[str], folder: Path
     raise ConfigError(f"engine {engine}: {'; '.join(reasons)}")
 
 
-def for_photographs(precision: str) -> tuple[str, ...]:
-    """The engines among which a photograph's size decides: OpenVINO and onnxruntime, one of them, or `paddle` alone."""
+def for_classifier(precision: str, device: str, work: int, *, attention: bool) -> tuple[str, str]:
+    """What computes a classifier under `auto`, `eager` or of `ENGINES`, and why.
+
+    Args:
+        precision: `fp32`, `bf16` or `int8`.
+        device: `cpu` or `gpu`.
+        work: images times parameters.
+        attention: whether attention maps are wanted, which an export does not give.
+    """
+    if precision == "fp32":
+        if attention:
+            return "eager", "an exported network gives no attention maps"
+        if device == "gpu":
+            return "eager", "on a GPU"
+        if work < WORTH_EXPORTING:
+            return "eager", "so few images that exporting the network would take longer"
+    for name, kind in ENGINES.items():
+        writer = ("paddle2onnx",) if kind.format == "onnx" else ()
+        if installed(kind.package, *writer) and (kind.bf16 or precision == "fp32"):
+            return name, "the fastest that is installed" + ("" if name == "openvino" else "; extra `deploy`: OpenVINO")
+    raise ConfigError(f"Infer.precision: {precision} needs OpenVINO; install the extra 'deploy'")
+
+
+def for_photographs(precision: str, *, writer: bool = True) -> tuple[str, ...]:
+    """The engines among which a photograph's size decides: OpenVINO and onnxruntime, one of them, or `paddle` alone.
+
+    Args:
+        precision: `fp32` or `bf16`.
+        writer: whether the export has still to be written, for which ONNX needs paddle2onnx.
+    """
+    needed = ("paddle2onnx",) if writer else ()
     names = [
         name
         for name, kind in ENGINES.items()
-        if kind.format == "onnx" and (kind.bf16 or precision != "bf16") and installed(kind.package, "paddle2onnx")
+        if kind.format == "onnx" and (kind.bf16 or precision != "bf16") and installed(kind.package, *needed)
     ]
     return tuple(names) or ("paddle",)
 

@@ -1,5 +1,6 @@
 """Exporting a model for inference: Paddle Inference and ONNX files with a manifest, run by `ppcore.deploy.predictor`."""
 
+import dataclasses
 import hashlib
 import logging
 import os
@@ -15,7 +16,9 @@ import paddle.nn as nn
 
 import ppcore
 from ppcore.deploy import manifest
+from ppcore.deploy.agreement import agreement
 from ppcore.deploy.code import reachable
+from ppcore.deploy.description import Description
 from ppcore.deploy.export_spec import ExportSpec, spec_of
 from ppcore.deploy.writers import check_formats, write_onnx, write_paddle
 from ppcore.errors import ConfigError, WeightsError, reason
@@ -23,23 +26,30 @@ from ppcore.errors import ConfigError, WeightsError, reason
 log = logging.getLogger("ppcore")
 
 
-def export_model(model: nn.Layer, folder: str | os.PathLike, formats: Sequence[str] = ("paddle", "onnx")) -> Path:
-    """Writes a model's inference files and manifest.json (architecture, padding rule, sha256 of every file).
+def export_model(
+    model: nn.Layer,
+    folder: str | os.PathLike,
+    formats: Sequence[str] = ("paddle", "onnx"),
+    description: Description | None = None,
+) -> Path:
+    """Writes a model's inference files and manifest.json (what it is, how to run it, sha256 of every file).
 
     The model is put into evaluation mode. A model with `export_spec()` is exported in that form
-    (`ppcore.deploy.export_spec`), any other as it is. Files appear all at once, or not at all.
+    (`ppcore.deploy.export_spec`), any other as it is. Every format is run and compared with the model. Files appear
+    all at once, or not at all.
 
     Args:
         model: with its weights.
         folder: to write; it may hold an earlier export, which is replaced, and nothing else.
         formats: `paddle` and `onnx`.
+        description: what goes into the manifest beside: preprocessing, class names, where the weights come from.
 
     Returns:
         The folder.
 
     Raises:
-        ConfigError: an unknown format, one whose writer is not installed, a folder with other files, or a
-            model that cannot be exported.
+        ConfigError: an unknown format, one whose writer is not installed, a folder with other files, a
+            model that cannot be exported, or an export that computes something else than the model.
     """
     folder, formats = Path(folder), tuple(formats)
     check_formats(formats)
@@ -47,7 +57,7 @@ def export_model(model: nn.Layer, folder: str | os.PathLike, formats: Sequence[s
         raise ConfigError(f"{folder}: is a file; give the folder to export to")
     if folder.is_dir() and any(folder.iterdir()) and not (folder / manifest.NAME).is_file():
         raise ConfigError(f"{folder}: holds files that are no export; give an empty or a new folder")
-    _write(spec_of(model), type(model).__name__, folder, formats)
+    _write(model, spec_of(model), folder, formats, description or Description())
     return folder
 
 
@@ -78,7 +88,7 @@ def cached_export(model: nn.Layer, beside: str | os.PathLike, formats: Sequence[
             log.warning("%s", error)
             shutil.rmtree(folder, ignore_errors=True)
     log.info("exporting the network to %s (once)", folder)
-    _write(spec, type(model).__name__, folder, formats, replace=False)
+    _write(model, spec, folder, formats, Description(), replace=False)
     return folder
 
 
@@ -116,7 +126,14 @@ def _is_setting(key: str, value: object) -> bool:
     return not named and (value is None or isinstance(value, bool | int | float | str))
 
 
-def _write(spec: ExportSpec, arch: str, folder: Path, formats: tuple[str, ...], replace: bool = True) -> None:
+def _write(
+    model: nn.Layer,
+    spec: ExportSpec,
+    folder: Path,
+    formats: tuple[str, ...],
+    description: Description,
+    replace: bool = True,
+) -> None:
     """Writes an export; where it is not to `replace` one, that of another process which was faster stays."""
     try:
         folder.parent.mkdir(parents=True, exist_ok=True)
@@ -124,16 +141,7 @@ def _write(spec: ExportSpec, arch: str, folder: Path, formats: tuple[str, ...], 
     except OSError as error:
         raise ConfigError(f"{folder}: cannot be written: {reason(error)}") from error
     try:
-        with _quiet():
-            for stage in spec.stages:
-                write_paddle(stage, temp)
-                if "onnx" in formats:
-                    write_onnx(stage, temp)
-        if "paddle" not in formats:
-            for path in temp.iterdir():
-                if path.suffix != ".onnx":
-                    path.unlink()
-        manifest.write(temp, spec, arch, ppcore.__version__, formats)
+        _write_files(model, spec, temp, formats, description)
         temp.chmod(0o755)
         if replace and folder.is_dir():
             shutil.rmtree(folder)
@@ -146,6 +154,24 @@ def _write(spec: ExportSpec, arch: str, folder: Path, formats: tuple[str, ...], 
         raise ConfigError(f"{folder}: cannot be written: {reason(error)}") from error
     finally:
         shutil.rmtree(temp, ignore_errors=True)
+
+
+def _write_files(
+    model: nn.Layer, spec: ExportSpec, folder: Path, formats: tuple[str, ...], description: Description
+) -> None:
+    """Writes the graphs, compares them with the model, and writes the manifest."""
+    with _quiet():
+        for stage in spec.stages:
+            write_paddle(stage, folder)
+            if "onnx" in formats:
+                write_onnx(stage, folder)
+    if "paddle" not in formats:
+        for path in folder.iterdir():
+            if path.suffix != ".onnx":
+                path.unlink()
+    content = manifest.make(folder, spec, type(model).__name__, ppcore.__version__, formats, description)
+    manifest.write(folder, content)
+    manifest.write(folder, dataclasses.replace(content, agreement=agreement(model, spec, folder, content)))
 
 
 @contextmanager

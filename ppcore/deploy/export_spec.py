@@ -88,6 +88,8 @@ class ExportSpec:
             bfloat16; None leaves the choice to the engine.
         onednn: whether Paddle Inference may use oneDNN. False where its operators make wrong numbers of a
             graph with open sizes.
+        tolerance: how far an exported result may be from the model's, over the largest absolute value of the latter.
+            Float32 rounding by default; more for a model in which rounding jumps.
     """
 
     stages: tuple[Stage, ...]
@@ -95,6 +97,7 @@ class ExportSpec:
     tiles: TileRule | None = None
     bf16: tuple[str, ...] | None = None
     onednn: bool = True
+    tolerance: float = 2e-5
 
 
 def spec_of(model: "nn.Layer") -> ExportSpec:
@@ -112,4 +115,4 @@ def spec_of(model: "nn.Layer") -> ExportSpec:
     if about.makes_images:
         return ExportSpec((Stage("model", model, {"x": (None, 3, None, None)}, ("y",)),), padding=Padding())
     height, width = about.img_size or (None, None)
-    return ExportSpec((Stage("model", model, {"x": (None, 3, height, width)}, ("logits",)),))
+    return ExportSpec((Stage("model", model, {"x": (None, about.in_chans, height, width)}, ("logits",)),))

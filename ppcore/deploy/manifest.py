@@ -5,12 +5,13 @@ from dataclasses import asdict, dataclass
 from pathlib import Path
 from typing import Any
 
+from ppcore.deploy.description import Description
 from ppcore.deploy.export_spec import ExportSpec, Padding, TileRule
 from ppcore.errors import WeightsError
-from ppcore.io import sha256
+from ppcore.io import sha256, write_json
 
 NAME = "manifest.json"
-VERSION = 2
+VERSION = 3
 
 
 @dataclass(frozen=True)
@@ -30,7 +31,21 @@ class StageFiles:
 
 @dataclass(frozen=True)
 class Manifest:
-    """The content of manifest.json: `ppcore.deploy.export_spec.ExportSpec` without its layers, and the files."""
+    """The content of manifest.json: `ppcore.deploy.export_spec.ExportSpec` without its layers, and the files.
+
+    Attributes:
+        arch: the model's class.
+        suite: version of the suite that wrote it.
+        formats: that are there.
+        stages: what is run, in order.
+        padding: as in `ExportSpec`; None for a classifier.
+        tiles: as in `ExportSpec`.
+        bf16: as in `ExportSpec`.
+        onednn: as in `ExportSpec`.
+        description: what the export is of.
+        agreement: by format, how far an engine's results are from the model's own (`ppcore.deploy.agreement`).
+        files: by name, each with `bytes` and `sha256`.
+    """
 
     arch: str
     suite: str
@@ -40,23 +55,36 @@ class Manifest:
     tiles: TileRule | None
     bf16: list[str] | None
     onednn: bool
+    description: Description
+    agreement: dict[str, dict[str, Any]]
     files: dict[str, dict[str, Any]]
 
 
-def write(folder: Path, spec: ExportSpec, arch: str, suite: str, formats: tuple[str, ...]) -> None:
+def make(
+    folder: Path, spec: ExportSpec, arch: str, suite: str, formats: tuple[str, ...], description: Description
+) -> Manifest:
     """Describes the files in `folder`, each with size and sha256."""
     stages = [
         StageFiles(stage.name, {name: list(shape) for name, shape in stage.inputs.items()}, list(stage.outputs))
         for stage in spec.stages
     ]
-    files = {
+    bf16 = None if spec.bf16 is None else list(spec.bf16)
+    return Manifest(
+        arch, suite, list(formats), stages, spec.padding, spec.tiles, bf16, spec.onednn, description, {}, _files(folder)
+    )  # fmt: skip
+
+
+def _files(folder: Path) -> dict[str, dict[str, Any]]:
+    return {
         path.name: {"bytes": path.stat().st_size, "sha256": sha256(path)}
         for path in sorted(folder.iterdir())
         if path.name != NAME
     }
-    bf16 = None if spec.bf16 is None else list(spec.bf16)
-    found = Manifest(arch, suite, list(formats), stages, spec.padding, spec.tiles, bf16, spec.onednn, files)
-    (folder / NAME).write_text(json.dumps({"version": VERSION, **asdict(found)}, indent=1) + "\n")
+
+
+def write(folder: Path, manifest: Manifest) -> None:
+    """Writes manifest.json."""
+    write_json(folder / NAME, {"version": VERSION, **asdict(manifest)})
 
 
 def read(folder: Path) -> Manifest:
@@ -76,6 +104,7 @@ def read(folder: Path) -> Manifest:
         content["stages"] = [StageFiles(**stage) for stage in content["stages"]]
         for key, kind in (("padding", Padding), ("tiles", TileRule)):
             content[key] = kind(**content[key]) if content[key] else None
+        content["description"] = Description(**content["description"])
         return Manifest(**content)
     except (ValueError, TypeError, KeyError, AttributeError) as error:
         raise WeightsError(f"{path}: damaged; export the model again") from error

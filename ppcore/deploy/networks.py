@@ -10,10 +10,11 @@ import paddle
 import paddle.nn as nn
 
 from ppcore.config import InferSection
-from ppcore.deploy import engine_choice, manifest, tiles
+from ppcore.deploy import engine_choice, tiles
+from ppcore.deploy.by_size import BySize
 from ppcore.deploy.engine_choice import Size
 from ppcore.deploy.export import cached_export
-from ppcore.deploy.export_spec import Padding
+from ppcore.deploy.fixed_batch import FixedBatch
 from ppcore.deploy.predictor import Predictor
 from ppcore.errors import ConfigError, reason
 from ppcore.model import traits
@@ -52,39 +53,76 @@ def network(
         return _exported(model, weights, wanted.engine, wanted, spare)
     engines = engine_choice.for_photographs(wanted.precision)
     if len(engines) > 1:
-        return BySize(_folder(model, Path(weights), "onnx", spare), wanted, sizes)
+        return BySize(_folder(model, Path(weights), "onnx", spare), wanted.precision, wanted.tile, sizes)
     if engines != ("openvino",):
         log.info("%s computes; the extra `deploy` brings OpenVINO, which is faster", engines[0])
     return _exported(model, weights, engines[0], wanted, spare)
 
 
-def classifier(model: nn.Layer, weights: str, wanted: InferSection, device: str, spare: Path = Path()) -> Network:
-    """A function from float32 [B, 3, H, W] to logits [B, K], as `Infer` wants it computed; the log says by what.
+def classifier(
+    model: nn.Layer, weights: str, wanted: InferSection, device: str, images: int, spare: Path = Path()
+) -> Network:
+    """A function from float32 [B, C, H, W] to logits [B, K], as `Infer` wants it computed; the log says by what.
 
     Args:
         model: in evaluation mode.
         weights: the file they came from.
-        wanted: `engine` and `precision`; `auto` is the model itself.
+        wanted: `engine`, `precision` and `rollout`.
         device: `cpu` or `gpu`.
+        images: how many are to come.
         spare: as for `network`.
 
     Raises:
         ConfigError: the wanted combination does not exist.
     """
+    return exported_classifier(model, weights, wanted, device, images, spare) or eager(model, wanted)
+
+
+def exported_classifier(
+    model: nn.Layer, weights: str, wanted: InferSection, device: str, images: int, spare: Path = Path()
+) -> "Exported | None":
+    """The export of a classifier with the engine that `Infer` wants; None where the model itself is to compute.
+
+    Arguments and errors are those of `classifier`.
+    """
     if wanted.tile is not None:
         raise ConfigError(f"Infer.tile: {type(model).__name__} makes no images; leave it out")
-    if wanted.engine in ("auto", "eager"):
-        log.info("%s on eager Paddle %s, %s", type(model).__name__, paddle.__version__, device)
-        return eager(model, wanted)
-    if wanted.rollout:
+    if wanted.engine not in ("auto", "eager") and wanted.rollout:
         raise ConfigError(
             f"Infer.rollout needs the network's attention, which an exported one does not give: "
             f"set Infer.engine=eager instead of {wanted.engine}"
         )
+    engine, why = wanted.engine, "as Infer.engine says"
+    if engine == "auto":
+        engine, why = engine_choice.for_classifier(
+            wanted.precision, device, images * _parameters(model), attention=wanted.rollout
+        )
+    if engine == "eager":
+        log.info("%s on eager Paddle %s, %s (%s)", type(model).__name__, paddle.__version__, device, why)
+        return None
     if device == "gpu":
-        log.info("Infer.engine=%s computes on the CPU", wanted.engine)
-    compute = _exported(model, weights, wanted.engine, wanted, spare)
-    return FixedBatch(compute) if wanted.engine == "openvino" else compute
+        log.info("Infer.engine=%s computes on the CPU", engine)
+    log.info("%s computes (%s)", engine, why)
+    return Exported(_exported(model, weights, engine, wanted, spare))
+
+
+def _parameters(model: nn.Layer) -> int:
+    return sum(parameter.size for parameter in model.parameters())
+
+
+class Exported:
+    """A classifier's export: [B, C, H, W] -> [B, K].
+
+    Attributes:
+        runs_on: engine, version and precision.
+    """
+
+    def __init__(self, predictor: Predictor):
+        self.runs_on = predictor.runs_on
+        self._compute = FixedBatch(predictor) if predictor.engine == "openvino" else predictor
+
+    def __call__(self, x: np.ndarray) -> np.ndarray:
+        return self._compute(x)
 
 
 def eager(model: nn.Layer, wanted: InferSection) -> Network:
@@ -105,51 +143,6 @@ def eager(model: nn.Layer, wanted: InferSection) -> Network:
         return model(paddle.to_tensor(x)).astype("float32").numpy()
 
     return compute
-
-
-class FixedBatch:
-    """Batches that are smaller than the first are filled up to it: an engine that compiles for every size does so once.
-
-    Args:
-        compute: [B, 3, H, W] -> [B, K].
-    """
-
-    def __init__(self, compute: Network):
-        self.compute, self.size = compute, 0
-
-    def __call__(self, x: np.ndarray) -> np.ndarray:
-        self.size = self.size or len(x)
-        missing = max(self.size - len(x), 0)
-        full = np.concatenate([x, np.repeat(x[-1:], missing, axis=0)]) if missing else x
-        return self.compute(full)[: len(x)]
-
-
-class BySize:
-    """An exported network run by onnxruntime or OpenVINO, whichever suits the size (`engine_choice.by_size`).
-
-    Args:
-        folder: the export, with ONNX files.
-        wanted: `precision` and `tile`.
-        sizes: (height, width) of the photographs to come.
-    """
-
-    def __init__(self, folder: Path, wanted: InferSection, sizes: Sequence[Size]):
-        self.folder, self.wanted = folder, wanted
-        self.padding = manifest.read(folder).padding or Padding()
-        padded = [self.padding.size(*size) for size in sizes]
-        self.plan = engine_choice.by_size(padded)
-        self.predictors: dict[str, Predictor] = {}
-        if padded:
-            log.info("Infer.engine=auto: %s", engine_choice.explain(padded, self.plan))
-
-    def __call__(self, x: np.ndarray) -> np.ndarray:
-        size = self.padding.size(*x.shape[2:])
-        if size not in self.plan:  # not announced
-            self.plan |= engine_choice.by_size([size])
-        engine = self.plan[size]
-        if engine not in self.predictors:
-            self.predictors[engine] = Predictor(self.folder, engine, self.wanted.precision, tile=self.wanted.tile)
-        return self.predictors[engine](x)
 
 
 def _exported(model: nn.Layer, weights: str, engine: str, wanted: InferSection, spare: Path) -> Predictor:

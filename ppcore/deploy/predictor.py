@@ -1,17 +1,26 @@
-"""Running an exported model (`ppcore.deploy.export`) on a CPU: OpenVINO, onnxruntime or Paddle Inference."""
+"""Running an exported model (`ppcore.deploy.export`) on a CPU: OpenVINO, onnxruntime or Paddle Inference.
+
+Predictor(folder)(x)                                    arrays
+Predictor(folder).classify("photo.jpg")                 files, as the evaluation of the model reads them
+Predictor(folder).enhance("dark.jpg", "bright.jpg")
+"""
 
 import importlib
 import logging
 import os
-from functools import partial
+from collections.abc import Sequence
+from functools import cached_property, partial
 from pathlib import Path
-from typing import Literal
+from typing import TYPE_CHECKING, Any, Literal
 
 import numpy as np
 
 from ppcore.deploy import engine_choice, manifest, tiles
 from ppcore.deploy.runtimes import Runtime
-from ppcore.errors import ConfigError, DataError
+from ppcore.errors import ConfigError, DataError, OutputError
+
+if TYPE_CHECKING:
+    from ppcore.deploy.preprocessing import Preprocessing
 
 log = logging.getLogger("ppcore")
 
@@ -24,7 +33,8 @@ class Predictor:
 
     `predictor(x)` takes and returns float32 arrays: x [B, 3, H, W] -> logits, or images of the same
     size. Any B; any H and W >= 1 where the model takes any (the input is extended by reflection
-    as the manifest says, the result cut back). `describe()` says what runs it.
+    as the manifest says, the result cut back). `x` is not changed, and not read after the call. `classify` and `enhance`
+    take image files. `describe()` says what runs it.
 
     Args:
         folder: written by `ppcore.deploy.export.export_model`; its files are compared with their sha256.
@@ -33,6 +43,7 @@ class Predictor:
         threads: None leaves it to the engine.
         tile: output pixels along the cut axis computed at a time, where the last stage can be cut; None
             chooses about a megapixel. What is global is computed on the whole image, so the result does not change.
+        quiet: whether the log does not say what runs it.
 
     Raises:
         WeightsError: the folder holds no export, or a file is missing or damaged.
@@ -47,6 +58,8 @@ class Predictor:
         precision: Precision = "fp32",
         threads: int | None = None,
         tile: int | None = None,
+        *,
+        quiet: bool = False,
     ):
         folder = Path(folder)
         self.manifest = manifest.read(folder)
@@ -64,12 +77,97 @@ class Predictor:
         runtime = getattr(importlib.import_module(module), name)
         manifest.check(folder, self.manifest, runtime.suffixes)
         self._runtime: Runtime = runtime(folder, self.manifest, precision, threads)
-        log.info("%s", self.describe())
+        if not quiet:
+            log.info("%s", self.describe())
+
+    @property
+    def runs_on(self) -> str:
+        """Engine, version and precision."""
+        return f"{self._runtime.version()}, {self.precision}"
+
+    @property
+    def makes_images(self) -> bool:
+        """Whether the results are images, and not logits."""
+        return self.manifest.padding is not None
 
     def describe(self) -> str:
         """Engine with version, precision and threads, one line."""
         threads = self.threads or "the engine's choice"
-        return f"{self.manifest.arch} on {self._runtime.version()}, {self.precision}, threads: {threads}"
+        return f"{self.manifest.arch} on {self.runs_on}, threads: {threads}"
+
+    @cached_property
+    def preprocessing(self) -> "Preprocessing":
+        """What makes the input of an image file, as the manifest says.
+
+        Raises:
+            ConfigError: it says nothing.
+        """
+        from ppcore.deploy.preprocessing import Preprocessing
+
+        if self.makes_images:
+            raise ConfigError(f"{self.manifest.arch} makes images: use enhance")
+        return Preprocessing.of(self.manifest)
+
+    def classify(self, images: Any, topk: int = 5) -> list:
+        """The likeliest classes of an image, or of each of several.
+
+        Args:
+            images: a file's path, or uint8 [H, W, 3] RGB; or a list of these.
+            topk: how many classes to name.
+
+        Returns:
+            `[{"class": number, "name": text or None, "probability": float}, …]`, the likeliest first; of a list, a list
+            of these.
+
+        Raises:
+            ConfigError: the export is no classifier, or says nothing of preprocessing.
+            DataError: an image cannot be read.
+        """
+        from ppcore.deploy.preprocessing import best
+
+        several = isinstance(images, Sequence) and not isinstance(images, str)
+        x = np.stack([self.preprocessing(image) for image in (images if several else [images])])
+        found = [best(row, topk, self.manifest.description.classes) for row in self(x)]
+        return found if several else found[0]
+
+    def enhance(
+        self, photograph: str | os.PathLike | np.ndarray, output: str | os.PathLike | None = None, quality: int = 95
+    ) -> np.ndarray:
+        """What the network makes of a photograph.
+
+        Args:
+            photograph: a file's path, or uint8 or uint16 [H, W, 3] RGB.
+            output: where to write it, in the format, bit depth and with the metadata of its file; a new file.
+            quality: of JPEG and WebP, 1 to 100.
+
+        Returns:
+            Pixels, upright, of the photograph's type and form.
+
+        Raises:
+            ConfigError: the export makes no images.
+            DataError: the photograph cannot be read, or the result not be written.
+            OutputError: `output` is there.
+        """
+        if not self.makes_images:
+            raise ConfigError(f"{self.manifest.arch} makes no images: use classify")
+        from ppcore.photo.enhance import enhance
+        from ppcore.photo.photo_io import encode_photograph, read_photograph, write_file
+        from ppcore.photo.photograph import Photograph
+
+        if isinstance(photograph, np.ndarray):
+            if photograph.ndim != 3 or photograph.shape[2] != 3 or photograph.dtype not in (np.uint8, np.uint16):
+                raise DataError(
+                    f"enhance: takes uint8 or uint16 [H, W, 3], got {photograph.dtype} {list(photograph.shape)}"
+                )
+            source, name = Photograph(photograph, None, "PNG"), "the array"
+        else:
+            source, name = read_photograph(photograph), os.fspath(photograph)
+        if output is not None and os.path.lexists(output):
+            raise OutputError(f"cannot write {output}: it is there already; name a new file")
+        result = enhance(self, source, name)
+        if output is not None:
+            write_file(output, encode_photograph(result, quality))
+        return result.pixels
 
     def __call__(self, x: np.ndarray) -> np.ndarray:
         """Runs the model.

@@ -169,10 +169,12 @@ def train_loader(config: Config, images: Any, world: World, start_step: int, tot
     )
 
 
-def eval_loader(part: LoaderSection, images: Any, world: World) -> EvalLoader:
-    """Every evaluation image once over all processes."""
+def eval_loader(part: LoaderSection, images: Any, world: World, ahead: bool = False) -> EvalLoader:
+    """Every evaluation image once over all processes; `ahead`: in a thread where there are no workers."""
     stream = EvalBatchSampler(len(images), part.batch_size, world.rank, world.size)
-    return EvalLoader(images, transforms(part.transforms), stream, part.num_workers, part.unreadable)
+    return EvalLoader(
+        images, transforms(part.transforms), stream, part.num_workers, part.unreadable, threads=int(ahead)
+    )
 
 
 def tensors(batch: Mapping[str, np.ndarray]) -> dict[str, paddle.Tensor]:

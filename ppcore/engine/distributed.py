@@ -1,9 +1,9 @@
 """Processes and devices. One process unless `paddle.distributed.launch` started several."""
 
 import os
-from collections.abc import Iterable
+from collections.abc import Callable, Iterable
 from dataclasses import dataclass
-from typing import Any
+from typing import Any, TypeVar
 
 import numpy as np
 import paddle
@@ -16,6 +16,9 @@ from ppcore.errors import ConfigError
 from ppcore.runtime import interrupts
 
 _PIECE = 2**23  # values that are averaged over processes at a time
+
+
+Made = TypeVar("Made")
 
 
 @dataclass(frozen=True)
@@ -124,3 +127,10 @@ def start(device: str, *, tf32: bool = False) -> World:
         dist.init_parallel_env()
         return World(dist.get_rank(), dist.get_world_size(), kind)
     return World(0, 1, kind)
+
+
+def in_turn(world: World, make: Callable[[], Made]) -> Made:
+    """What the main process makes first, and then the others: a file is written by one, and found by the rest."""
+    made = make() if world.is_main else None
+    world.barrier()
+    return made if world.is_main else make()

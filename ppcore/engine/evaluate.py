@@ -3,6 +3,7 @@
 import time
 from collections.abc import Sequence
 from dataclasses import replace
+from pathlib import Path
 from typing import Any
 
 import numpy as np
@@ -10,13 +11,15 @@ import paddle
 import paddle.nn as nn
 
 from ppcore.config import AMPSection, Config, Pretrained, components
+from ppcore.deploy.networks import Exported, exported_classifier
 from ppcore.ema import EMA
 from ppcore.engine import build, distributed, evaluators
+from ppcore.engine.distributed import World, in_turn
 from ppcore.engine.evaluators import Evaluation, Evaluator
 from ppcore.engine.logger import setup_logging
 from ppcore.engine.precision import Precision
 from ppcore.engine.run_folder import node_text, protocol
-from ppcore.engine.trained import load_model
+from ppcore.engine.trained import Used, load_model
 from ppcore.errors import ConfigError
 from ppcore.metrics.spec import MetricSpec
 from ppcore.model import traits
@@ -93,16 +96,25 @@ def run(config: Config, weights: Pretrained | str | None = None) -> dict[str, An
     part = config.DataLoader.Eval
     images = build.dataset(part, traits(model).num_classes, used.classes, "DataLoader.Eval") if part else None
     precision = Precision.of_evaluation(config.AMP, world.device)
+    compute = _exported(config, model, used, world, images)
     result = {
-        **evaluate(model, measures, Evaluation(config, world, precision, images)),
+        **evaluate(model, measures, Evaluation(config, world, precision, images, compute)),
         "weights": str(used),
         "weights_from": used.why,
-        "protocol": protocol(config, precision.describe()),
+        "protocol": protocol(config, precision.describe() if compute is None else compute.runs_on),
     }
     if not config.Baselines:
         return result
     name = type(model).__name__ if traits(model).needs_weights else method(config.Arch)
     return {"method": name, **result, "baselines": baselines(config)}
+
+
+def _exported(config: Config, model: nn.Layer, used: Used, world: World, images: Any) -> Exported | None:
+    """A classifier's export, where `Infer.engine` wants one; None where the model computes itself."""
+    if images is None or traits(model).num_classes is None or traits(model).makes_images:
+        return None
+    spare = Path(config.Global.output_dir)
+    return in_turn(world, lambda: exported_classifier(model, str(used), config.Infer, world.device, len(images), spare))
 
 
 def baselines(config: Config) -> list[dict[str, Any]]:

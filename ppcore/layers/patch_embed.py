@@ -31,6 +31,7 @@ class PatchEmbed(nn.Layer):
 
     Attributes:
         grid: patches (down, across).
+        in_chans: as given.
 
     Raises:
         ConfigError: an argument out of its range, or an image that is not a whole number of patches.
@@ -56,7 +57,7 @@ class PatchEmbed(nn.Layer):
                 f"img_size {height}x{width} is not a whole number of {ph}x{pw} patches: "
                 f"use a multiple, such as {max(height // ph, 1) * ph}x{max(width // pw, 1) * pw}"
             )
-        self.grid = (height // ph, width // pw)
+        self.grid, self.in_chans = (height // ph, width // pw), in_chans
         fan_in = in_chans * ph * pw
         self.proj = nn.Conv2D(
             in_chans,

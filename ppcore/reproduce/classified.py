@@ -2,7 +2,11 @@
 
 from typing import Any
 
-from ppcore.engine import build, predict
+from ppcore.config import InferSection
+from ppcore.deploy.networks import eager
+from ppcore.engine import build
+from ppcore.engine.classify import predictions
+from ppcore.engine.predict import attention_of
 from ppcore.model import traits
 from ppcore.report.content_types import ClassifiedImage
 from ppcore.reproduce.finished_runs import FinishedRun, even_test_images
@@ -31,7 +35,11 @@ def classify(run: FinishedRun, count: int = 12) -> tuple[list[ClassifiedImage], 
         return [], f"No images were classified: {name}, the network of {run.folder.name}, gives no classes."
     loader = even_test_images(run.settings, count, run.world)
     rollout = traits(run.model).has_attention_maps
-    items = predict.predictions(run.model, loader, topk=3, names=loader.dataset.classes, rollout=rollout)
+    run.model.eval()
+    items = predictions(
+        loader, eager(run.model, InferSection()), topk=3, names=loader.dataset.classes,
+        attention=attention_of(run.model) if rollout else None,
+    )  # fmt: skip
     without = "" if rollout else f" Without attention rollout: {name} has no attention maps."
     return [_classified(item, loader.dataset) for item in items], f"Classified by the run {run.folder.name}.{without}"
 

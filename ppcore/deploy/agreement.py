@@ -1,0 +1,89 @@
+"""Whether an export computes what its model does: compared when it is written, and not written where it does not."""
+
+import logging
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+import paddle
+from paddle import nn
+
+from ppcore.deploy import engine_choice
+from ppcore.deploy.export_spec import ExportSpec
+from ppcore.deploy.manifest import Manifest
+from ppcore.deploy.predictor import Predictor
+from ppcore.errors import ConfigError
+
+log = logging.getLogger("ppcore")
+
+# Inputs: two images, so that the batch is not one; sizes that fit no padding rule for networks that take any.
+BATCH = 2
+SIZES = ((61, 83), (96, 72))
+# onnxruntime first: it prepares once for all sizes.
+CHECKED_BY = {"onnx": ("onnxruntime", "openvino"), "paddle": ("paddle",)}
+# The mean difference, in the same unit as `ExportSpec.tolerance`: rare jumps may be large, the whole may not.
+MEAN = 1e-4
+
+
+def agreement(model: nn.Layer, spec: ExportSpec, folder: Path, manifest: Manifest) -> dict[str, dict[str, Any]]:
+    """Compares every format of an export with the model on random images, and says how far they are apart.
+
+    Args:
+        model: in evaluation mode.
+        spec: what was exported.
+        folder: with the files and manifest.json.
+        manifest: its content.
+
+    Returns:
+        By format: `engine`, `max_difference` (absolute), `relative` (over the largest absolute value of the model's
+        results), `images` and `sizes`. A format that no installed engine reads is left out, and the log says so.
+
+    Raises:
+        ConfigError: they differ by more than `spec.tolerance`.
+    """
+    inputs = _inputs(spec)
+    with paddle.no_grad():
+        expected = [model(paddle.to_tensor(x)).astype("float32").numpy() for x in inputs]
+    found = {}
+    for name in manifest.formats:
+        engine = next((e for e in CHECKED_BY[name] if engine_choice.installed(engine_choice.ENGINES[e].package)), None)
+        if engine is None:
+            log.warning("%s: not compared with the model: install one of %s", name, ", ".join(CHECKED_BY[name]))
+            continue
+        found[name] = _compared(Predictor(folder, engine, quiet=True), inputs, expected, spec.tolerance, manifest.arch)
+        log.info(
+            "%s agrees with the model: max |difference| %.1e, %.1e of the largest value (%s)",
+            name, found[name]["max_difference"], found[name]["relative"], found[name]["engine"],
+        )  # fmt: skip
+    return found
+
+
+def _inputs(spec: ExportSpec) -> list[np.ndarray]:
+    """Random images: standard normal for classifiers, whose input is normalised, else dark ones in [0, 1]."""
+    rng = np.random.default_rng(0)
+    _, channels, height, width = spec.stages[0].inputs["x"]
+    if spec.padding is None:
+        size = (height or 64, width or 64)
+        return [rng.standard_normal((BATCH, channels, *size)).astype(np.float32)]
+    return [rng.random((BATCH, channels, *size), np.float32) * np.float32(0.5) for size in SIZES]
+
+
+def _compared(
+    predictor: Predictor, inputs: list[np.ndarray], expected: list[np.ndarray], tolerance: float, arch: str
+) -> dict[str, Any]:
+    worst = relative = mean = 0.0
+    for x, wanted in zip(inputs, expected, strict=True):
+        difference = np.abs(predictor(x) - wanted)
+        scale = max(float(np.abs(wanted).max()), np.finfo(np.float32).tiny)
+        worst = max(worst, float(difference.max()))
+        relative, mean = max(relative, float(difference.max()) / scale), max(mean, float(difference.mean()) / scale)
+    if not (relative <= tolerance and mean <= MEAN):  # NaN is no agreement
+        raise ConfigError(
+            f"export: {predictor.runs_on} computes something else than {arch}: max |difference| {worst:.1e}, "
+            f"{relative:.1e} of the largest value (allowed {tolerance:.0e}), on average {mean:.1e} (allowed {MEAN:.0e}); "
+            "nothing was written"
+        )
+    return {
+        "engine": predictor.runs_on, "max_difference": worst, "relative": relative,
+        "images": sum(len(x) for x in inputs), "sizes": [list(x.shape[2:]) for x in inputs],
+    }  # fmt: skip
