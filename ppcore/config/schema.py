@@ -175,12 +175,16 @@ class InferSection(Section):
 
 
 class ExportSection(Section):
-    """What `tools/export_model.py` writes."""
+    """What `tools/export_model.py` writes, and what the cards of exported weights say of them."""
 
     output: str | None = None
     """Folder to write; `null`: `export` in the run's."""
     formats: list[Literal["paddle", "onnx"]] = Field(["paddle", "onnx"], min_length=1)
     """`paddle` (Paddle Inference) and `onnx` (needs the extra `deploy`)."""
+    licence: str | None = None
+    """Licence of the weights, for their card: `apache-2.0`, `other`, …; `null`: what their file says, else not stated."""
+    origin: str | None = None
+    """Where the weights come from, for their card: an address, a paper; `null` likewise."""
 
 
 class OptimizerSection(Section):

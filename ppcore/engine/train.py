@@ -21,6 +21,7 @@ from ppcore.engine.graph import add_graph
 from ppcore.engine.logger import Events, clock, environment, log, setup_logging
 from ppcore.engine.pace import Pace
 from ppcore.engine.precision import Precision
+from ppcore.engine.run_provenance import record_start
 from ppcore.engine.stopping import StopRequest
 from ppcore.engine.task import Run, Supervised
 from ppcore.engine.update import all_finite, run_step, step_seed
@@ -113,6 +114,8 @@ def _train(config: Config, world: distributed.World, folder: Path) -> Result:
     if world.is_main:
         write_atomically(folder / "config.yaml", lambda temp: temp.write_text(config.to_yaml(), encoding="utf-8"))
         write_json(folder / "env.json", environment(world.size, world.device, config.paths))
+        if resumed_from is None:
+            record_start(config, folder)
         if resumed_from and not finished:
             records.rewind(folder / records.NAME, step, evaluated)
             saved_steps.point_to_best(best)
