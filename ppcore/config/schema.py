@@ -10,6 +10,7 @@ from pydantic import ConfigDict, Discriminator, Field, PrivateAttr, Tag, field_v
 from ppcore.config import roles
 from ppcore.config.defaults import with_defaults
 from ppcore.config.durations import Duration
+from ppcore.config.schema_inference import ExportSection, InferSection
 from ppcore.config.section import Component, Section
 
 
@@ -138,53 +139,6 @@ class DataSection(Section):
     """Data to train on."""
     Eval: LoaderSection | None = None
     """Data to evaluate on."""
-
-
-class InferSection(Section):
-    """What `tools/infer.py` reads and writes.
-
-    Classifiers: preprocessing is `DataLoader.Eval.transforms`. Networks that make images take photographs as they are.
-    """
-
-    input: str | list[str] | None = None
-    """Files, folders or globs."""
-    output: str | None = None
-    """Folder to write to; `null`: `infer` in the run's."""
-    batch_size: int = Field(8, ge=1)
-    """Images at a time (classifiers)."""
-    topk: int = Field(5, ge=1)
-    """Classes to name (classifiers)."""
-    class_names: str | list[str] | None = None
-    """Names of the classes: a file with one a line, or a list (classifiers)."""
-    rollout: bool = False
-    """Also write attention pictures (vision transformers)."""
-    unreadable: Literal["raise", "skip"] = "skip"
-    """What to do about an image that cannot be read."""
-    tile: int | None = Field(None, ge=1)
-    """Rows finished at a time: less memory, the same result (networks that make images)."""
-    engine: Literal["auto", "eager", "paddle", "onnxruntime", "openvino"] = "auto"
-    """What computes on a CPU, for `tools/infer.py` and a classifier's `tools/eval.py`: the model itself (`eager`), or its export by an
-    engine of `ppcore.deploy.Predictor`. `auto`: the fastest engine that is installed, where the images are so many that it pays to
-    export; photographs by the engine that suits their sizes."""
-    precision: Literal["fp32", "bf16", "int8"] = "fp32"
-    """Precision of the engine; bf16 needs OpenVINO, int8 an export that has it (`tools/infer.py --export`)."""
-    format: Literal["json", "jsonl", "csv"] = "json"
-    """Of the file with the answers (classifiers): `predictions.json`, `.jsonl` or `.csv`."""
-    quality: int = Field(95, ge=1, le=100)
-    """Quality of JPEG and WebP files (networks that make images)."""
-
-
-class ExportSection(Section):
-    """What `tools/export_model.py` writes, and what the cards of exported weights say of them."""
-
-    output: str | None = None
-    """Folder to write; `null`: `export` in the run's."""
-    formats: list[Literal["paddle", "onnx"]] = Field(["paddle", "onnx"], min_length=1)
-    """`paddle` (Paddle Inference) and `onnx` (needs the extra `deploy`)."""
-    licence: str | None = None
-    """Licence of the weights, for their card: `apache-2.0`, `other`, …; `null`: what their file says, else not stated."""
-    origin: str | None = None
-    """Where the weights come from, for their card: an address, a paper; `null` likewise."""
 
 
 class OptimizerSection(Section):

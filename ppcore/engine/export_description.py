@@ -7,7 +7,7 @@ from paddle import nn
 from ppcore.config import Config
 from ppcore.deploy.description import Description
 from ppcore.deploy.preprocessing import recordable
-from ppcore.engine.classify import class_names
+from ppcore.engine.classify_files import class_names
 from ppcore.engine.logger import log
 from ppcore.engine.run_provenance import provenance
 from ppcore.engine.trained import Used

@@ -12,7 +12,7 @@ import paddle.nn as nn
 from ppcore.config import Config, Pretrained
 from ppcore.data import FileImages, Grayscale, find_images
 from ppcore.deploy.networks import classifier
-from ppcore.engine import build, classify, distributed, enhance_files
+from ppcore.engine import build, classify_files, distributed, enhance_files
 from ppcore.engine.answers import Answers
 from ppcore.engine.attention_pictures import save_overlay
 from ppcore.engine.distributed import World, in_turn
@@ -61,11 +61,11 @@ def run(config: Config, weights: Pretrained | str | None = None) -> list[dict[st
 def _classify(config: Config, model: nn.Layer, used: Used, files: list[str], world: World) -> list[dict[str, Any]]:
     """Classifies files; each process its share, the main one writes what all have found."""
     wanted, part = config.Infer, build.section(config, "Eval")
-    names = classify.class_names(wanted.class_names, used.classes, traits(model).num_classes)
+    names = classify_files.class_names(wanted.class_names, used.classes, traits(model).num_classes)
     steps = build.transforms(part.transforms)
     if traits(model).in_chans == 1:
         steps = [Grayscale(), *steps]
-    loader = classify.file_loader(files, steps, wanted, world.rank, world.size)
+    loader = classify_files.file_loader(files, steps, wanted, world.rank, world.size)
     folder = Path(wanted.output) if wanted.output else Path(config.Global.output_dir) / "infer"
     answers = Answers(folder, wanted.format, says=world.size == 1)
     say_float32(config.AMP, "inference")
@@ -75,7 +75,7 @@ def _classify(config: Config, model: nn.Layer, used: Used, files: list[str], wor
         lambda: classifier(model, str(used), wanted, world.device, images=len(files), spare=folder.parent),
     )
     log.info("%d images, weights %s, results in %s", len(files), used, folder)
-    found = classify.predictions(
+    found = classify_files.predictions(
         loader, compute, topk=wanted.topk, names=names, check=lambda images: check_input(model, images, "Eval"),
         attention=attention_of(model) if wanted.rollout else None,
     )  # fmt: skip
@@ -87,7 +87,7 @@ def _classify(config: Config, model: nn.Layer, used: Used, files: list[str], wor
         save_overlay(target, image, steps, one["attention"])
         return str(target)
 
-    records = classify.classify_files(
+    records = classify_files.classify_files(
         files, loader, found, answers, picture=picture if wanted.rollout else None, size=world.size,
         speaks=world.is_main,
     )  # fmt: skip
@@ -97,7 +97,7 @@ def _classify(config: Config, model: nn.Layer, used: Used, files: list[str], wor
     return _write(answers, str(used), shares, show=world.size > 1)
 
 
-def attention_of(model: nn.Layer) -> classify.Attention:
+def attention_of(model: nn.Layer) -> classify_files.Attention:
     """Attention rollout of a network that has attention maps."""
 
     @paddle.no_grad()
@@ -118,7 +118,7 @@ def _write(answers: Answers, weights: str, shares: list[tuple], *, show: bool) -
     answers.says = show
     for record in records if show else ():
         answers.add(record)
-    classify.say_skipped([message for share in shares for message in share[2]])
+    classify_files.say_skipped([message for share in shares for message in share[2]])
     answers.write(records, weights=weights, skipped=skipped)
     log.info("%s", json.dumps({"written": str(answers.path), "images": len(records), "skipped": skipped}))
     return records

@@ -11,7 +11,7 @@ from ppcore.deploy.by_size import BySize
 from ppcore.deploy.fixed_batch import FixedBatch
 from ppcore.deploy.predictor import Predictor
 from ppcore.deploy.preprocessing import Preprocessing
-from ppcore.engine import classify, enhance_files
+from ppcore.engine import classify_files, enhance_files
 from ppcore.engine.answers import Answers
 from ppcore.engine.logger import log, setup_logging
 from ppcore.errors import ConfigError
@@ -49,14 +49,14 @@ def _classify(folder: Path, content: manifest.Manifest, wanted: InferSection, ou
     files = find_images(wanted.input)
     preprocessing = Preprocessing.of(content)
     predictor = Predictor(folder, wanted.engine, wanted.precision)
-    names = classify.class_names(wanted.class_names, content.description.classes)
+    names = classify_files.class_names(wanted.class_names, content.description.classes)
     answers = Answers(output, wanted.format)
-    loader = classify.file_loader(files, preprocessing.transforms, wanted)
+    loader = classify_files.file_loader(files, preprocessing.transforms, wanted)
     log.info("%d images, export %s, results in %s", len(files), folder, output)
     compute = FixedBatch(predictor) if predictor.engine == "openvino" else predictor
-    found = classify.predictions(loader, compute, topk=wanted.topk, names=names)
-    records = [record for _, record in classify.classify_files(files, loader, found, answers)]
-    classify.say_skipped(loader.skipped_messages)
+    found = classify_files.predictions(loader, compute, topk=wanted.topk, names=names)
+    records = [record for _, record in classify_files.classify_files(files, loader, found, answers)]
+    classify_files.say_skipped(loader.skipped_messages)
     answers.write(records, weights=str(folder), skipped=loader.skipped)
     log.info("%s", json.dumps({"written": str(answers.path), "images": len(records), "skipped": loader.skipped}))
     return records

@@ -97,7 +97,7 @@ def test_each_size_is_computed_by_its_engine(tmp_path, monkeypatch):
             used.append(self.engine)
             return super().__call__(x)
 
-    monkeypatch.setattr(networks, "Predictor", Spy)
+    monkeypatch.setattr("ppcore.deploy.by_size.Predictor", Spy)
     monkeypatch.setattr(networks.log, "info", lambda text, *values: said.append(text % values))
     paddle.seed(0)
     model = ppuhdfour.UHDFour(scale=2, extract=2, widths=[4, 4, 4], fusion=4)

@@ -15,7 +15,7 @@ from ppcore import config, weights
 from ppcore.data import CenterCrop, Normalize, Resize
 from ppcore.deploy import networks
 from ppcore.deploy.engine_choice import ENGINES
-from ppcore.engine import predict
+from ppcore.engine import classify_files, predict
 from ppcore.engine.attention_pictures import seen
 from ppcore.engine.build import eval_loader
 from ppcore.engine.distributed import World
@@ -116,10 +116,11 @@ class TestEngines:
 
     def test_the_log_says_what_computes(self, trained, monkeypatch):
         said = []
-        for log in (networks.log, predict.log):
+        for log in (networks.log, predict.log, classify_files.log):
             monkeypatch.setattr(log, "info", lambda text, *values: said.append(text % values))
         infer(trained)
-        assert f"VisionTransformer on eager Paddle {paddle.__version__}, cpu" in said
+        few = "so few images that exporting the network would take longer"
+        assert f"VisionTransformer on eager Paddle {paddle.__version__}, cpu ({few})" in said
         monkeypatch.setattr("ppcore.deploy.predictor.log.info", lambda text, *values: said.append(text % values))
         infer(trained, "Infer.engine=paddle")
         assert any(line.startswith("VisionTransformer on Paddle Inference") for line in said)
@@ -141,7 +142,11 @@ class TestEngines:
         ("overrides", "message"),
         [
             (["Infer.engine=paddle", "Infer.rollout=true"], "Infer.rollout needs .*set Infer.engine=eager"),
-            (["Infer.precision=bf16"], "Infer.precision: bf16 needs an exported network; set Infer.engine"),
+            (
+                ["Infer.engine=eager", "Infer.precision=bf16"],
+                "Infer.precision: bf16 needs an exported network; set Infer.engine",
+            ),
+            (["Infer.engine=eager", "Infer.precision=int8"], "Infer.precision: int8 needs an exported network"),
             (["Infer.engine=onnxruntime", "Infer.precision=bf16"], "bf16|paddle2onnx"),
             (["Infer.tile=64"], "Infer.tile: VisionTransformer makes no images"),
         ],
@@ -204,7 +209,7 @@ def test_an_output_folder_that_cannot_be_made(trained, tmp_path):
 
 def test_progress_is_said(trained, monkeypatch):
     said = []
-    monkeypatch.setattr(predict.log, "info", lambda text, *values: said.append(text % values))
+    monkeypatch.setattr(classify_files.log, "info", lambda text, *values: said.append(text % values))
     monkeypatch.setattr("ppcore.engine.pace.FIRST", 0.0)
     infer(trained, "Infer.batch_size=2")
     assert said[0] == "7 images found"

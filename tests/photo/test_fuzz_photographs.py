@@ -12,7 +12,8 @@ from PIL import Image
 import ppuhdfour
 from ppcore.config import InferSection
 from ppcore.deploy import networks
-from ppcore.photo import enhance, output_paths
+from ppcore.engine import enhance_files
+from ppcore.photo import output_paths
 from ppcore.photo.photo_io import read_photograph
 
 KINDS = {
@@ -78,7 +79,7 @@ def test_200_photographs(part, network, tmp_path, capsys):
     wanted = InferSection(tile=[None, 16, 64, 100][part], engine="eager")
     jobs = output_paths.plan(str(tmp_path / "in"), tmp_path / "out")
     compute = networks.network(network, "", wanted, "cpu")
-    records = enhance.enhance_files(compute, jobs, tmp_path / "out", wanted, "tiny")
+    records = enhance_files.enhance_files(compute, jobs, tmp_path / "out", wanted, "tiny")
     lines = [line for line in capsys.readouterr().err.splitlines() if line.startswith("skipped: ")]
     assert len(records) == 50 - len(cut)
     assert len(lines) == len(cut) > 0

@@ -12,7 +12,7 @@ import ppuhdfour
 from ppcore import config, weights
 from ppcore.config import InferSection
 from ppcore.deploy import networks, tiles
-from ppcore.engine import predict
+from ppcore.engine import enhance_files, predict
 from ppcore.errors import ConfigError, DataError
 from ppcore.photo import enhance, output_paths
 from ppcore.photo.photo_io import read_photograph
@@ -39,7 +39,7 @@ def picture(path, size=(12, 8), **options):
 def enhance_all(inputs, output, compute=brighter, **options):
     wanted = InferSection(input=[str(i) for i in inputs], output=str(output), **options)
     jobs = output_paths.plan(list(wanted.input), output)
-    return enhance.enhance_files(compute, jobs, output, wanted, "weights")
+    return enhance_files.enhance_files(compute, jobs, output, wanted, "weights")
 
 
 def written(folder):
@@ -370,4 +370,4 @@ def test_a_classifier_is_not_asked_for_photographs(tiny_config, tmp_path):
     picture(tmp_path / "a.png")
     settings = config.load(tiny_config, [f"Infer.input={tmp_path / 'a.png'}"])
     with pytest.raises(ConfigError, match="makes no images"):
-        enhance.run(settings, paddle.nn.Linear(1, 1), "x", "cpu")
+        enhance_files.run(settings, paddle.nn.Linear(1, 1), "x", "cpu")
