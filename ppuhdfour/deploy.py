@@ -157,4 +157,6 @@ def export_spec(model: nn.Layer) -> ExportSpec:
         bf16=("low", "high"),
         # Paddle 3.3.1: with oneDNN the result is 5 to 20 % off, whatever fusions are left out.
         onednn=False,
+        # A phase within rounding of ±π may jump, and with it a pixel.
+        tolerance=1e-2,
     )

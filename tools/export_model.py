@@ -37,7 +37,8 @@ def main() -> None:
     say_float32(settings.AMP, "exported")
     model, used = load_model(settings, cli.named_weights(arguments))
     folder = Path(settings.Export.output or Path(settings.Global.output_dir) / "export")
-    export_model(model, folder, settings.Export.formats, description(settings, model, used))
+    wanted = settings.Export
+    export_model(model, folder, wanted.formats, description(settings, model, used), in_graph=wanted.in_graph)
     print(f"{used} -> {folder} ({', '.join(settings.Export.formats)})")
 
 

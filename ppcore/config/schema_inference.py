@@ -52,3 +52,6 @@ class ExportSection(Section):
     """Licence of the weights, for their card: `apache-2.0`, `other`, …; `null`: what their file says, else not stated."""
     origin: str | None = None
     """Where the weights come from, for their card: an address, a paper; `null` likewise."""
+    in_graph: bool = False
+    """Whether to write a graph of a classifier, too, that takes bytes [B, H, W, C] of the network's size and gives probabilities:
+    `uint8.onnx`, for programs that have no code of ours."""

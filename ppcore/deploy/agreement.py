@@ -1,6 +1,8 @@
 """Whether an export computes what its model does: compared when it is written, and not written where it does not."""
 
 import logging
+from collections.abc import Callable
+from dataclasses import replace
 from pathlib import Path
 from typing import Any
 
@@ -9,7 +11,7 @@ import paddle
 from paddle import nn
 
 from ppcore.deploy import engine_choice
-from ppcore.deploy.export_spec import ExportSpec
+from ppcore.deploy.export_spec import ExportSpec, Stage
 from ppcore.deploy.manifest import Manifest
 from ppcore.deploy.predictor import Predictor
 from ppcore.errors import ConfigError
@@ -25,7 +27,9 @@ CHECKED_BY = {"onnx": ("onnxruntime", "openvino"), "paddle": ("paddle",)}
 MEAN = 1e-4
 
 
-def agreement(model: nn.Layer, spec: ExportSpec, folder: Path, manifest: Manifest) -> dict[str, dict[str, Any]]:
+def agreement(
+    model: nn.Layer, spec: ExportSpec, folder: Path, manifest: Manifest, in_graph: Stage | None = None
+) -> dict[str, dict[str, Any]]:
     """Compares every format of an export with the model on random images, and says how far they are apart.
 
     Args:
@@ -33,27 +37,35 @@ def agreement(model: nn.Layer, spec: ExportSpec, folder: Path, manifest: Manifes
         spec: what was exported.
         folder: with the files and manifest.json.
         manifest: its content.
+        in_graph: the additional graph, if there is one; its formats are `<format> uint8`.
 
     Returns:
         By format: `engine`, `max_difference` (absolute), `relative` (over the largest absolute value of the model's
-        results), `images` and `sizes`. A format that no installed engine reads is left out, and the log says so.
+        results), `images` and `sizes` (of an image, as the graph takes it). A format that no installed engine reads is left out, and the log says so.
 
     Raises:
         ConfigError: they differ by more than `spec.tolerance`.
     """
-    inputs = _inputs(spec)
-    with paddle.no_grad():
-        expected = [model(paddle.to_tensor(x)).astype("float32").numpy() for x in inputs]
     found = {}
     for name in manifest.formats:
         engine = next((e for e in CHECKED_BY[name] if engine_choice.installed(engine_choice.ENGINES[e].package)), None)
         if engine is None:
             log.warning("%s: not compared with the model: install one of %s", name, ", ".join(CHECKED_BY[name]))
             continue
-        found[name] = _compared(Predictor(folder, engine, quiet=True), inputs, expected, spec.tolerance, manifest.arch)
+        predictor = Predictor(folder, engine, quiet=True)
+        inputs = _inputs(spec)
+        found[name] = _compared(predictor, model, inputs, predictor.runs_on, spec.tolerance, manifest.arch)
+        if in_graph is not None:
+            content = replace(manifest, stages=[manifest.in_graph])
+            runtime = engine_choice.runtime(engine)(folder, content, "fp32", None)
+            found[f"{name} {in_graph.name}"] = _compared(
+                lambda image, run=runtime.run: run(in_graph.name, {"image": image})[0],
+                in_graph.layer, _bytes(in_graph), predictor.runs_on, spec.tolerance, manifest.arch,
+            )  # fmt: skip
+    for name, facts in found.items():
         log.info(
             "%s agrees with the model: max |difference| %.1e, %.1e of the largest value (%s)",
-            name, found[name]["max_difference"], found[name]["relative"], found[name]["engine"],
+            name, facts["max_difference"], facts["relative"], facts["engine"],
         )  # fmt: skip
     return found
 
@@ -68,22 +80,36 @@ def _inputs(spec: ExportSpec) -> list[np.ndarray]:
     return [rng.random((BATCH, channels, *size), np.float32) * np.float32(0.5) for size in SIZES]
 
 
+def _bytes(stage: Stage) -> list[np.ndarray]:
+    _, height, width, channels = stage.inputs["image"]
+    size = (height or 64, width or 64)
+    return [np.random.default_rng(0).integers(0, 256, (BATCH, *size, channels), np.uint8)]
+
+
 def _compared(
-    predictor: Predictor, inputs: list[np.ndarray], expected: list[np.ndarray], tolerance: float, arch: str
+    compute: Callable[[np.ndarray], np.ndarray],
+    model: nn.Layer,
+    inputs: list[np.ndarray],
+    runs_on: str,
+    tolerance: float,
+    arch: str,
 ) -> dict[str, Any]:
-    worst = relative = mean = 0.0
-    for x, wanted in zip(inputs, expected, strict=True):
-        difference = np.abs(predictor(x) - wanted)
-        scale = max(float(np.abs(wanted).max()), np.finfo(np.float32).tiny)
-        worst = max(worst, float(difference.max()))
-        relative, mean = max(relative, float(difference.max()) / scale), max(mean, float(difference.mean()) / scale)
+    worst = relative = mean = np.float32(0)
+    for x in inputs:
+        with paddle.no_grad():
+            wanted = model(paddle.to_tensor(x)).astype("float32").numpy()
+        difference = np.abs(compute(x) - wanted)
+        scale = np.maximum(np.abs(wanted).max(), np.finfo(np.float32).tiny)
+        # np.maximum keeps NaN; Python's max would drop it.
+        worst, relative = np.maximum(worst, difference.max()), np.maximum(relative, difference.max() / scale)
+        mean = np.maximum(mean, difference.mean() / scale)
     if not (relative <= tolerance and mean <= MEAN):  # NaN is no agreement
         raise ConfigError(
-            f"export: {predictor.runs_on} computes something else than {arch}: max |difference| {worst:.1e}, "
+            f"export: {runs_on} computes something else than {arch}: max |difference| {worst:.1e}, "
             f"{relative:.1e} of the largest value (allowed {tolerance:.0e}), on average {mean:.1e} (allowed {MEAN:.0e}); "
             "nothing was written"
         )
     return {
-        "engine": predictor.runs_on, "max_difference": worst, "relative": relative,
-        "images": sum(len(x) for x in inputs), "sizes": [list(x.shape[2:]) for x in inputs],
+        "engine": runs_on, "max_difference": float(worst), "relative": float(relative),
+        "images": sum(len(x) for x in inputs), "sizes": [list(x.shape[1:]) for x in inputs],
     }  # fmt: skip

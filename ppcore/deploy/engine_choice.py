@@ -5,11 +5,12 @@ OpenVINO then computes a wide network a little faster and needs a third of the m
 cores at 0.24 to 8.3 megapixels (RESULTS.md).
 """
 
+import importlib
 import importlib.util
 from collections import Counter
 from collections.abc import Iterable, Sequence
 from pathlib import Path
-from typing import NamedTuple
+from typing import Any, NamedTuple
 
 from ppcore.errors import ConfigError
 
@@ -54,6 +55,12 @@ ENGINES = {
 def installed(*packages: str) -> bool:
     """Whether all of them are."""
     return all(importlib.util.find_spec(package) for package in packages)
+
+
+def runtime(engine: str) -> Any:
+    """The class of an engine, a `ppcore.deploy.runtimes.Runtime`; imports it."""
+    module, name = ENGINES[engine].home
+    return getattr(importlib.import_module(module), name)
 
 
 def for_export(engine: str, precision: str, formats: Sequence[str], folder: Path) -> str:

@@ -19,7 +19,8 @@ from ppcore.deploy import manifest
 from ppcore.deploy.agreement import agreement
 from ppcore.deploy.code import reachable
 from ppcore.deploy.description import Description
-from ppcore.deploy.export_spec import ExportSpec, spec_of
+from ppcore.deploy.export_spec import ExportSpec, Stage, spec_of
+from ppcore.deploy.in_graph import stage_of
 from ppcore.deploy.writers import check_formats, write_onnx, write_paddle
 from ppcore.errors import ConfigError, WeightsError, reason
 
@@ -31,6 +32,8 @@ def export_model(
     folder: str | os.PathLike,
     formats: Sequence[str] = ("paddle", "onnx"),
     description: Description | None = None,
+    *,
+    in_graph: bool = False,
 ) -> Path:
     """Writes a model's inference files and manifest.json (what it is, how to run it, sha256 of every file).
 
@@ -43,6 +46,7 @@ def export_model(
         folder: to write; it may hold an earlier export, which is replaced, and nothing else.
         formats: `paddle` and `onnx`.
         description: what goes into the manifest beside: preprocessing, class names, where the weights come from.
+        in_graph: whether to write a graph of a classifier, too, that takes bytes and gives probabilities (`uint8.*`).
 
     Returns:
         The folder.
@@ -57,7 +61,9 @@ def export_model(
         raise ConfigError(f"{folder}: is a file; give the folder to export to")
     if folder.is_dir() and any(folder.iterdir()) and not (folder / manifest.NAME).is_file():
         raise ConfigError(f"{folder}: holds files that are no export; give an empty or a new folder")
-    _write(model, spec_of(model), folder, formats, description or Description())
+    spec, description = spec_of(model), description or Description()
+    beside = stage_of(spec, description.preprocessing) if in_graph else None
+    _write(model, spec, folder, formats, description, beside=beside)
     return folder
 
 
@@ -132,6 +138,8 @@ def _write(
     folder: Path,
     formats: tuple[str, ...],
     description: Description,
+    *,
+    beside: Stage | None = None,
     replace: bool = True,
 ) -> None:
     """Writes an export; where it is not to `replace` one, that of another process which was faster stays."""
@@ -141,7 +149,7 @@ def _write(
     except OSError as error:
         raise ConfigError(f"{folder}: cannot be written: {reason(error)}") from error
     try:
-        _write_files(model, spec, temp, formats, description)
+        _write_files(model, spec, temp, formats, description, beside)
         temp.chmod(0o755)
         if replace and folder.is_dir():
             shutil.rmtree(folder)
@@ -157,11 +165,16 @@ def _write(
 
 
 def _write_files(
-    model: nn.Layer, spec: ExportSpec, folder: Path, formats: tuple[str, ...], description: Description
+    model: nn.Layer,
+    spec: ExportSpec,
+    folder: Path,
+    formats: tuple[str, ...],
+    description: Description,
+    beside: Stage | None,
 ) -> None:
     """Writes the graphs, compares them with the model, and writes the manifest."""
     with _quiet():
-        for stage in spec.stages:
+        for stage in (*spec.stages, *([beside] if beside else ())):
             write_paddle(stage, folder)
             if "onnx" in formats:
                 write_onnx(stage, folder)
@@ -169,9 +182,9 @@ def _write_files(
         for path in folder.iterdir():
             if path.suffix != ".onnx":
                 path.unlink()
-    content = manifest.make(folder, spec, type(model).__name__, ppcore.__version__, formats, description)
+    content = manifest.make(folder, spec, type(model).__name__, ppcore.__version__, formats, description, beside)
     manifest.write(folder, content)
-    manifest.write(folder, dataclasses.replace(content, agreement=agreement(model, spec, folder, content)))
+    manifest.write(folder, dataclasses.replace(content, agreement=agreement(model, spec, folder, content, beside)))
 
 
 @contextmanager

@@ -23,14 +23,16 @@ class Stage:
     Attributes:
         name: of its files.
         layer: a Paddle layer; its `forward` takes the inputs in order.
-        inputs: their names and shapes, None for an open size. float32.
+        inputs: their names and shapes, None for an open size.
         outputs: names.
+        dtype: of the inputs.
     """
 
     name: str
     layer: "nn.Layer"
     inputs: Mapping[str, Shape]
     outputs: tuple[str, ...]
+    dtype: str = "float32"
 
 
 @dataclass(frozen=True)

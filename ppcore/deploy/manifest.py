@@ -6,7 +6,7 @@ from pathlib import Path
 from typing import Any
 
 from ppcore.deploy.description import Description
-from ppcore.deploy.export_spec import ExportSpec, Padding, TileRule
+from ppcore.deploy.export_spec import ExportSpec, Padding, Stage, TileRule
 from ppcore.errors import WeightsError
 from ppcore.io import sha256, write_json
 
@@ -45,6 +45,7 @@ class Manifest:
         description: what the export is of.
         agreement: by format, how far an engine's results are from the model's own (`ppcore.deploy.agreement`).
         files: by name, each with `bytes` and `sha256`.
+        in_graph: the additional graph that takes bytes and gives probabilities (`ppcore.deploy.in_graph`), if there is one.
     """
 
     arch: str
@@ -58,20 +59,29 @@ class Manifest:
     description: Description
     agreement: dict[str, dict[str, Any]]
     files: dict[str, dict[str, Any]]
+    in_graph: StageFiles | None = None
 
 
 def make(
-    folder: Path, spec: ExportSpec, arch: str, suite: str, formats: tuple[str, ...], description: Description
+    folder: Path,
+    spec: ExportSpec,
+    arch: str,
+    suite: str,
+    formats: tuple[str, ...],
+    description: Description,
+    in_graph: Stage | None = None,
 ) -> Manifest:
     """Describes the files in `folder`, each with size and sha256."""
-    stages = [
-        StageFiles(stage.name, {name: list(shape) for name, shape in stage.inputs.items()}, list(stage.outputs))
-        for stage in spec.stages
-    ]
+    stages, beside = [_facts(stage) for stage in spec.stages], None if in_graph is None else _facts(in_graph)
     bf16 = None if spec.bf16 is None else list(spec.bf16)
     return Manifest(
-        arch, suite, list(formats), stages, spec.padding, spec.tiles, bf16, spec.onednn, description, {}, _files(folder)
+        arch, suite, list(formats), stages, spec.padding, spec.tiles, bf16, spec.onednn, description, {}, _files(folder),
+        beside,
     )  # fmt: skip
+
+
+def _facts(stage: Stage) -> StageFiles:
+    return StageFiles(stage.name, {name: list(shape) for name, shape in stage.inputs.items()}, list(stage.outputs))
 
 
 def _files(folder: Path) -> dict[str, dict[str, Any]]:
@@ -104,6 +114,7 @@ def read(folder: Path) -> Manifest:
         content["stages"] = [StageFiles(**stage) for stage in content["stages"]]
         for key, kind in (("padding", Padding), ("tiles", TileRule)):
             content[key] = kind(**content[key]) if content[key] else None
+        content["in_graph"] = StageFiles(**content["in_graph"]) if content["in_graph"] else None
         content["description"] = Description(**content["description"])
         return Manifest(**content)
     except (ValueError, TypeError, KeyError, AttributeError) as error:

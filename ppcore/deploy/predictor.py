@@ -5,7 +5,6 @@ Predictor(folder).classify("photo.jpg")                 files, as the evaluation
 Predictor(folder).enhance("dark.jpg", "bright.jpg")
 """
 
-import importlib
 import logging
 import os
 from collections.abc import Sequence
@@ -73,8 +72,7 @@ class Predictor:
             raise ConfigError(f"precision int8: this export of {self.manifest.arch} has no int8 form; use fp32 or bf16")
         self.engine = engine_choice.for_export(engine, precision, self.manifest.formats, folder)
         self.precision, self.threads, self.tile = precision, threads, tile
-        module, name = engine_choice.ENGINES[self.engine].home
-        runtime = getattr(importlib.import_module(module), name)
+        runtime = engine_choice.runtime(self.engine)
         manifest.check(folder, self.manifest, runtime.suffixes)
         self._runtime: Runtime = runtime(folder, self.manifest, precision, threads)
         if not quiet:

@@ -34,7 +34,7 @@ def check_formats(formats: tuple[str, ...]) -> None:
 def write_paddle(stage: Stage, folder: Path) -> None:
     """Writes <stage>.json (Paddle 3) or <stage>.pdmodel (2.6), and <stage>.pdiparams."""
     specs = [
-        InputSpec([-1 if size is None else size for size in shape], "float32", name)
+        InputSpec([-1 if size is None else size for size in shape], stage.dtype, name)
         for name, shape in stage.inputs.items()
     ]
     own = stage.layer.__dict__.get("forward")

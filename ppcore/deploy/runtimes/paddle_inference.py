@@ -9,7 +9,7 @@ from paddle import inference
 from ppcore.deploy.manifest import Manifest
 from ppcore.deploy.runtimes import Runtime
 from ppcore.deploy.writers import program_of
-from ppcore.errors import ConfigError
+from ppcore.errors import ConfigError, WeightsError, reason
 
 # oneDNN fusions with faults (3.3.1): the first crashes on convolutions followed by LeakyReLU, the second fuses
 # additions with what merely reads their result, which makes wrong numbers.
@@ -40,7 +40,12 @@ class PaddleInference(Runtime):
             if precision == "bf16":
                 config.enable_mkldnn_bfloat16()
             config.set_cpu_math_library_num_threads(threads or 1)
-            self.predictors[stage] = inference.create_predictor(config)
+            try:
+                self.predictors[stage] = inference.create_predictor(config)
+            except RuntimeError as error:
+                raise WeightsError(
+                    f"{program_of(folder, stage)}: Paddle Inference does not take it: {reason(error)}"
+                ) from error
 
     @staticmethod
     def version() -> str:

@@ -1,0 +1,96 @@
+"""An export that computes something else than its model is not written; what was measured stands in the manifest."""
+
+import importlib.util
+import json
+
+import numpy as np
+import paddle
+import pytest
+
+import ppvit
+from ppcore.deploy import ExportSpec, Predictor, Stage, export_model
+from ppcore.deploy.description import Description
+from ppcore.errors import ConfigError
+
+TINY = {"img_size": 16, "patch_size": 4, "embed_dim": 16, "depth": 2, "num_heads": 2, "num_classes": 3}
+FORMATS = ["paddle", "onnx"] if importlib.util.find_spec("paddle2onnx") else ["paddle"]
+NORMALIZE = {"normalize": {"name": "ppcore.data.Normalize", "mean": [0.5, 0.4, 0.3], "std": [0.2, 0.3, 0.4]}}
+
+
+class Unlike(ppvit.VisionTransformer):
+    """Exports another function than it computes."""
+
+    by = 1.001
+
+    def export_spec(self):
+        outer = self
+
+        class Wrong(paddle.nn.Layer):
+            def __init__(self):
+                super().__init__()
+                self.inner = ppvit.VisionTransformer(**TINY)
+                self.inner.set_state_dict(outer.state_dict())
+                self.inner.eval()
+
+            def forward(self, x):
+                return self.inner(x) * outer.by
+
+        return ExportSpec((Stage("model", Wrong(), {"x": (None, 3, 16, 16)}, ("logits",)),))
+
+
+def test_what_was_measured(tmp_path):
+    export_model(ppvit.VisionTransformer(**TINY), tmp_path / "e", FORMATS)
+    found = json.loads((tmp_path / "e" / "manifest.json").read_text())["agreement"]
+    assert list(found) == FORMATS
+    for facts in found.values():
+        assert facts["max_difference"] < 1e-5
+        assert facts["images"] == 2
+        assert facts["engine"].endswith("fp32")
+
+
+def test_another_function_is_not_written(tmp_path):
+    model = Unlike(**TINY)
+    (tmp_path / "keep").mkdir()
+    export_model(ppvit.VisionTransformer(**TINY), tmp_path / "keep" / "e", ["paddle"])
+    before = sorted((path.name, path.read_bytes()) for path in (tmp_path / "keep" / "e").iterdir())
+    with pytest.raises(
+        ConfigError, match=r"computes something else than Unlike: max \|difference\|.*nothing was written"
+    ):
+        export_model(model, tmp_path / "keep" / "e", ["paddle"])
+    assert sorted((path.name, path.read_bytes()) for path in (tmp_path / "keep" / "e").iterdir()) == before
+    assert [path.name for path in (tmp_path / "keep").iterdir()] == ["e"]
+    model.by = 1 + 1e-7
+    export_model(model, tmp_path / "keep" / "e", ["paddle"])
+
+
+def test_a_model_without_numbers_agrees_with_nothing(tmp_path):
+    model = ppvit.VisionTransformer(**TINY)
+    model.head.bias.set_value(np.full(3, np.nan, np.float32))
+    with pytest.raises(ConfigError, match="difference. nan"):
+        export_model(model, tmp_path / "e", ["paddle"])
+    assert not list(tmp_path.iterdir())
+
+
+def test_the_graph_with_what_is_around_the_network(tmp_path):
+    model = ppvit.VisionTransformer(**TINY)
+    about = Description(preprocessing=NORMALIZE)
+    export_model(model, tmp_path / "e", FORMATS, about, in_graph=True)
+    content = json.loads((tmp_path / "e" / "manifest.json").read_text())
+    assert content["in_graph"] == {
+        "name": "uint8", "inputs": {"image": [None, 16, 16, 3]}, "outputs": ["probabilities"],
+    }  # fmt: skip
+    assert set(content["agreement"]) == {name + more for name in FORMATS for more in ("", " uint8")}
+    pixels = np.random.default_rng(0).integers(0, 256, (3, 16, 16, 3), np.uint8)
+    expected = [sorted(Predictor(tmp_path / "e").classify(image, 3), key=lambda one: one["class"]) for image in pixels]
+    expected = [[one["probability"] for one in row] for row in expected]
+    if "onnx" in FORMATS:
+        ort = pytest.importorskip("onnxruntime")
+        session = ort.InferenceSession(str(tmp_path / "e" / "uint8.onnx"), providers=["CPUExecutionProvider"])
+        [found] = session.run(None, {"image": pixels})
+        np.testing.assert_allclose(found, expected, atol=1e-6)
+        np.testing.assert_allclose(session.run(None, {"image": pixels[:1]})[0], expected[:1], atol=1e-6)
+
+
+def test_which_have_no_such_graph(tmp_path):
+    with pytest.raises(ConfigError, match="nothing is known of how images become the input"):
+        export_model(ppvit.VisionTransformer(**TINY), tmp_path / "e", ["paddle"], in_graph=True)
