@@ -10,6 +10,9 @@ import ppuhdfour
 from ppcore.config import InferSection
 from ppcore.deploy import engine_choice, networks, predictor
 from ppcore.deploy.engine_choice import COMPILE, KEPT, SAVED, by_size, explain, for_photographs
+from ppcore.errors import ConfigError
+
+TI, BASE = 5_717_416, 86_567_656  # parameters
 
 SMALL = (400, 600)
 HD = (1080, 1920)
@@ -110,3 +113,36 @@ def test_each_size_is_computed_by_its_engine(tmp_path, monkeypatch):
         y = networks.eager(model, InferSection())(x)
         assert np.abs(compute(x) - y).max() <= 1e-2 * np.abs(y).max()
     assert used == ["onnxruntime", "openvino", *["onnxruntime"] * 4, "openvino"]
+
+
+class TestClassifiers:
+    @pytest.mark.parametrize(
+        ("images", "parameters", "engine"),
+        [(1, TI, "eager"), (100, TI, "eager"), (1000, TI, "openvino"), (3, BASE, "eager"), (50, BASE, "openvino")],
+    )
+    def test_an_export_must_pay(self, monkeypatch, images, parameters, engine):
+        monkeypatch.setattr(engine_choice, "installed", lambda *packages: True)
+        found, why = engine_choice.for_classifier("fp32", "cpu", images * parameters, attention=False)
+        assert found == engine
+        assert why
+
+    def test_what_needs_the_model_itself(self):
+        assert engine_choice.for_classifier("fp32", "gpu", 10**12, attention=False)[0] == "eager"
+        assert engine_choice.for_classifier("fp32", "cpu", 10**12, attention=True)[0] == "eager"
+
+    @pytest.mark.parametrize(
+        ("there", "engine"),
+        [
+            (("openvino", "onnxruntime", "paddle", "paddle2onnx"), "openvino"),
+            (("onnxruntime", "paddle", "paddle2onnx"), "onnxruntime"),
+            (("openvino", "onnxruntime", "paddle"), "paddle"),
+        ],
+    )
+    def test_the_fastest_that_is_there(self, monkeypatch, there, engine):
+        monkeypatch.setattr(engine_choice, "installed", lambda *packages: set(packages) <= set(there))
+        assert engine_choice.for_classifier("fp32", "cpu", 10**12, attention=False)[0] == engine
+
+    def test_bf16_without_an_engine_for_it(self, monkeypatch):
+        monkeypatch.setattr(engine_choice, "installed", lambda *packages: packages == ("onnxruntime", "paddle2onnx"))
+        with pytest.raises(ConfigError, match="needs OpenVINO; install the extra 'deploy'"):
+            engine_choice.for_classifier("bf16", "cpu", 1, attention=False)

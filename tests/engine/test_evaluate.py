@@ -1,5 +1,6 @@
 """Evaluation gives one number, whatever the batch size, and infer and eval read what train wrote."""
 
+import importlib.util
 import json
 
 import cv2
@@ -7,17 +8,27 @@ import numpy as np
 import pytest
 
 import ppvit
-from ppcore import config
+from ppcore import config, weights
 from ppcore.config import AMPSection, components
 from ppcore.data import Digits, Normalize, find_images
+from ppcore.deploy import Predictor
+from ppcore.deploy.engine_choice import ENGINES
 from ppcore.engine import evaluators
 from ppcore.engine.distributed import World
 from ppcore.engine.evaluate import evaluate
+from ppcore.engine.evaluate import run as evaluate_run
 from ppcore.engine.evaluators import Evaluation
 from ppcore.engine.precision import Precision
 from ppcore.errors import DataError
 
 WORLD = World(0, 1, "cpu")
+ONNX = importlib.util.find_spec("paddle2onnx") is not None
+ENGINES_HERE = [
+    name
+    for name, kind in ENGINES.items()
+    if importlib.util.find_spec(kind.package) and (kind.format == "paddle" or ONNX)
+]
+NAMES_OF = {"openvino": "OpenVINO", "onnxruntime": "onnxruntime", "paddle": "Paddle Inference"}
 
 
 @pytest.fixture(scope="module")
@@ -93,3 +104,32 @@ def test_find_images(tmp_path):
     assert len(find_images([str(tmp_path / "*.png"), str(tmp_path / "a.png")])) == 1
     with pytest.raises(DataError, match="no matching glob"):
         find_images(str(tmp_path / "*.gif"))
+
+
+@pytest.mark.parametrize("engine", ENGINES_HERE)
+def test_an_engine_gives_the_models_number(tiny_config, model, tmp_path, engine, monkeypatch):
+    file = str(tmp_path / "net.safetensors")
+    weights.save(model, file)
+    itself = evaluate_run(config.load(tiny_config, ["Infer.engine=eager"]), file)
+    computed = []
+    real = Predictor.__call__
+    monkeypatch.setattr(Predictor, "__call__", lambda self, x: computed.append(len(x)) or real(self, x))
+    found = evaluate_run(config.load(tiny_config, [f"Infer.engine={engine}", "DataLoader.Eval.batch_size=100"]), file)
+    assert sum(computed) >= itself["n"] == found["n"]
+    assert found["top1"] == itself["top1"]
+    assert abs(found["loss"] - itself["loss"]) < 1e-5
+    assert NAMES_OF[engine] in found["protocol"]
+    assert "fp32" in found["protocol"]
+    assert NAMES_OF[engine] not in itself["protocol"]
+
+
+def test_auto_exports_what_pays(tiny_config, model, tmp_path, monkeypatch):
+    file = str(tmp_path / "net.safetensors")
+    weights.save(model, file)
+    settings = config.load(tiny_config)
+    assert "float32" in evaluate_run(settings, file)["protocol"]
+    assert not (tmp_path / "exported").exists()
+    monkeypatch.setattr("ppcore.deploy.engine_choice.WORTH_EXPORTING", 1000)
+    fastest = NAMES_OF[ENGINES_HERE[0]]
+    assert fastest in evaluate_run(settings, file)["protocol"]
+    assert fastest in evaluate_run(settings, file)["protocol"], "with the export that is there"
