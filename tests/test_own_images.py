@@ -45,16 +45,16 @@ def run(folder, command: list[str]) -> subprocess.CompletedProcess:
 
 def test_word_for_word(root, folder):
     lines = [line for block in blocks(root, "bash") for line in block.splitlines()]
-    assert len(lines) == 7
+    assert len(lines) == 8
     said = {}
     for line in lines:
         python = ["env", f"PATH={os.path.dirname(sys.executable)}:{os.environ['PATH']}", "bash", "-c", line]
-        said[line.split()[1]] = run(folder, python)
+        said[" ".join(line.split()[1:3])] = run(folder, python)
 
     records = [json.loads(line) for line in (folder / "output/own_images/metrics.jsonl").read_text().splitlines()]
     assert records[0]["classes"] == CLASSES
     best = records[-1]["best"]
-    evaluated = json.loads(said["tools/eval.py"].stdout)
+    evaluated = json.loads(said["tools/eval.py -c"].stdout)
     assert evaluated["top1"] == best["top1"]
     assert evaluated["n"] == 4 * 4
     told = json.loads((folder / "output/own_images/infer/predictions.json").read_text())["images"]
@@ -64,7 +64,10 @@ def test_word_for_word(root, folder):
 
     [code] = blocks(root, "python")
     answer = run(folder, [sys.executable, "-c", code]).stdout.split()[-1]
-    assert CLASSES[int(answer)] == told[0]["topk"][0]["name"]
+    assert answer == told[0]["topk"][0]["name"]
+    alone = [line.split(": ") for line in said["tools/infer.py --export"].stdout.splitlines()]
+    assert [file for file, _ in alone] == [record["file"] for record in told]
+    assert [said_of.split()[0] for _, said_of in alone] == [record["topk"][0]["name"] for record in told]
 
 
 def test_the_template_says_what_to_change(root):
