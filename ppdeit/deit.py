@@ -96,6 +96,12 @@ class DistilledVisionTransformer(DeiT):
         tokens = self.forward_features(x)
         return self.forward_heads(tokens) if self.training else self.forward_head(tokens)
 
+    def export_spec(self):
+        """What `ppcore.deploy.export_model` writes (`ppdeit.deployed_distilled`)."""
+        from ppdeit.deployed_distilled import export_spec
+
+        return export_spec(self)
+
     def weight_maps(self) -> dict:
         """Layouts these weights can be read from and written to, for `ppcore.weights`."""
         return distilled_maps()

@@ -7,6 +7,7 @@ import paddle.nn.functional as F
 
 from ppcore.layers.bilinear import bilinear_matrix
 from ppcore.layers.dft import DFT2D, amplitude_phase
+from ppcore.layers.init import parameter
 from ppuhdfour import blocks
 
 Array = np.ndarray
@@ -59,12 +60,6 @@ class Mix(nn.Layer):
     def forward(self, x):
         x = paddle.matmul(x, self.weight)
         return x if self.bias is None else x + self.bias
-
-
-def parameter(layer: nn.Layer, value: Array) -> paddle.Tensor:
-    """A parameter of `layer` with this value, float32."""
-    value = np.ascontiguousarray(value, "float32")
-    return layer.create_parameter(list(value.shape), default_initializer=nn.initializer.Assign(value))
 
 
 def first(x: paddle.Tensor, size: DFT2D) -> paddle.Tensor:

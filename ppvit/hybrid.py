@@ -143,7 +143,7 @@ class HybridEmbed(nn.Layer):
         conv_norm: ConvNorm = "timm",
     ):
         super().__init__()
-        self.img_size = checks.size(self, img_size=img_size)
+        self.img_size, self.in_chans = checks.size(self, img_size=img_size), in_chans
         checks.whole(self, 1, in_chans=in_chans, embed_dim=embed_dim, patch_size=patch_size)
         checks.wholes(self, 1, units=units)
         checks.choice(self, tuple(GROUP_NORM_EPS), conv_norm=conv_norm)

@@ -219,6 +219,12 @@ class VisionTransformer(nn.Layer):
         if self.init == "jax":
             jax_init.initialise_heads(self)
 
+    def export_spec(self):
+        """What `ppcore.deploy.export_model` writes (`ppvit.deployed_vit`)."""
+        from ppvit.deployed_vit import export_spec
+
+        return export_spec(self)
+
     def weight_maps(self) -> dict:
         """Layouts these weights can be read from and written to, for `ppcore.weights`."""
         from ppvit.weights import weight_maps  # the map describes this class: import when asked

@@ -112,9 +112,15 @@ def spec_of(model: "nn.Layer") -> ExportSpec:
     if not about.needs_weights:
         raise ConfigError(f"{type(model).__name__} is a method without weights: there is nothing to export")
     model.eval()
-    if about.export_spec is not None:
-        return about.export_spec()
+    return as_it_is(model) if about.export_spec is None else about.export_spec()
+
+
+def as_it_is(model: "nn.Layer") -> ExportSpec:
+    """The model itself as the only stage."""
+    about = traits(model)
     if about.makes_images:
-        return ExportSpec((Stage("model", model, {"x": (None, 3, None, None)}, ("y",)),), padding=Padding())
+        return ExportSpec(
+            (Stage("model", model, {"x": (None, about.in_chans, None, None)}, ("y",)),), padding=Padding()
+        )
     height, width = about.img_size or (None, None)
     return ExportSpec((Stage("model", model, {"x": (None, about.in_chans, height, width)}, ("logits",)),))

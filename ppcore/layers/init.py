@@ -8,8 +8,10 @@ Paddle's own generator (so `paddle.seed` governs them) and work under `paddle.La
 
 import math
 
+import numpy as np
 import paddle
-from paddle.nn.initializer import Constant, Initializer
+import paddle.nn as nn
+from paddle.nn.initializer import Assign, Constant, Initializer
 
 
 def fans(shape: list[int]) -> tuple[int, int]:
@@ -116,3 +118,9 @@ def attr(initializer: Initializer) -> paddle.ParamAttr:
 def reset(parameter: paddle.Tensor, initializer: Initializer) -> None:
     """Re-draws `parameter` in place."""
     initializer(parameter, None)
+
+
+def parameter(layer: nn.Layer, value: np.ndarray) -> paddle.Tensor:
+    """A parameter of `layer` with this value, float32."""
+    value = np.ascontiguousarray(value, "float32")
+    return layer.create_parameter(list(value.shape), default_initializer=Assign(value))
