@@ -19,7 +19,7 @@ from ppcore.data.samplers import EvalBatchSampler, TrainBatchSampler
 from ppcore.data.transforms.auto_augment import AutoAugment
 from ppcore.data.transforms.color import ColorJitter, Grayscale
 from ppcore.data.transforms.geometry import CenterCrop, Resize, resized_shape
-from ppcore.data.transforms.mixup import Mixup, cutmix_box, mix_images, mix_targets, smooth_one_hot
+from ppcore.data.transforms.mixup import Mixup, cut_images, cutmix_box, mix_images, mix_targets, smooth_one_hot
 from ppcore.data.transforms.normalize import Normalize
 from ppcore.data.transforms.paired import (
     PairedCenterCrop,
@@ -43,7 +43,7 @@ __all__ = [
     "Mixup", "MnistIdx", "Normalize", "PaddleVision", "PairToFloat", "PairedCenterCrop", "PairedChannelShuffle",
     "PairedFlipRotate", "PairedFolder", "PairedRandomCrop", "PairedResize", "Photographs", "RandAugment", "RandomCrop",
     "RandomErasing", "RandomHorizontalFlip", "RandomResizedCrop", "Relabelled", "Resize", "ThreeAugment",
-    "TrainBatchSampler", "TrainLoader", "Transform", "Views", "check_labels", "cutmix_box", "decode_image",
+    "TrainBatchSampler", "TrainLoader", "Transform", "Views", "check_labels", "cut_images", "cutmix_box", "decode_image",
     "find_images", "match_classes", "mix_images", "mix_targets", "read_image", "resize_image", "resized_shape",
     "smooth_one_hot", "walk_images",
 ]  # fmt: skip

@@ -4,6 +4,7 @@ The batches depend on seed and position alone: 0, 1 or many workers and a restar
 give the same bits.
 """
 
+import threading
 from collections.abc import Callable, Iterator, Sequence
 from contextlib import closing
 from typing import Literal
@@ -15,9 +16,12 @@ from ppcore.data.reader import AFTER, SampleReader, collate, split_failures
 from ppcore.data.rng import batch_rng
 from ppcore.data.samplers import BatchSampler, EvalBatchSampler, TrainBatchSampler
 from ppcore.data.threads import threaded_batches
+from ppcore.data.transforms.mixup import Mixup
 from ppcore.data.transforms.normalize import Normalize, channels_first
+from ppcore.data.transforms.random_erasing import RandomErasing
 from ppcore.data.transforms.transform import apply_all, takes_sample
-from ppcore.data.workers import worker_batches
+from ppcore.data.unfinished import Unfinished, erasures
+from ppcore.data.workers import making, worker_batches
 from ppcore.errors import ConfigError, DataError
 
 Batch = dict[str, np.ndarray]
@@ -38,6 +42,7 @@ class _Loader:
     Attributes:
         skipped: how many images were left out so far, of an evaluation in its current or last iteration.
         skipped_messages: the errors of the first 20 of them.
+        stopping: set to end an iteration from another thread.
 
     Raises:
         DataError: while iterating: an image is unreadable, or a worker died.
@@ -64,6 +69,7 @@ class _Loader:
         self.unreadable: Literal["raise", "skip"] = unreadable
         self.skipped = 0
         self.skipped_messages: list[str] = []
+        self.stopping = threading.Event()
         # Normalize runs here on whole batches, and what follows it (DeiT's random erasing) after it, so
         # that workers hand over bytes: a quarter of what float32 takes.
         first, self._normalize, self._after = _split(transforms)
@@ -90,19 +96,35 @@ class _Loader:
         """What follows Normalize, on one image."""
         return apply_all(self._after, {"image": image}, np.random.default_rng(int(seed)))["image"]
 
-    def _batches(self) -> Iterator[Batch]:
-        """The stream's batches; one may have lost images, or be empty, when they are skipped."""
+    def _collated(self) -> Iterator[Batch]:
+        """The stream's batches as a worker makes them; one may have lost images, or be empty, when they are skipped."""
         if self.num_workers:
-            raw = worker_batches(self._reader, self.stream, self.num_workers)
+            raw = worker_batches(self._reader, self.stream, self.num_workers, self.stopping)
         elif self.threads:
             raw = threaded_batches(self._reader, self.stream, self.threads)
         else:
-            raw = (collate([self._reader[key] for key in keys]) for keys in self.stream)
+            raw = self._made_here()
         with closing(raw):  # not left to the garbage collector: a traceback may keep this frame
             for batch in raw:
                 messages = split_failures(batch, self.unreadable)
                 self.skipped += len(messages)
                 self.skipped_messages += messages[: max(0, 20 - len(self.skipped_messages))]
+                yield batch
+
+    def _made_here(self) -> Iterator[Batch]:
+        for keys in self.stream:
+            samples = []
+            for key in keys:
+                if self.stopping.is_set():
+                    return
+                with making:
+                    samples.append(self._reader[key])
+            yield collate(samples)
+
+    def _batches(self) -> Iterator[Batch]:
+        """The stream's batches, finished but for batch transforms."""
+        with closing(self._collated()) as batches:
+            for batch in batches:
                 yield self._own(batch)
 
 
@@ -145,17 +167,46 @@ class TrainLoader(_Loader):
         self.seed = seed
 
     def __iter__(self) -> Iterator[Batch]:
+        for batch, rng in self._numbered(self._batches()):
+            for transform in self.batch_transforms:
+                batch = transform(batch, rng)
+            yield batch
+
+    @property
+    def finishable(self) -> bool:
+        """Whether `unfinished` is possible: after Normalize there are only RandomErasing and one Mixup at most."""
+        return (
+            self._normalize is not None
+            and all(type(transform) is RandomErasing for transform in self._after)
+            and [type(transform) for transform in self.batch_transforms] in ([], [Mixup])
+        )
+
+    def unfinished(self) -> Iterator[Unfinished]:
+        """The batches that iterating gives, as bytes and with what is left to do to them drawn, for a device to do.
+
+        Their arrays are views valid until the next batch is asked for.
+        """
+        for batch, rng in self._numbered(self._collated()):
+            seeds = batch.pop(AFTER, ())
+            shape = batch["image"].shape
+            self._normalize.check(shape[1])
+            boxes = erasures(shape, self._after, seeds) if self._after else []
+            mixup = self.batch_transforms[0] if self.batch_transforms else None
+            if mixup is not None:
+                mixup.check(batch)
+            mix = mixup.draw(*shape[-2:], rng) if mixup is not None else None
+            yield Unfinished(batch, self._normalize, boxes, mixup, mix)
+
+    def _numbered(self, batches: Iterator[Batch]) -> Iterator[tuple[Batch, np.random.Generator]]:
+        """Batches, each with the generator of its batch transforms; closes the iterator at the end."""
         first, parts = self.stream.start_step, self.stream.accumulate
-        with closing(self._batches()) as batches:
+        with closing(batches):
             for position, batch in enumerate(batches):
                 step, micro = first + position // parts, position % parts
                 if not batch:  # no sample: the step could not be counted
                     last = self.skipped_messages[-1]
                     raise DataError(f"no image of step {step} could be read; the last error: {last}")
-                rng = batch_rng(self.seed, step, micro, self.stream.rank)
-                for transform in self.batch_transforms:
-                    batch = transform(batch, rng)
-                yield batch
+                yield batch, batch_rng(self.seed, step, micro, self.stream.rank)
 
 
 class EvalLoader(_Loader):

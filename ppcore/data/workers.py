@@ -14,6 +14,7 @@ import mmap
 import multiprocessing
 import os
 import signal
+import threading
 import traceback
 from collections.abc import Iterator
 from multiprocessing.connection import Connection, wait
@@ -28,15 +29,23 @@ from ppcore.errors import DataError
 
 _SLOTS = 2  # batches a worker makes ahead
 _ALIGN = 64  # bytes; arrays in a slot begin at multiples of it
+_LOOK_UP = 0.1  # seconds between two looks whether to stop
+
+# Held by whoever makes samples in a thread, and by whoever forks: a process that was forked in the middle of OpenCV's
+# work in another thread would find its locks held for ever.
+making = threading.RLock()
 
 
-def worker_batches(reader: SampleReader, stream: BatchSampler, num_workers: int) -> Iterator[dict[str, np.ndarray]]:
+def worker_batches(
+    reader: SampleReader, stream: BatchSampler, num_workers: int, stopping: threading.Event
+) -> Iterator[dict[str, np.ndarray]]:
     """Collated batches in the stream's order; see `reader.collate`.
 
     Args:
         reader: makes the samples.
         stream: the keys.
         num_workers: processes, at least 1. They live until the iterator ends or is closed.
+        stopping: ends the iterator when it is set, also while it waits for a worker.
 
     Yields:
         Dicts of arrays, which are views valid until the next batch is asked for.
@@ -44,22 +53,27 @@ def worker_batches(reader: SampleReader, stream: BatchSampler, num_workers: int)
     Raises:
         DataError: a worker died, or there is no memory for the batches.
     """
-    slot_bytes = _slot_bytes(reader, stream)
     workers: list[_Worker] = []
-    threads = cv2.getNumThreads()
-    # Before forking, not in the worker: OpenCV would wait there for threads that only the parent
-    # has. Without threads of its own a worker does not compete with the others.
-    cv2.setNumThreads(0)
     try:
-        for number in range(num_workers):
-            workers.append(_Worker(reader, stream, number, num_workers, slot_bytes))
-        cv2.setNumThreads(threads)
+        with making:
+            slot_bytes = _slot_bytes(reader, stream)
+            threads = cv2.getNumThreads()
+            # Before forking, not in the worker: OpenCV would wait there for threads that only the parent
+            # has. Without threads of its own a worker does not compete with the others.
+            cv2.setNumThreads(0)
+            try:
+                for number in range(num_workers):
+                    workers.append(_Worker(reader, stream, number, num_workers, slot_bytes))
+            finally:
+                cv2.setNumThreads(threads)
         for position in range(len(stream)):
             worker = workers[position % num_workers]
-            yield worker.receive()
+            batch = worker.receive(stopping)
+            if batch is None:
+                return
+            yield batch
             worker.release()
     finally:
-        cv2.setNumThreads(threads)
         for worker in workers:
             worker.end()
 
@@ -86,9 +100,14 @@ class _Worker:
         # At the end of a program multiprocessing would ask with SIGTERM, which workers ignore.
         self._finalizer = Finalize(self, self._process.kill, exitpriority=1)
 
-    def receive(self) -> dict[str, np.ndarray]:
-        """The worker's next batch."""
-        if self._pipe in wait([self._pipe, self._process.sentinel]):
+    def receive(self, stopping: threading.Event) -> dict[str, np.ndarray] | None:
+        """The worker's next batch; None when `stopping` is set before it comes."""
+        ready: list = []
+        while not ready:
+            if stopping.is_set():
+                return None
+            ready = wait([self._pipe, self._process.sentinel], _LOOK_UP)
+        if self._pipe in ready:
             try:
                 return _unpack(self._pipe.recv(), self._slots[self._received % _SLOTS])
             except (EOFError, OSError):

@@ -9,8 +9,8 @@ import paddle.nn as nn
 from ppcore.engine.logger import Events, log
 
 
-def add_graph(events: Events, model: nn.Layer, image: paddle.Tensor) -> None:
-    """Writes the graph of `model` into the run's VisualDL records.
+def add_graph(events: Events, model: nn.Layer, shape: list[int]) -> None:
+    """Writes the graph of `model`, for images [B, C, H, W] of a shape, into the run's VisualDL records.
 
     VisualDL (2.5.3) reads the program format of Paddle 2; Paddle 3 writes another one. There the
     log says so in one line and no graph is written.
@@ -22,7 +22,7 @@ def add_graph(events: Events, model: nn.Layer, image: paddle.Tensor) -> None:
         return
     copy = deepcopy(model)  # VisualDL replaces the forward of what it is given
     copy.eval()
-    spec = paddle.static.InputSpec([1, *image.shape[1:]], "float32")
+    spec = paddle.static.InputSpec([1, *shape[1:]], "float32")
     with warnings.catch_warnings():
         # VisualDL names the input twice and leaves a file for the collector to close.
         warnings.filterwarnings("ignore", message="full_graph=False")

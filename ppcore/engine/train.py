@@ -17,6 +17,7 @@ from ppcore.ema import EMA
 from ppcore.engine import build, distributed, evaluators, preflight, records, run_folder
 from ppcore.engine.evaluate import evaluate_weights, headline_weights
 from ppcore.engine.evaluators import Evaluation, Interrupted
+from ppcore.engine.feed import Feed
 from ppcore.engine.graph import add_graph
 from ppcore.engine.logger import Events, clock, environment, log, setup_logging
 from ppcore.engine.pace import Pace
@@ -146,7 +147,7 @@ def _train(config: Config, world: distributed.World, folder: Path) -> Result:
         return step == plan.total_steps or step % every[name] == 0
 
     pace, stop = Pace(step, plan.total_steps), StopRequest()
-    batches = iter(loader)
+    batches = Feed(loader, world.device)
     first_loss = None
     # A run that was killed while it evaluated its newest checkpoint evaluates it now.
     saved, pending = step, bool(measures) and step > 0 and due("eval") and not evaluated
@@ -163,8 +164,8 @@ def _train(config: Config, world: distributed.World, folder: Path) -> Result:
                     task, optimizers, batches, step, accumulate=config.accumulate, world=world, precision=precision,
                     report=(step + 1) % every["log"] == 0,
                 )  # fmt: skip
-                if step == 0 and outcome.first_batch is not None:
-                    events.images("train_batch", outcome.first_batch, step)
+                if outcome.images is not None:
+                    events.images("train_batch", outcome.images.numpy(), step)
                 if ema is not None:
                     ema.update(training.masters())
                 step += 1
@@ -184,7 +185,7 @@ def _train(config: Config, world: distributed.World, folder: Path) -> Result:
                 if due("log"):
                     events.record(
                         "train", step, epoch=plan.epoch_of(step), loss=loss, lr=lr, images_per_second=pace.window(),
-                        skipped=loader.skipped, **outcome.by_optimizer(rates), **outcome.logged(world),
+                        skipped=batches.skipped, **outcome.by_optimizer(rates), **outcome.logged(world),
                     )  # fmt: skip
                 if pace.due() or due("log"):
                     events.progress(
@@ -221,8 +222,8 @@ def _train(config: Config, world: distributed.World, folder: Path) -> Result:
                 if world.is_main:
                     saved_steps.record_evaluation(step, result, best)
                 pending = False
-        if settings.visualdl_graph and saved > pace.first and outcome.first_batch is not None:
-            add_graph(events, task.model, outcome.first_batch)
+        if settings.visualdl_graph and saved > pace.first and outcome.image_shape is not None:
+            add_graph(events, task.model, outcome.image_shape)
         events.record("end", step, seconds=pace.seconds, best=best)
         log.info("done in %s; %s", clock(pace.seconds), f"best {_summary(best)}" if best else "nothing was evaluated")
     except Interrupted:
@@ -231,7 +232,7 @@ def _train(config: Config, world: distributed.World, folder: Path) -> Result:
     finally:
         stop.close()
         events.close()
-        batches.close()  # ends the loader's workers
+        batches.close()  # ends its thread and the loader's workers
     return Result(folder, step, best)
 
 

@@ -8,7 +8,6 @@ import numpy as np
 import paddle
 
 from ppcore import optim
-from ppcore.engine import build
 from ppcore.engine.distributed import World
 from ppcore.engine.precision import Precision
 from ppcore.optim import ScheduledOptimizer
@@ -33,14 +32,16 @@ class Outcome:
         logs: numbers of the task, each from every micro-batch.
         grad_norms: by optimizer, before clipping; of a step that asked for them.
         samples: of this process.
-        first_batch: `image` of the first micro-batch, [B, C, H, W], where there is one.
+        images: `image` of the first micro-batch, [B, C, H, W], where there is one; of the first step.
+        image_shape: its shape; of every step.
     """
 
     losses: list[paddle.Tensor] = field(default_factory=list)
     logs: dict[str, list[Any]] = field(default_factory=dict)
     grad_norms: dict[str, float] = field(default_factory=dict)
     samples: int = 0
-    first_batch: np.ndarray | None = None
+    images: paddle.Tensor | None = None
+    image_shape: list[int] | None = None
 
     def loss(self, world: World) -> float:
         """Sum of the step's losses, the mean over processes."""
@@ -65,7 +66,7 @@ class Outcome:
 def run_step(
     task: Any,
     optimizers: Mapping[str, ScheduledOptimizer],
-    batches: Iterator[Mapping[str, np.ndarray]],
+    batches: Iterator[Mapping[str, paddle.Tensor]],
     step: int,
     *,
     accumulate: int,
@@ -91,9 +92,11 @@ def run_step(
         for part in range(accumulate):
             if part == len(turns):
                 batch = next(batches)
-                outcome.samples += len(next(iter(batch.values())))
-                outcome.first_batch = batch.get("image") if part == 0 else outcome.first_batch
-                turns.append(iter(task.losses(build.tensors(batch), step)))
+                outcome.samples += next(iter(batch.values())).shape[0]
+                if part == 0 and "image" in batch:
+                    outcome.image_shape = batch["image"].shape
+                    outcome.images = batch["image"] if step == 0 else None
+                turns.append(iter(task.losses(batch, step)))
             asked = next(turns[part], None)
             if asked is None:
                 continue

@@ -6,11 +6,26 @@ lambda a batch; every image's partner is the one at its place in the reversed ba
 
 import math
 from dataclasses import dataclass
+from typing import NamedTuple
 
 import numpy as np
 
 from ppcore.data.ranges import check, check_share
 from ppcore.errors import ConfigError, DataError
+
+Box = tuple[int, int, int, int]  # (yl, yh, xl, xh), half open
+
+
+class Mix(NamedTuple):
+    """How one batch is mixed.
+
+    Attributes:
+        lam: share of an image's own target.
+        box: what CutMix replaces, or None.
+    """
+
+    lam: float
+    box: Box | None = None
 
 
 @dataclass(eq=False, kw_only=True)
@@ -52,29 +67,44 @@ class Mixup:
 
     def __call__(self, batch: dict[str, np.ndarray], rng: np.random.Generator) -> dict[str, np.ndarray]:
         """Returns a new batch; `batch` and its arrays are left as they are."""
-        if missing := {"image", "label"} - batch.keys():
-            raise ConfigError(f"Mixup: the batches have no {' and no '.join(sorted(missing))}, only {', '.join(batch)}")
-        images, lam = batch["image"], 1.0
-        if rng.random() < self.prob:
-            cut = self.cutmix_alpha > 0 and (self.mixup_alpha == 0 or rng.random() < self.switch_prob)
-            alpha = self.cutmix_alpha if cut else self.mixup_alpha
-            lam = float(rng.beta(alpha, alpha))
-            if cut:
-                images, lam = self._cutmix(images, lam, rng)
-            else:
-                images = mix_images(images, lam)
+        self.check(batch)
+        images = batch["image"]
+        mix = self.draw(*images.shape[-2:], rng)
+        if mix is None:
+            lam = 1.0
+        else:
+            lam = mix.lam
+            images = mix_images(images, lam) if mix.box is None else cut_images(images, mix.box)
         target = mix_targets(batch["label"], self.num_classes, lam, self.label_smoothing)
         return {**batch, "image": images, "target": target}
 
-    def _cutmix(self, images: np.ndarray, lam: float, rng: np.random.Generator) -> tuple[np.ndarray, float]:
-        height, width = images.shape[-2:]
+    def check(self, batch: dict[str, np.ndarray]) -> None:
+        """Whether a batch can be mixed.
+
+        Raises:
+            ConfigError: it lacks `image` or `label`.
+            DataError: a label is out of range.
+        """
+        if missing := {"image", "label"} - batch.keys():
+            raise ConfigError(f"Mixup: the batches have no {' and no '.join(sorted(missing))}, only {', '.join(batch)}")
+        check_range(batch["label"], self.num_classes)
+
+    def draw(self, height: int, width: int, rng: np.random.Generator) -> Mix | None:
+        """Draws how a call mixes a batch of images of such a size; None: it leaves them."""
+        if rng.random() >= self.prob:
+            return None
+        cut = self.cutmix_alpha > 0 and (self.mixup_alpha == 0 or rng.random() < self.switch_prob)
+        alpha = self.cutmix_alpha if cut else self.mixup_alpha
+        lam = float(rng.beta(alpha, alpha))
+        return self.draw_box(height, width, lam, rng) if cut else Mix(lam)
+
+    def draw_box(self, height: int, width: int, lam: float, rng: np.random.Generator) -> Mix:
+        """Draws CutMix's box, of `1 - lam` of the image's area before it is clipped."""
         cy, cx = int(rng.integers(height)), int(rng.integers(width))
         yl, yh, xl, xh = cutmix_box(height, width, lam, cy, cx)
-        mixed = images.copy()
-        mixed[..., yl:yh, xl:xh] = images[::-1, ..., yl:yh, xl:xh]
         if self.correct_lam:
             lam = 1.0 - (yh - yl) * (xh - xl) / (height * width)
-        return mixed, lam
+        return Mix(lam, (yl, yh, xl, xh))
 
 
 def mix_images(images: np.ndarray, lam: float) -> np.ndarray:
@@ -84,7 +114,15 @@ def mix_images(images: np.ndarray, lam: float) -> np.ndarray:
     return mixed
 
 
-def cutmix_box(height: int, width: int, lam: float, cy: int, cx: int) -> tuple[int, int, int, int]:
+def cut_images(images: np.ndarray, box: Box) -> np.ndarray:
+    """The images with a box of those reversed along the batch, float32 [B, C, H, W]."""
+    yl, yh, xl, xh = box
+    mixed = images.copy()
+    mixed[..., yl:yh, xl:xh] = images[::-1, ..., yl:yh, xl:xh]
+    return mixed
+
+
+def cutmix_box(height: int, width: int, lam: float, cy: int, cx: int) -> Box:
     """The box CutMix replaces.
 
     Args:
@@ -120,13 +158,18 @@ def smooth_one_hot(labels: np.ndarray, num_classes: int, smoothing: float = 0.0)
         DataError: a label is not within 0..K-1.
     """
     labels = np.asarray(labels)
-    if labels.size and not 0 <= labels.min() <= labels.max() < num_classes:
-        wrong = labels[(labels < 0) | (labels >= num_classes)][0]
-        raise DataError(f"label {wrong} is out of range for {num_classes} classes")
+    check_range(labels, num_classes)
     off = smoothing / num_classes
     target = np.full((len(labels), num_classes), off, np.float32)
     target[np.arange(len(labels)), labels] = 1.0 - smoothing + off
     return target
+
+
+def check_range(labels: np.ndarray, num_classes: int) -> None:
+    """Raises DataError when a label is not within 0..num_classes - 1."""
+    if labels.size and not 0 <= labels.min() <= labels.max() < num_classes:
+        wrong = labels[(labels < 0) | (labels >= num_classes)][0]
+        raise DataError(f"label {wrong} is out of range for {num_classes} classes")
 
 
 def mix_targets(labels: np.ndarray, num_classes: int, lam: float = 1.0, smoothing: float = 0.0) -> np.ndarray:

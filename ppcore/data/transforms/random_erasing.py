@@ -3,13 +3,31 @@
 import math
 from collections.abc import Sequence
 from functools import cache
-from typing import Literal
+from typing import Literal, NamedTuple
 
 import numpy as np
 from scipy.special import ndtri
 
 from ppcore.data.ranges import check, check_choice, check_share, increasing
 from ppcore.errors import ConfigError
+
+
+class Patch(NamedTuple):
+    """What is written into one box.
+
+    Attributes:
+        top: first row.
+        left: first column.
+        height: rows.
+        width: columns.
+        content: float32 [C, height, width] or [C, 1, 1].
+    """
+
+    top: int
+    left: int
+    height: int
+    width: int
+    content: np.ndarray
 
 
 class RandomErasing:
@@ -53,12 +71,17 @@ class RandomErasing:
         """Returns the float32 [C, H, W] image, a new array where something was erased."""
         if image.dtype != np.float32:
             raise ConfigError(f"RandomErasing: got a {image.dtype} image: put it after Normalize")
-        boxes = self.boxes(image.shape[1], image.shape[2], rng)
-        if boxes:
+        patches = self.draw(*image.shape, rng)
+        if patches:
             image = image.copy()
-        for top, left, height, width in boxes:
-            image[:, top : top + height, left : left + width] = self.content(image.shape[0], height, width, rng)
+        for top, left, height, width, content in patches:
+            image[:, top : top + height, left : left + width] = content
         return image
+
+    def draw(self, channels: int, rows: int, columns: int, rng: np.random.Generator) -> list[Patch]:
+        """Draws what a call writes into an image of such a shape, in the order in which it is written."""
+        boxes = self.boxes(rows, columns, rng)
+        return [Patch(*box, self.content(channels, box[2], box[3], rng)) for box in boxes]
 
     def boxes(self, rows: int, columns: int, rng: np.random.Generator) -> list[tuple[int, int, int, int]]:
         """Draws the (top, left, height, width) of the boxes for an image of `rows` x `columns` pixels."""
