@@ -11,6 +11,17 @@ from typing import Any
 ROOT = Path(__file__).resolve().parents[1]
 
 
+def clean_environment(threads: int, variables: Mapping[str, str] | None = None) -> dict[str, str]:
+    """The environment of a contender's process.
+
+    OMP_, MKL_ and FLAGS_ variables are not inherited; `variables` come besides (an empty one is as if it were not set).
+    """
+    environment = {k: v for k, v in os.environ.items() if not k.startswith(("OMP_", "MKL_", "FLAGS_"))}
+    environment["PYTHONPATH"] = os.pathsep.join(filter(None, (str(ROOT), os.environ.get("PYTHONPATH"))))
+    environment["PYTHONSAFEPATH"] = "1"  # nothing is imported from the working directory
+    return environment | {"OMP_NUM_THREADS": str(threads), "OMP_WAIT_POLICY": "PASSIVE", **(variables or {})}
+
+
 def measured(
     module: str,
     job: Mapping[str, Any],
@@ -28,15 +39,12 @@ def measured(
         contender: its name in an error.
         threads: of OpenMP.
         python: the interpreter.
-        variables: of its environment besides. OMP_, MKL_ and FLAGS_ variables are not inherited.
+        variables: of its environment besides; see `clean_environment`.
 
     Raises:
         ConfigError: the process failed; with the last line that it wrote.
     """
-    environment = {k: v for k, v in os.environ.items() if not k.startswith(("OMP_", "MKL_", "FLAGS_"))}
-    environment["PYTHONPATH"] = os.pathsep.join(filter(None, (str(ROOT), os.environ.get("PYTHONPATH"))))
-    environment["PYTHONSAFEPATH"] = "1"  # nothing is imported from the working directory
-    environment |= {"OMP_NUM_THREADS": str(threads), "OMP_WAIT_POLICY": "PASSIVE", **(variables or {})}
+    environment = clean_environment(threads, variables)
     command = [python, "-W", "ignore", "-m", module, json.dumps(job)]
     done = subprocess.run(command, capture_output=True, text=True, env=environment)
     if done.returncode:

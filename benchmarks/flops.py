@@ -1,0 +1,89 @@
+"""Multiply-adds of a network, counted from its architecture: what its layers were given, not what an engine makes of them."""
+
+from collections.abc import Callable, Sequence
+from typing import Any
+
+import numpy as np
+import paddle
+import paddle.nn as nn
+
+from ppcore.layers import Attention
+
+
+def multiply_adds(model: nn.Layer, shape: Sequence[int]) -> int:
+    """Multiply-adds of a forward pass: convolutions, linear layers and the two products of attention.
+
+    Norms, activations, additions, resampling and Fourier transforms are not counted. A floating-point operation is half a
+    multiply-add: FLOP = 2 · multiply-adds.
+
+    Args:
+        model: of layers of Paddle and of `ppcore.layers`; it is called once, in evaluation mode.
+        shape: of the input, [B, C, H, W].
+    """
+    total = 0
+
+    def counting(count: Callable[[nn.Layer, Any, Any], int]) -> Callable[..., None]:
+        def hook(layer: nn.Layer, inputs: Any, output: Any) -> None:
+            nonlocal total
+            total += count(layer, inputs, output)
+
+        return hook
+
+    hooks = [
+        layer.register_forward_post_hook(counting(count))
+        for layer in model.sublayers(include_self=True)
+        for kind, count in COUNTS.items()
+        if isinstance(layer, kind)
+    ]
+    training = model.training
+    model.eval()
+    try:
+        with paddle.no_grad():
+            model(paddle.zeros(list(shape)))
+    finally:
+        for hook in hooks:
+            hook.remove()
+        if training:
+            model.train()
+    return total
+
+
+def image_flop(model: nn.Layer, height: int, width: int, small: int = 128) -> float:
+    """FLOP for one image of any size, for a network whose work grows in proportion to height, and linearly with width.
+
+    Convolutions do, also those of spectra, which are W // 2 + 1 wide. Two small images give the line.
+
+    Args:
+        model: a network that makes images.
+        height: of the image, a multiple of what the network pads to.
+        width: of the image, a multiple of what the network pads to.
+        small: height, and width of the smaller, of the images that are computed: such a multiple.
+    """
+    narrow, wide = (multiply_adds(model, (1, 3, small, across)) for across in (small, 2 * small))
+    return 2 * height / small * (narrow + (wide - narrow) * (width - small) / small)
+
+
+def _linear(layer: nn.Linear, inputs: Any, output: Any) -> int:
+    return int(np.prod(output.shape)) * layer.weight.shape[0]
+
+
+def _convolution(layer: nn.Conv2D, inputs: Any, output: Any) -> int:
+    return int(np.prod(output.shape)) * int(np.prod(layer.weight.shape[1:]))  # weight [out, in / groups, kh, kw]
+
+
+def _transposed_convolution(layer: nn.Conv2DTranspose, inputs: Any, output: Any) -> int:
+    return int(np.prod(inputs[0].shape)) * int(np.prod(layer.weight.shape[1:]))  # weight [in, out / groups, kh, kw]
+
+
+def _attention(layer: Attention, inputs: Any, output: Any) -> int:
+    """q·kᵀ and its product with v; the layer's projections count as linear layers."""
+    batch, tokens, _ = inputs[0].shape
+    return 2 * batch * tokens**2 * layer.inner_dim
+
+
+COUNTS: dict[type, Callable[[Any, Any, Any], int]] = {
+    nn.Linear: _linear,
+    nn.Conv2D: _convolution,
+    nn.Conv2DTranspose: _transposed_convolution,
+    Attention: _attention,
+}

@@ -1,0 +1,48 @@
+"""Multiply-adds are those one counts by hand."""
+
+import paddle.nn as nn
+import pytest
+
+from benchmarks.flops import image_flop, multiply_adds
+from ppcore.config import components
+
+
+def test_a_convolution_and_a_linear_layer():
+    conv = nn.Conv2D(4, 6, (3, 5), stride=2, padding=(1, 2), groups=2, bias_attr=False)
+    assert multiply_adds(conv, (2, 4, 8, 10)) == 2 * 6 * (4 * 5) * (2 * 3 * 5)
+    assert multiply_adds(nn.Sequential(nn.Flatten(), nn.Linear(12, 7)), (3, 3, 2, 2)) == 3 * 12 * 7
+
+
+def test_a_transposed_convolution():
+    assert multiply_adds(nn.Conv2DTranspose(4, 6, 2, stride=2), (1, 4, 5, 7)) == 4 * 5 * 7 * 6 * 2 * 2
+
+
+def test_a_small_transformer_by_hand():
+    model = components.build(
+        {"name": "ppvit.VisionTransformer", "img_size": 32, "patch_size": 16, "embed_dim": 24, "depth": 3,
+         "num_heads": 2, "num_classes": 10}
+    )  # fmt: skip
+    tokens, dim = 5, 24
+    block = tokens * dim * 3 * dim + 2 * tokens**2 * dim + tokens * dim * dim + 2 * tokens * dim * 4 * dim
+    assert multiply_adds(model, (2, 3, 32, 32)) == 2 * (4 * 3 * 16 * 16 * dim + 3 * block + dim * 10)
+    assert model.training  # as it was
+
+
+@pytest.mark.parametrize(
+    ("arch", "giga"),
+    [
+        ("ppdeit.deit_tiny_patch16_224", 1.25),
+        pytest.param("ppdeit.deit_small_patch16_224", 4.6, marks=pytest.mark.slow),
+        pytest.param("ppvit.vit_base_patch16_224", 17.6, marks=pytest.mark.slow),
+    ],
+)
+def test_published_counts(arch, giga):
+    """DeiT, Table 5: 1.2, 4.6 and 17.5 GFLOP, which are multiply-adds."""
+    assert multiply_adds(components.build({"name": arch}), (1, 3, 224, 224)) / 1e9 == pytest.approx(giga, rel=0.01)
+
+
+def test_an_image_network_grows_with_the_image():
+    model = components.build({"name": "ppuhdfour.uhdfour"})
+    assert image_flop(model, 256, 128, small=64) == 2 * multiply_adds(model, (1, 3, 256, 128))
+    assert image_flop(model, 64, 256, small=64) == 2 * multiply_adds(model, (1, 3, 64, 256))
+    assert image_flop(model, 2160, 3840, small=64) / 1e12 == pytest.approx(1.19, abs=0.005)
