@@ -83,10 +83,12 @@ def predictions(
 def file_loader(
     files: Sequence[str], steps: Sequence[Callable], wanted: InferSection, rank: int = 0, size: int = 1
 ) -> EvalLoader:
-    """A process's share of image files through transforms, read ahead by a thread a core."""
+    """A process's share of image files through transforms, read ahead by threads, one for two cores: more would take from the network what they give."""
     images = FileImages(files, np.zeros(len(files), np.int64), None, 1)
     sampler = EvalBatchSampler(len(files), wanted.batch_size, rank, size)
-    return EvalLoader(images, steps, sampler, unreadable=wanted.unreadable, threads=runtime.available_cores())
+    return EvalLoader(
+        images, steps, sampler, unreadable=wanted.unreadable, threads=max(runtime.available_cores() // 2, 1)
+    )
 
 
 def classify_files(
