@@ -67,12 +67,12 @@ def export_model(
     return folder
 
 
-def cached_export(model: nn.Layer, beside: str | os.PathLike, formats: Sequence[str] = ("onnx",)) -> Path:
+def cached_export(model: nn.Layer, within: str | os.PathLike, formats: Sequence[str] = ("onnx",)) -> Path:
     """The export of a model, written once for these weights, this architecture and this version of the suite.
 
     Args:
         model: with its weights.
-        beside: the weight file, or the folder, beside or in which `exported/<hash>` is kept.
+        within: the folder in which `exported/<hash>` is kept; made.
         formats: as `export_model`.
 
     Returns:
@@ -81,11 +81,11 @@ def cached_export(model: nn.Layer, beside: str | os.PathLike, formats: Sequence[
     Raises:
         ConfigError: as `export_model`.
     """
-    beside, formats = Path(beside), tuple(formats)
+    formats = tuple(formats)
     check_formats(formats)
     spec = spec_of(model)
     name = fingerprint(spec, formats)
-    folder = (beside if beside.is_dir() else beside.parent) / "exported" / name
+    folder = Path(within) / "exported" / name
     if folder.is_dir():
         try:
             manifest.check(folder, manifest.read(folder))

@@ -1,7 +1,6 @@
 """How a network computes for `tools/infer.py`: as it is, or exported once and run by an engine of `Predictor`."""
 
 import logging
-import os
 from collections.abc import Callable, Sequence
 from pathlib import Path
 
@@ -16,7 +15,7 @@ from ppcore.deploy.engine_choice import Size
 from ppcore.deploy.export import cached_export
 from ppcore.deploy.fixed_batch import FixedBatch
 from ppcore.deploy.predictor import Predictor
-from ppcore.errors import ConfigError, reason
+from ppcore.errors import ConfigError
 from ppcore.model import traits
 
 log = logging.getLogger("ppcore")
@@ -24,21 +23,18 @@ log = logging.getLogger("ppcore")
 Network = Callable[[np.ndarray], np.ndarray]
 
 
-def network(
-    model: nn.Layer, weights: str, wanted: InferSection, device: str, spare: Path = Path(), sizes: Sequence[Size] = ()
-) -> Network:
+def network(model: nn.Layer, wanted: InferSection, device: str, folder: Path, sizes: Sequence[Size] = ()) -> Network:
     """A function from float32 [1, 3, H, W] to the same, as `Infer` wants it computed.
 
-    On a CPU a trained network is exported once, beside its weights, and run by a `Predictor`;
+    On a CPU a trained network is exported once, into the run's folder, and run by a `Predictor`;
     `auto` takes what is installed and suits the sizes, and says so. On a GPU, and for methods without weights, the
     model runs itself.
 
     Args:
         model: in evaluation mode.
-        weights: the file they came from.
         wanted: `engine`, `precision` and `tile`.
         device: `cpu` or `gpu`.
-        spare: a folder for the exported network when that of the weights cannot be written.
+        folder: of the run, in which the export is kept (`exported`).
         sizes: (height, width) of the photographs to come, for `auto`.
 
     Raises:
@@ -50,36 +46,33 @@ def network(
     if wanted.engine == "eager" or not exportable or (wanted.engine == "auto" and device == "gpu"):
         return eager(model, wanted)
     if wanted.engine != "auto":
-        return _exported(model, weights, wanted.engine, wanted, spare)
+        return _exported(model, wanted.engine, wanted, folder)
     engines = engine_choice.for_photographs(wanted.precision)
     if len(engines) > 1:
-        return BySize(_folder(model, Path(weights), "onnx", spare), wanted.precision, wanted.tile, sizes)
+        return BySize(cached_export(model, folder, ("onnx",)), wanted.precision, wanted.tile, sizes)
     if engines != ("openvino",):
         log.info("%s computes; the extra `deploy` brings OpenVINO, which is faster", engines[0])
-    return _exported(model, weights, engines[0], wanted, spare)
+    return _exported(model, engines[0], wanted, folder)
 
 
-def classifier(
-    model: nn.Layer, weights: str, wanted: InferSection, device: str, images: int, spare: Path = Path()
-) -> Network:
+def classifier(model: nn.Layer, wanted: InferSection, device: str, folder: Path, images: int) -> Network:
     """A function from float32 [B, C, H, W] to logits [B, K], as `Infer` wants it computed; the log says by what.
 
     Args:
         model: in evaluation mode.
-        weights: the file they came from.
         wanted: `engine`, `precision` and `rollout`.
         device: `cpu` or `gpu`.
         images: how many are to come.
-        spare: as for `network`.
+        folder: as for `network`.
 
     Raises:
         ConfigError: the wanted combination does not exist.
     """
-    return exported_classifier(model, weights, wanted, device, images, spare) or eager(model, wanted)
+    return exported_classifier(model, wanted, device, folder, images) or eager(model, wanted)
 
 
 def exported_classifier(
-    model: nn.Layer, weights: str, wanted: InferSection, device: str, images: int, spare: Path = Path()
+    model: nn.Layer, wanted: InferSection, device: str, folder: Path, images: int
 ) -> "Exported | None":
     """The export of a classifier with the engine that `Infer` wants; None where the model itself is to compute.
 
@@ -103,7 +96,7 @@ def exported_classifier(
     if device == "gpu":
         log.info("Infer.engine=%s computes on the CPU", engine)
     log.info("%s computes (%s)", engine, why)
-    return Exported(_exported(model, weights, engine, wanted, spare))
+    return Exported(_exported(model, engine, wanted, folder))
 
 
 def _parameters(model: nn.Layer) -> int:
@@ -145,19 +138,6 @@ def eager(model: nn.Layer, wanted: InferSection) -> Network:
     return compute
 
 
-def _exported(model: nn.Layer, weights: str, engine: str, wanted: InferSection, spare: Path) -> Predictor:
-    folder = _folder(model, Path(weights), engine_choice.ENGINES[engine].format, spare)
-    return Predictor(folder, engine, wanted.precision, tile=wanted.tile)
-
-
-def _folder(model: nn.Layer, weights: Path, kind: str, spare: Path) -> Path:
-    """The folder with the export: beside the weights, or in `spare` where those cannot be written beside."""
-    folder = weights if weights.is_dir() else weights.parent
-    if not os.access(folder, os.W_OK):
-        log.info("%s cannot be written: the exported network goes to %s", folder, spare)
-        folder = spare
-        try:
-            folder.mkdir(parents=True, exist_ok=True)
-        except OSError as error:
-            raise ConfigError(f"{folder}: cannot be written: {reason(error)}") from None
-    return cached_export(model, folder, (kind,))
+def _exported(model: nn.Layer, engine: str, wanted: InferSection, folder: Path) -> Predictor:
+    kept = cached_export(model, folder, (engine_choice.ENGINES[engine].format,))
+    return Predictor(kept, engine, wanted.precision, tile=wanted.tile)

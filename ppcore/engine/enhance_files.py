@@ -59,7 +59,7 @@ def run(config: Config, model: "nn.Layer", weights: str, device: str) -> list[di
     model.eval()
     _refuse_copying(model, config)
     sizes = [(job.height, job.width) for job in jobs if job.pixels]
-    compute = network(model, weights, wanted, device, folder, sizes)
+    compute = network(model, wanted, device, folder, sizes)
     return enhance_files(compute, jobs, output, wanted, weights)
 
 

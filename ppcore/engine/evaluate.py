@@ -19,7 +19,7 @@ from ppcore.engine.evaluators import Evaluation, Evaluator
 from ppcore.engine.logger import setup_logging
 from ppcore.engine.precision import Precision
 from ppcore.engine.run_folder import node_text, protocol
-from ppcore.engine.trained import Used, load_model
+from ppcore.engine.trained import load_model
 from ppcore.errors import ConfigError
 from ppcore.metrics.spec import MetricSpec
 from ppcore.model import traits
@@ -96,7 +96,7 @@ def run(config: Config, weights: Pretrained | str | None = None) -> dict[str, An
     part = config.DataLoader.Eval
     images = build.dataset(part, traits(model).num_classes, used.classes, "DataLoader.Eval") if part else None
     precision = Precision.of_evaluation(config.AMP, world.device)
-    compute = _exported(config, model, used, world, images)
+    compute = _exported(config, model, world, images)
     result = {
         **evaluate(model, measures, Evaluation(config, world, precision, images, compute)),
         "weights": str(used),
@@ -109,12 +109,12 @@ def run(config: Config, weights: Pretrained | str | None = None) -> dict[str, An
     return {"method": name, **result, "baselines": baselines(config)}
 
 
-def _exported(config: Config, model: nn.Layer, used: Used, world: World, images: Any) -> Exported | None:
+def _exported(config: Config, model: nn.Layer, world: World, images: Any) -> Exported | None:
     """A classifier's export, where `Infer.engine` wants one; None where the model computes itself."""
     if images is None or traits(model).num_classes is None or traits(model).makes_images:
         return None
-    spare = Path(config.Global.output_dir)
-    return in_turn(world, lambda: exported_classifier(model, str(used), config.Infer, world.device, len(images), spare))
+    folder = Path(config.Global.output_dir)
+    return in_turn(world, lambda: exported_classifier(model, config.Infer, world.device, folder, len(images)))
 
 
 def baselines(config: Config) -> list[dict[str, Any]]:

@@ -72,7 +72,7 @@ def _classify(config: Config, model: nn.Layer, used: Used, files: list[str], wor
     model.eval()
     compute = in_turn(
         world,
-        lambda: classifier(model, str(used), wanted, world.device, images=len(files), spare=folder.parent),
+        lambda: classifier(model, wanted, world.device, Path(config.Global.output_dir), len(files)),
     )
     log.info("%d images, weights %s, results in %s", len(files), used, folder)
     found = classify_files.predictions(

@@ -106,7 +106,7 @@ def test_each_size_is_computed_by_its_engine(tmp_path, monkeypatch):
     model = ppuhdfour.UHDFour(scale=2, extract=2, widths=[4, 4, 4], fusion=4)
     model.eval()
     sizes = [(33, 50), (70, 70), (41, 29), (20, 60), (24, 70), (50, 33)]
-    compute = networks.network(model, str(tmp_path / "w"), InferSection(), "cpu", sizes=sizes)
+    compute = networks.network(model, InferSection(), "cpu", tmp_path, sizes)
     assert said[-1].startswith("Infer.engine=auto: onnxruntime for 5 photographs of 5 sizes")
     for size in [*sizes, (90, 90)]:  # the last was not announced
         x = np.random.default_rng(0).random((1, 3, *size), np.float32)

@@ -112,7 +112,7 @@ class TestEngines:
             np.testing.assert_allclose(
                 [c["probability"] for c in one["topk"]], [c["probability"] for c in other["topk"]], atol=1e-5
             )
-        assert len(list(trained[1].parent.glob("exported/*"))) == 1
+        assert len(list(trained[1].parent.glob("run/exported/*"))) == 1
 
     def test_the_log_says_what_computes(self, trained, monkeypatch):
         said = []

@@ -78,7 +78,7 @@ def test_200_photographs(part, network, tmp_path, capsys):
         kinds[name], sizes[name] = kind, (height, width)
     wanted = InferSection(tile=[None, 16, 64, 100][part], engine="eager")
     jobs = output_paths.plan(str(tmp_path / "in"), tmp_path / "out")
-    compute = networks.network(network, "", wanted, "cpu")
+    compute = networks.network(network, wanted, "cpu", tmp_path)
     records = enhance_files.enhance_files(compute, jobs, tmp_path / "out", wanted, "tiny")
     lines = [line for line in capsys.readouterr().err.splitlines() if line.startswith("skipped: ")]
     assert len(records) == 50 - len(cut)
