@@ -94,7 +94,9 @@ def folded(model: VisionTransformer, head: nn.Layer) -> ExportSpec:
     )
     layer.eval()
     about = traits(model)
-    return ExportSpec((Stage("model", layer, {"x": (None, about.in_chans, *about.img_size)}, ("logits",)),))
+    return ExportSpec(
+        (Stage("model", layer, {"x": (None, about.in_chans, *(about.img_size or (None, None)))}, ("logits",)),)
+    )
 
 
 def _tokens(model: VisionTransformer) -> tuple[np.ndarray, np.ndarray] | None:

@@ -2,6 +2,7 @@
 
     export_model(model, folder, formats=("paddle", "onnx"))     writes an export; imports Paddle
     Predictor(folder, engine="auto")(x)                         runs it
+    quantize(folder, images)                                    adds an int8 form; needs nncf
     ExportSpec, Stage, Padding, TileRule                        what a model's `export_spec()` returns
 
 A name is imported when it is first asked for.
@@ -14,10 +15,11 @@ if TYPE_CHECKING:
     from ppcore.deploy.export import export_model
     from ppcore.deploy.export_spec import ExportSpec, Padding, Stage, TileRule
     from ppcore.deploy.predictor import Predictor
+    from ppcore.deploy.quantization import quantize
 
-__all__ = ["ExportSpec", "Padding", "Predictor", "Stage", "TileRule", "export_model"]
+__all__ = ["ExportSpec", "Padding", "Predictor", "Stage", "TileRule", "export_model", "quantize"]
 
-_HOMES = {"export_model": "export", "Predictor": "predictor"}
+_HOMES = {"export_model": "export", "Predictor": "predictor", "quantize": "quantization"}
 
 
 def __getattr__(name: str) -> Any:

@@ -35,20 +35,22 @@ class Engine(NamedTuple):
         package: that must be installed.
         format: that the export must have.
         bf16: whether it has that precision on a CPU.
+        int8: likewise.
         home: module and class, a `ppcore.deploy.runtimes.Runtime`.
     """
 
     package: str
     format: str
     bf16: bool
+    int8: bool
     home: tuple[str, str]
 
 
 # Fastest first.
 ENGINES = {
-    "openvino": Engine("openvino", "onnx", True, ("ppcore.deploy.runtimes.openvino_runtime", "OpenVINO")),
-    "onnxruntime": Engine("onnxruntime", "onnx", False, ("ppcore.deploy.runtimes.onnx_runtime", "OnnxRuntime")),
-    "paddle": Engine("paddle", "paddle", True, ("ppcore.deploy.runtimes.paddle_inference", "PaddleInference")),
+    "openvino": Engine("openvino", "onnx", True, True, ("ppcore.deploy.runtimes.openvino_runtime", "OpenVINO")),
+    "onnxruntime": Engine("onnxruntime", "onnx", False, True, ("ppcore.deploy.runtimes.onnx_runtime", "OnnxRuntime")),
+    "paddle": Engine("paddle", "paddle", True, False, ("ppcore.deploy.runtimes.paddle_inference", "PaddleInference")),
 }
 
 
@@ -63,12 +65,12 @@ def runtime(engine: str) -> Any:
     return getattr(importlib.import_module(module), name)
 
 
-def for_export(engine: str, precision: str, formats: Sequence[str], folder: Path) -> str:
-    """The engine for an export that is there: the one asked for, or with `auto` the fastest there is.
+def for_export(engine: str, precision: str, formats: Sequence[str], folder: Path) -> tuple[str, str]:
+    """The engine for an export that is there, and why: the one asked for, or with `auto` the fastest there is.
 
     Args:
         engine: `auto`, or of `ENGINES`.
-        precision: `fp32` or `bf16`.
+        precision: `fp32`, `bf16` or `int8`.
         formats: of the export.
         folder: of the export, for the message.
 
@@ -86,8 +88,10 @@ def for_export(engine: str, precision: str, formats: Sequence[str], folder: Path
             reasons.append(f"{name} is not installed (extra 'deploy')")
         elif engine == "auto" and precision == "bf16" and not kind.bf16:
             reasons.append(f"{name} has no bf16 on CPUs")
+        elif precision == "int8" and not kind.int8:
+            reasons.append(f"{name} does not read the int8 form")
         else:
-            return name
+            return name, "as asked for" if engine != "auto" else "; ".join(["the fastest that can", *reasons])
     raise ConfigError(f"engine {engine}: {'; '.join(reasons)}")
 
 

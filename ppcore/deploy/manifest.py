@@ -1,6 +1,7 @@
 """manifest.json: what an exported folder holds, and whether it still does."""
 
 import json
+from collections.abc import Mapping
 from dataclasses import asdict, dataclass
 from pathlib import Path
 from typing import Any
@@ -12,6 +13,7 @@ from ppcore.io import sha256, write_json
 
 NAME = "manifest.json"
 VERSION = 3
+INT8_SUFFIX = ".int8.onnx"
 
 
 @dataclass(frozen=True)
@@ -46,6 +48,7 @@ class Manifest:
         agreement: by format, how far an engine's results are from the model's own (`ppcore.deploy.agreement`).
         files: by name, each with `bytes` and `sha256`.
         in_graph: the additional graph that takes bytes and gives probabilities (`ppcore.deploy.in_graph`), if there is one.
+        int8: how far the int8 form (`<stage>.int8.onnx`) is from fp32, and how it was made (`ppcore.deploy.quantization`); None: there is none.
     """
 
     arch: str
@@ -60,6 +63,7 @@ class Manifest:
     agreement: dict[str, dict[str, Any]]
     files: dict[str, dict[str, Any]]
     in_graph: StageFiles | None = None
+    int8: dict[str, Any] | None = None
 
 
 def make(
@@ -75,7 +79,7 @@ def make(
     stages, beside = [_facts(stage) for stage in spec.stages], None if in_graph is None else _facts(in_graph)
     bf16 = None if spec.bf16 is None else list(spec.bf16)
     return Manifest(
-        arch, suite, list(formats), stages, spec.padding, spec.tiles, bf16, spec.onednn, description, {}, _files(folder),
+        arch, suite, list(formats), stages, spec.padding, spec.tiles, bf16, spec.onednn, description, {}, files(folder),
         beside,
     )  # fmt: skip
 
@@ -84,9 +88,11 @@ def _facts(stage: Stage) -> StageFiles:
     return StageFiles(stage.name, {name: list(shape) for name, shape in stage.inputs.items()}, list(stage.outputs))
 
 
-def _files(folder: Path) -> dict[str, dict[str, Any]]:
+def files(folder: Path, known: Mapping[str, dict[str, Any]] | None = None) -> dict[str, dict[str, Any]]:
+    """Size and sha256 of the files in `folder`; of those `known` that are no int8 form, what is known."""
+    kept = {name: facts for name, facts in (known or {}).items() if not name.endswith(INT8_SUFFIX)}
     return {
-        path.name: {"bytes": path.stat().st_size, "sha256": sha256(path)}
+        path.name: kept.get(path.name) or {"bytes": path.stat().st_size, "sha256": sha256(path)}
         for path in sorted(folder.iterdir())
         if path.name != NAME
     }
@@ -121,14 +127,19 @@ def read(folder: Path) -> Manifest:
         raise WeightsError(f"{path}: damaged; export the model again") from error
 
 
+def onnx_file(stage: str, precision: str) -> str:
+    """The name of a stage's ONNX file for a precision."""
+    return stage + (INT8_SUFFIX if precision == "int8" else ".onnx")
+
+
 def check(folder: Path, manifest: Manifest, suffixes: tuple[str, ...] = ("",)) -> None:
-    """Compares the files of these suffixes with the manifest.
+    """Compares the files of these suffixes with the manifest; those of the int8 form where its suffix is given.
 
     Raises:
         WeightsError: names the first file that is missing or not as it was written.
     """
     for name, fact in manifest.files.items():
-        if not name.endswith(suffixes):
+        if not name.endswith(suffixes) or (name.endswith(INT8_SUFFIX) and not {"", INT8_SUFFIX} & {*suffixes}):
             continue
         path = folder / name
         if not path.is_file():

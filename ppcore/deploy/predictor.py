@@ -68,15 +68,23 @@ class Predictor:
             raise ConfigError(f"threads: {threads}, but must be at least 1")
         if precision not in ("fp32", "bf16", "int8"):
             raise ConfigError(f"precision: {precision!r}; choose fp32, bf16 or int8")
-        if precision == "int8":
-            raise ConfigError(f"precision int8: this export of {self.manifest.arch} has no int8 form; use fp32 or bf16")
-        self.engine = engine_choice.for_export(engine, precision, self.manifest.formats, folder)
+        if precision == "int8" and self.manifest.int8 is None:
+            raise ConfigError(
+                f"precision int8: this export of {self.manifest.arch} has no int8 form; {self._instead()}"
+            )
+        self.engine, why = engine_choice.for_export(engine, precision, self.manifest.formats, folder)
         self.precision, self.threads, self.tile = precision, threads, tile
         runtime = engine_choice.runtime(self.engine)
-        manifest.check(folder, self.manifest, runtime.suffixes)
+        manifest.check(folder, self.manifest, (manifest.INT8_SUFFIX,) if precision == "int8" else runtime.suffixes)
         self._runtime: Runtime = runtime(folder, self.manifest, precision, threads)
         if not quiet:
-            log.info("%s", self.describe())
+            log.info("%s (%s)", self.describe(), why)
+
+    def _instead(self) -> str:
+        """What to do where there is no int8 form."""
+        if self.makes_images or len(self.manifest.stages) > 1:
+            return "only classifiers of one stage can have one: use fp32 or bf16"
+        return "write it with ppcore.deploy.quantize(folder, images), or use fp32 or bf16"
 
     @property
     def runs_on(self) -> str:

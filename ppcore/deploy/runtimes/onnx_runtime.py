@@ -5,26 +5,26 @@ from pathlib import Path
 import numpy as np
 import onnxruntime as ort
 
-from ppcore.deploy.manifest import Manifest
+from ppcore.deploy.manifest import Manifest, onnx_file
 from ppcore.deploy.runtimes import Runtime
 from ppcore.errors import ConfigError, WeightsError, reason
 
 
 class OnnxRuntime(Runtime):
-    """onnxruntime on a CPU; fp32 only."""
+    """onnxruntime on a CPU: fp32 and int8."""
 
     suffixes = (".onnx",)
 
     def __init__(self, folder: Path, manifest: Manifest, precision: str, threads: int | None):
-        if precision != "fp32":
-            raise ConfigError(f"precision {precision}: onnxruntime runs fp32 only on a CPU; use engine openvino")
+        if precision == "bf16":
+            raise ConfigError("precision bf16: onnxruntime does not have it on a CPU; use engine openvino")
         options = ort.SessionOptions()
         options.log_severity_level = 3  # it warns of every constant it folds
         options.intra_op_num_threads = threads or 0
         options.add_session_config_entry("session.intra_op.allow_spinning", "0")  # spinning slows the neighbours
         self.sessions = {}
         for stage in manifest.stages:
-            path = folder / f"{stage.name}.onnx"
+            path = folder / onnx_file(stage.name, precision)
             try:
                 self.sessions[stage.name] = ort.InferenceSession(str(path), options, ["CPUExecutionProvider"])
             except RuntimeError as error:

@@ -8,7 +8,7 @@ from pathlib import Path
 import numpy as np
 import openvino as ov
 
-from ppcore.deploy.manifest import Manifest
+from ppcore.deploy.manifest import Manifest, onnx_file
 from ppcore.deploy.runtimes import Runtime
 from ppcore.deploy.runtimes.openvino_maths import use_polynomials
 from ppcore.deploy.runtimes.openvino_precision import keep_float32
@@ -31,13 +31,16 @@ class OpenVINO(Runtime):
 
     def __init__(self, folder: Path, manifest: Manifest, precision: str, threads: int | None):
         self.core = ov.Core()
-        if precision == "bf16" and "BF16" not in self.core.get_property("CPU", "OPTIMIZATION_CAPABILITIES"):
+        has_bf16 = "BF16" in self.core.get_property("CPU", "OPTIMIZATION_CAPABILITIES")
+        if precision == "bf16" and not has_bf16:
             raise ConfigError("precision bf16: this processor has no bfloat16 instructions; use fp32")
-        self.options = {"INFERENCE_PRECISION_HINT": {"fp32": "f32", "bf16": "bf16"}[precision], "NUM_STREAMS": 1}
+        # What is not int8 of an int8 form is computed in bfloat16 where the processor has it.
+        short = precision == "bf16" or (precision == "int8" and has_bf16)
+        self.options = {"INFERENCE_PRECISION_HINT": "bf16" if short else "f32", "NUM_STREAMS": 1}
         if threads:
             self.options["INFERENCE_NUM_THREADS"] = threads
         self.bf16 = manifest.bf16 if precision == "bf16" else None
-        self.folder, self.staged = folder, len(manifest.stages) > 1
+        self.folder, self.precision, self.staged = folder, precision, len(manifest.stages) > 1
         self.compiled: OrderedDict[tuple, ov.CompiledModel] = OrderedDict()
         if self.staged:
             _map_large_blocks()
@@ -65,7 +68,7 @@ class OpenVINO(Runtime):
     def _request(self, stage: str, shapes: tuple) -> ov.InferRequest:
         key = (stage, shapes)
         if key not in self.compiled:
-            path = self.folder / f"{stage}.onnx"
+            path = self.folder / onnx_file(stage, self.precision)
             try:
                 model = self.core.read_model(path)
                 model.reshape({name: list(shape) for name, shape in shapes})
