@@ -10,6 +10,7 @@ from host_transfers import counted
 from ppcore import config, optim
 from ppcore.engine import pace
 from ppcore.engine.distributed import World
+from ppcore.engine.precision import as_number
 from ppcore.engine.train import train
 from ppcore.engine.update import _update
 from ppcore.optim import ScheduledOptimizer
@@ -55,14 +56,15 @@ def test_but_for_what_is_logged(transfers):
     assert transfers(9).total() > transfers(3).total()
 
 
-@pytest.mark.parametrize("good", [True, False])
-def test_float16_has_one(good, monkeypatch):
-    """The loss scaler asks whether the gradients are numbers."""
+@pytest.mark.parametrize(("good", "transfers"), [(True, 1), (False, 3)])
+def test_float16_has_one(good, transfers, monkeypatch):
+    """The loss scaler asks whether the gradients are numbers; where they are not, Paddle prints the scale, old and new."""
     place = SimpleNamespace(is_gpu_place=lambda: True)
     amp = sys.modules["paddle.amp.grad_scaler"]
     with monkeypatch.context() as patch:
         patch.setattr(amp, "_dygraph_tracer", lambda: SimpleNamespace(_expected_place=place))
-        precision = SimpleNamespace(scaler=paddle.amp.GradScaler(init_loss_scaling=1024.0))
+        precision = SimpleNamespace(scaler=paddle.amp.GradScaler(init_loss_scaling=1024.0, decr_every_n_nan_or_inf=1))
+    as_number(precision.scaler)
     assert precision.scaler.is_enable()
     monkeypatch.setattr(amp.amp_global_state(), "amp_dtype", "float16")  # as a forward pass under autocast leaves it
     network = paddle.nn.Linear(3, 2)
@@ -75,5 +77,6 @@ def test_float16_has_one(good, monkeypatch):
             loss = network(paddle.ones([4, 3])).sum() * (1.0 if good else float("inf"))
             precision.scaler.scale(loss).backward()
             _update(scheduled, World(0, 1, "cpu"), precision, report=False)
-        assert found.total() == 1, found
+        assert found.total() == transfers, found
+    assert float(precision.scaler._scale) == (1024.0 if good else 128.0)
     assert (network.weight.numpy() != before).any() == good
