@@ -5,6 +5,8 @@ from contextlib import contextmanager
 import paddle
 import paddle.nn as nn
 
+from ppcore.optim import widened
+
 
 class EMA:
     """ema ← decay·ema + (1 - decay)·w after every update, float32 throughout (DeiT §6, table 9).
@@ -36,7 +38,7 @@ class EMA:
             masters: float32 master weights by parameter name (`optimizer._master_weights` under O2).
         """
         for name, value in self._followed().items():
-            value = (masters or {}).get(value.name, value).astype("float32")
+            value = widened((masters or {}).get(value.name, value))
             # In place, where it lies: Paddle 2.6's set_value takes every tensor through the host.
             self.shadow[name].scale_(self.decay).add_(value * (1.0 - self.decay))
 

@@ -204,10 +204,16 @@ def clip_grad_norm(parameters: list, max_norm: float | None) -> paddle.Tensor:
     One factor for all tensors (ViT appendix B.1 "global norm 1"), not one a tensor.
     """
     gradients = [p.grad for p in parameters if p.grad is not None]
-    squares = [g.astype("float32").square().sum() for g in gradients]
+    squares = [widened(g).square().sum() for g in gradients]
     norm = paddle.sqrt(paddle.add_n(squares))
     if max_norm is not None:
         factor = paddle.clip(max_norm / (norm + 1e-6), max=1.0)
+        factors = {kind: factor.astype(kind) for kind in {gradient.dtype for gradient in gradients}}
         for gradient in gradients:
-            gradient.multiply_(factor.astype(gradient.dtype))
+            gradient.multiply_(factors[gradient.dtype])
     return norm
+
+
+def widened(tensor: paddle.Tensor) -> paddle.Tensor:
+    """A tensor in float32: itself where it is (Paddle's `astype` would copy it)."""
+    return tensor if tensor.dtype == paddle.float32 else tensor.astype("float32")

@@ -74,6 +74,7 @@ class Precision:
         self.enabled = self.section.level != "O0"
         scaling = self.enabled and section.dtype == "float16"
         self.scaler = paddle.amp.GradScaler(enable=scaling, init_loss_scaling=section.init_loss_scaling)
+        as_number(self.scaler)
 
     @classmethod
     def of_evaluation(cls, section: AMPSection, device: str) -> "Precision":
@@ -109,7 +110,9 @@ class Precision:
         """The loss scaler's state, as JSON values."""
         if not self.scaler.is_enable():
             return {}
-        return {k: v.tolist() if hasattr(v, "tolist") else v for k, v in self.scaler.state_dict().items()}
+        return {
+            k: np.atleast_1d(v).tolist() if hasattr(v, "tolist") else v for k, v in self.scaler.state_dict().items()
+        }
 
     def restore(self, state: dict[str, Any]) -> None:
         """Inverse of `state`."""
@@ -117,6 +120,16 @@ class Precision:
             reference = self.scaler.state_dict()
             typed = {k: type_like(reference[k], v) for k, v in state.items()}
             self.scaler.load_state_dict(typed)
+            as_number(self.scaler)
+
+
+def as_number(scaler: paddle.amp.GradScaler) -> None:
+    """Keeps the loss scale as a tensor of shape [].
+
+    Paddle's own has shape [1], of which numpy 2.4 makes no float any more, and Paddle prints one at the first overflow.
+    """
+    if scaler.is_enable():
+        scaler._scale = scaler._scale.reshape([])
 
 
 def type_like(reference: Any, value: Any) -> Any:
