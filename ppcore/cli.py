@@ -120,11 +120,47 @@ def configured(parser: Parser) -> "tuple[argparse.Namespace, Config]":
     arguments = parser.parse_args()
     from ppcore import config
 
-    settings = config.load(arguments.config, arguments.override)
+    settings = config.load(
+        arguments.config, [*arguments.override, *(f"Arch.{key}={value}" for key, value in sizes(arguments).items())]
+    )
     if arguments.print_config:
         print(settings.to_yaml(defaults=True), end="")
         sys.exit(0)
     return arguments, settings
+
+
+class _List(argparse.Action):
+    """Prints the layouts and the models that have them, and ends; no other option is needed."""
+
+    def __call__(self, parser: Any, namespace: argparse.Namespace, *ignored: Any) -> NoReturn:
+        from ppcore.config import catalogue, roles
+
+        for package in namespace.allow:
+            roles.allow(package)
+        print(catalogue.layouts_text(), flush=True)
+        sys.exit(0)
+
+
+def add_layout_options(parser: Parser) -> None:
+    """Adds `--list`, and `--num-classes` and `--image-size`, which change what weights are for; `sizes` reads these."""
+    parser.add_argument(
+        "--list", action=_List, nargs=0, help="print layouts and models (with --allow before it), and end"
+    )
+    parser.add_argument(
+        "--num-classes", type=int, metavar="N", help="outputs of the classifier: another number makes a fresh one"
+    )
+    parser.add_argument(
+        "--image-size",
+        type=int,
+        metavar="S",
+        help="height and width of the images: the position embedding is resampled",
+    )
+
+
+def sizes(arguments: argparse.Namespace) -> dict[str, int]:
+    """What `--num-classes` and `--image-size` say, as arguments of a builder."""
+    said = {"num_classes": vars(arguments).get("num_classes"), "img_size": vars(arguments).get("image_size")}
+    return {key: value for key, value in said.items() if value is not None}
 
 
 def add_overrides(parser: Parser, metavar: str, what: str) -> None:

@@ -1,4 +1,4 @@
-"""Weight layouts of Vision Transformers: timm, DeiT, Google (vit_jax, big_vision), PaddleClas, vit-pytorch.
+"""Weight layouts of Vision Transformers: timm, DeiT, Google (vit_jax, big_vision), PaddleClas, transformers, vit-pytorch.
 
 The fused qkv weight has q, k, v along its out axis.
 """
@@ -11,6 +11,8 @@ from paddle import nn
 from ppcore.errors import WeightsError
 from ppcore.weights import WeightMap
 from ppcore.weights.layouts import CONV, MATRIX, TOKENS, TRANSPOSED, VECTOR, Arrays, Kind, Table, load, map_of, store
+from ppvit.timm_snippet import timm_snippet
+from ppvit.transformers_layout import VIT
 
 HWIO = Kind(4, lambda a: a.transpose(3, 2, 0, 1), lambda a, model: a.transpose(2, 3, 1, 0))
 # flax writes the group norms of the hybrids as (1, 1, 1, C)
@@ -200,7 +202,7 @@ def _unstacked(arrays: Arrays) -> Arrays:
     return result
 
 
-_timm = map_of(TIMM, "timm", framework="pt")
+_timm = map_of(TIMM, "timm", framework="pt", snippet=timm_snippet("timm.models.VisionTransformer"))
 _MAPS = {
     "timm": _timm,
     "deit": replace(_timm, pos_embed="deit_bicubic"),
@@ -213,6 +215,7 @@ _MAPS = {
         tanh_gelu=True,
     ),
     "paddleclas": map_of(PADDLECLAS, "paddleclas"),
+    "transformers": VIT,
     "vit_pytorch": WeightMap(_vit_pytorch_load, _vit_pytorch_store, framework="pt"),
 }
 
@@ -222,7 +225,7 @@ def weight_maps() -> dict[str, WeightMap]:
 
     `timm` also reads PyTorch files of the DeiT repository; `deit` is the same layout with DeiT's
     resampling of position embeddings. `google` is vit_jax's .npz (hybrids too), `big_vision` its
-    successor's, `paddleclas` PaddleClas 2.6.0's, `vit_pytorch` the layout of the lucidrains
+    successor's, `paddleclas` PaddleClas 2.6.0's, `transformers` Hugging Face's, `vit_pytorch` the layout of the lucidrains
     package before its layer norms moved inside (norm outside attention and MLP, qkv without bias).
     """
     return dict(_MAPS)

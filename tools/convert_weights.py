@@ -1,8 +1,13 @@
-"""Converts somebody's weight file to ours; strict, and without running pickled code.
+"""Converts somebody's weight file to ours, or to another layout; strict, and without running pickled code.
 
     python tools/convert_weights.py --arch ppvit.vit_base_patch16_224 --source timm --input vit.pth --output vit.safetensors
     python tools/convert_weights.py --arch ppvit.vit_base_patch16_384 --source google --input B_16.npz --output vit.safetensors \\
         -o num_classes=21843 act=gelu_tanh
+    python tools/convert_weights.py --source transformers --input FOLDER --output vit.safetensors --num-classes 10 --image-size 384
+    python tools/convert_weights.py --list
+
+A folder with config.json says itself which network it is; anything else needs --arch. What was chosen in the file, and what was
+changed on the way, is printed.
 """
 
 import environment  # noqa: F401  (says how to set up what is missing)
@@ -18,33 +23,35 @@ from ppcore import cli
 
 def main() -> None:
     parser = cli.Parser(description=__doc__, formatter_class=cli.argparse.RawDescriptionHelpFormatter)
-    parser.add_argument("--arch", required=True, help="builder, such as ppvit.vit_base_patch16_224")
+    parser.add_argument("--arch", help="builder, such as ppvit.vit_base_patch16_224")
     parser.add_argument("--source", required=True, help="layout of the input: timm, deit, google, big_vision, ...")
     parser.add_argument(
-        "--input", required=True, metavar="FILE", help=".safetensors, .pdparams, .npz, .pt, .pth or .bin"
+        "--input", required=True, metavar="PATH", help=".safetensors, .pdparams, .npz, .pt, .pth or .bin, or a folder"
     )
-    parser.add_argument("--output", required=True, metavar="FILE", help=".safetensors, .pdparams or .npz")
+    parser.add_argument(
+        "--output", required=True, metavar="PATH", help=".safetensors, .pdparams or .npz; a folder for transformers"
+    )
     parser.add_argument("--layout", default="paddle", help="layout to write (default: ours)")
     parser.add_argument("--key", help="entry of a training checkpoint to take, such as model_ema")
     parser.add_argument("--new-head", action="store_true", help="leave out a classifier that does not fit")
     parser.add_argument("--pos-embed", help="interpolation of a position embedding of another grid")
+    parser.add_argument("--licence", help="licence of the weights, which their file carries along: apache-2.0, ...")
+    parser.add_argument("--origin", help="where the weights come from, likewise: an address, a paper")
+    cli.add_layout_options(parser)
     cli.add_overrides(parser, "key=value", "arguments of the builder")
     cli.add_allow(parser)
     arguments = parser.parse_args()
     from ppcore import config
-    from ppcore.config import components, roles
+    from ppcore.weights import translation
 
-    node = {"name": arguments.arch, **config.parse_overrides(arguments.override)}
-    components.check(node, "--arch", roles.NETWORK)
-    from ppcore import weights
-
-    weights.check_output(arguments.output, arguments.input)
-    model = components.build(node)
-    weights.load(
-        model, arguments.input, source=arguments.source, key=arguments.key,
-        pos_embed=arguments.pos_embed, new_head=arguments.new_head,
+    said = translation.Said(
+        input=arguments.input, source=arguments.source, key=arguments.key, pos_embed=arguments.pos_embed,
+        new_head=arguments.new_head or arguments.num_classes is not None,
+        licence=arguments.licence, origin=arguments.origin,
     )  # fmt: skip
-    weights.save(model, arguments.output, layout=arguments.layout)
+    changes = {**config.parse_overrides(arguments.override), **cli.sizes(arguments)}
+    for note in translation.translate(said, arguments.arch, changes, arguments.output, arguments.layout):
+        print(f"note: {note}")
     print(f"{arguments.input} ({arguments.source}) -> {arguments.output} ({arguments.layout})")
 
 

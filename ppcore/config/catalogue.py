@@ -4,7 +4,7 @@ import contextlib
 import importlib
 import inspect
 import pkgutil
-from collections.abc import Iterator, Sequence
+from collections.abc import Iterator, Mapping, Sequence
 from dataclasses import dataclass
 from types import ModuleType, NoneType
 from typing import Any, Literal, get_args, get_origin
@@ -71,10 +71,30 @@ def layouts() -> dict[str, list[str]]:
     """Layouts of weight files: each with the networks that are read from it and written to it."""
     found = {"paddle": ["every network: the suite's own"]}
     for made in dict.fromkeys(signatures.made_by(entry.target) for entry in components_of("models")):
-        maps = getattr(made, "weight_maps", None)
-        for layout in maps(made.__new__(made)) if maps else ():  # which layouts there are is the same for all sizes
+        for layout in weight_maps_of(made):
             found.setdefault(layout, []).append(f"{made.__module__.partition('.')[0]}.{made.__qualname__}")
     return dict(sorted(found.items()))
+
+
+def layouts_by_model() -> dict[str, list[str]]:
+    """Every model a configuration may name, with the layouts of its weight files, its own (`paddle`) first."""
+    entries = components_of("models")
+    return {entry.name: ["paddle", *sorted(weight_maps_of(signatures.made_by(entry.target)))] for entry in entries}
+
+
+def layouts_text() -> str:
+    """The layouts, and every model with those it has, for people."""
+    lines = ["layouts:"]
+    lines += [f"  {layout}: {', '.join(networks)}" for layout, networks in layouts().items()]
+    lines += ["", "models:"]
+    lines += [f"  {name}: {', '.join(names)}" for name, names in layouts_by_model().items()]
+    return "\n".join(lines)
+
+
+def weight_maps_of(made: Any) -> Mapping[str, Any]:
+    """The layouts of a class of networks by name: which there are is the same for all sizes."""
+    maps = getattr(made, "weight_maps", None)
+    return maps(made.__new__(made)) if maps else {}
 
 
 def _entries(role: Role) -> Iterator[Entry]:

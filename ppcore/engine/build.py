@@ -34,7 +34,7 @@ def model(config: Config) -> nn.Layer:
     """The network of `Arch`, with `Global.pretrained` weights when they are given."""
     net = components.build(config.Arch)
     if config.Global.pretrained is not None:
-        path, why = load_pretrained(net, config.Global.pretrained)
+        path, why, _ = load_pretrained(net, config.Global.pretrained)
         log.info("starting from %s (%s)", path, why)
     return net
 

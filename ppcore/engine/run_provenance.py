@@ -16,7 +16,9 @@ from ppcore.engine.run_folder import node_text, saved_config
 from ppcore.engine.trained import Used
 from ppcore.errors import PPError, reason
 from ppcore.io import write_json
+from ppcore.model import traits
 from ppcore.weights.checkpoints import NAMES, WEIGHTS, find_weights, read_state
+from ppcore.weights.conversion import CHANGES
 from ppcore.weights.provenance import Provenance, of_file, start_from
 
 START = "started_from.json"
@@ -38,6 +40,7 @@ def provenance(config: Config, used: Used, *, model: nn.Layer | None = None) -> 
     part = config.DataLoader.Eval
     found = Provenance(
         architecture=json_of(config.Arch),
+        task=None if model is None else _task(model),
         parameters=None if model is None else sum(int(np.prod(p.shape)) for p in model.parameters()),
         classes=used.classes,
         preprocessing=None if part is None else _steps(part.transforms),
@@ -51,7 +54,14 @@ def provenance(config: Config, used: Used, *, model: nn.Layer | None = None) -> 
         if folder is not None:
             found = _of_run(found, used.file, folder)
     stated = {"licence": config.Export.licence, "origin": config.Export.origin}
-    return replace(found, **{key: value for key, value in stated.items() if value is not None})
+    found = replace(found, **{key: value for key, value in stated.items() if value is not None})
+    return found.changed([note for note in used.notes if note.startswith(CHANGES)])
+
+
+def _task(model: nn.Layer) -> str | None:
+    """What a network is for, as Hugging Face calls it."""
+    own = traits(model)
+    return "image-to-image" if own.makes_images else "image-classification" if own.num_classes else None
 
 
 def run_of(file: Path) -> Path | None:

@@ -1,6 +1,6 @@
 """A model with its trained weights: those that are named, else the run's, else those to start from."""
 
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from pathlib import Path
 
 import paddle.nn as nn
@@ -21,23 +21,28 @@ class Used:
         file: the weight file.
         why: why it is the one, in words.
         classes: names of the classes it was trained on, if its run recorded them.
+        notes: what was chosen in the file and changed when it was loaded, in words.
     """
 
     file: Path | None
     why: str
     classes: list[str] | None = None
+    notes: tuple[str, ...] = ()
 
     def __str__(self) -> str:
         return "none" if self.file is None else str(self.file)
 
 
-def load_model(config: Config, weights: Pretrained | str | None = None) -> tuple[nn.Layer, Used]:
+def load_model(
+    config: Config, weights: Pretrained | str | None = None, *, new_head: bool = False
+) -> tuple[nn.Layer, Used]:
     """The model with its trained weights, and where they came from, which the log says.
 
     Args:
         config: the configuration.
         weights: which weights, and how to read them; text is a path. By default the best checkpoint of `Global.output_dir`, else its
             latest, else `Global.pretrained`. A model without weights takes none.
+        new_head: leave out a classifier that does not fit, whatever names the weights.
 
     Raises:
         ConfigError: no weights are named and the run's folder holds none.
@@ -58,11 +63,13 @@ def load_model(config: Config, weights: Pretrained | str | None = None) -> tuple
             f"no weights to use: {run_folder} has no checkpoint; "
             "train first, pass --weights FILE or set Global.pretrained.path"
         )
+    if new_head:
+        weights = weights.model_copy(update={"new_head": True})
     file, why = find_weights(weights.path)
     used = Used(file, prefix + why, _classes(file))
     log.info("weights %s (%s)", used, used.why)
-    load_pretrained(model, weights)
-    return model, used
+    loaded = load_pretrained(model, weights)
+    return model, replace(used, notes=loaded.notes)
 
 
 def _classes(file: Path) -> list[str] | None:

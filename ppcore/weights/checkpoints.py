@@ -20,6 +20,7 @@ from typing import Any, NamedTuple
 
 from ppcore.errors import CheckpointError, PPError, reason
 from ppcore.io import sha256, write_atomically, write_json
+from ppcore.weights.description import is_described, weight_file
 from ppcore.weights.files import read, save_arrays
 from ppcore.weights.training_state import EMA_FILE, MODEL, NETWORKS, OPTIMIZERS, TrainingState
 
@@ -179,7 +180,7 @@ class Found(NamedTuple):
 
 
 def find_weights(path: str | Path) -> Found:
-    """The weight file meant by a file, a `step_N` folder, a run's folder, or a pointer (`RUN/checkpoints/latest`).
+    """The weight file meant by a file, a folder with config.json, a `step_N` folder, a run's folder, or a pointer (`RUN/checkpoints/latest`).
 
     Of a run it is the best checkpoint, else (nothing was evaluated) the latest; of a checkpoint the trained weights or
     their average, as its evaluation says (`EMA.headline`).
@@ -192,6 +193,8 @@ def find_weights(path: str | Path) -> Found:
         step, which = Checkpoints(path.parents[1]).pointed(path.name), f"the run's {path.name}"
     elif not path.is_dir():
         return Found(path, "the file given")
+    elif is_described(path):
+        return Found(weight_file(path), "of the folder given")
     elif (path / "checkpoints").is_dir():
         folder = Checkpoints(path)
         step, which = folder.best(), "the run's best"

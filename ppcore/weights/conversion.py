@@ -26,11 +26,14 @@ from ppcore.io import check_folder, write_atomically
 from ppcore.layers.mlp import Mlp
 from ppcore.layers.pos_embed import Mode, check_mode, interpolate
 from ppcore.model import traits
+from ppcore.weights.description import Description, check_described, weight_file
 from ppcore.weights.files import TORCH_SUFFIXES, Arrays, metadata, read, save_arrays
 
 log = logging.getLogger(__name__)
 
-_WRITTEN = (".safetensors", ".pdparams", ".npz")
+# How the notes of `load` begin that tell of a change in the weights themselves.
+CHANGES = ("position embedding", "head")
+WRITTEN = (".safetensors", ".pdparams", ".npz")
 
 
 @dataclass(frozen=True)
@@ -46,6 +49,8 @@ class WeightMap:
         framework: `format` entry of the .safetensors files its users read.
         tanh_gelu: the weights were trained with the tanh approximation of GELU.
         heads: first parts of the names that make up the classifier.
+        snippet: (file, `Arch`, model) -> Python that loads such a file in the framework it is from, for its card; or None.
+        description: for a layout that is a folder, what its config.json says; None for a layout of single files.
     """
 
     to_paddle: Callable[[Arrays, nn.Layer], Arrays]
@@ -54,6 +59,8 @@ class WeightMap:
     framework: Literal["pd", "pt", "np"] = "pd"
     tanh_gelu: bool = False
     heads: tuple[str, ...] = ("head", "head_dist", "pre_logits")
+    snippet: Callable[[str, Mapping, nn.Layer], str | None] = lambda file, architecture, model: None
+    description: Description | None = None
 
 
 _PADDLE = WeightMap(lambda arrays, model: arrays, lambda state, model: state)
@@ -67,30 +74,39 @@ def load(
     key: str | None = None,
     pos_embed: Mode | None = None,
     new_head: bool = False,
-) -> None:
+) -> list[str]:
     """Loads a weight file into `model`.
 
     Args:
-        path: .safetensors, .pdparams, .npz, .pt, .pth or .bin; no code in it is run.
+        path: .safetensors, .pdparams, .npz, .pt, .pth or .bin, or a folder with config.json; no code in it is run.
         source: convention of the file; None for one of our own (`save`).
         key: entry of a training checkpoint to take (`model_ema`, …).
         pos_embed: resampling of a position embedding of another grid, instead of the source's.
         new_head: leave out a classifier that does not fit; the model keeps its fresh one.
 
+    Returns:
+        What was chosen and changed on the way, in words: the entry of the file, a position embedding resampled, a
+        classifier left out.
+
     Raises:
-        WeightsError: unreadable file, unknown or missing `source`, or tensors that are missing,
-            unexpected or misshapen (all of them in one message).
+        WeightsError: unreadable file, unknown or missing `source`, tensors that are missing, unexpected or misshapen (all
+            of them in one message), or another network than the config.json beside the file describes.
         ConfigError: unknown `pos_embed`.
     """
-    path = Path(path)
-    arrays = read(path, key)
+    path, notes = weight_file(Path(path)), []
+    arrays = read(path, key, notes)
     _check_source(model, path, source)
+    if (description := map_of(model, source or "paddle").description) is not None:
+        check_described(model, description, path)
     try:
-        state = convert(arrays, source=source or "paddle", model=model, pos_embed=pos_embed, new_head=new_head)
+        state = convert(
+            arrays, source=source or "paddle", model=model, pos_embed=pos_embed, new_head=new_head, notes=notes
+        )  # fmt: skip
     except WeightsError as error:
         raise WeightsError(f"{path}: {error}") from None
     own = model.state_dict()
     model.set_state_dict({n: paddle.to_tensor(a).astype(own[n].dtype) for n, a in state.items()})
+    return notes
 
 
 def check_output(path: str | os.PathLike, *inputs: str | os.PathLike | None) -> None:
@@ -106,8 +122,8 @@ def check_output(path: str | os.PathLike, *inputs: str | os.PathLike | None) -> 
             a checkpoint.
     """
     path = Path(path)
-    if path.suffix not in _WRITTEN:
-        raise WeightsError(f"{path}: weights are written as {', '.join(_WRITTEN[:-1])} or {_WRITTEN[-1]}")
+    if path.suffix not in WRITTEN:
+        raise WeightsError(f"{path}: weights are written as {', '.join(WRITTEN[:-1])} or {WRITTEN[-1]}")
     try:
         check_folder(path)
         for file in (Path(file) for file in inputs if file is not None):
@@ -119,8 +135,12 @@ def check_output(path: str | os.PathLike, *inputs: str | os.PathLike | None) -> 
         raise OutputError(f"cannot write {path}: {reason(error)}") from error
 
 
-def save(model: nn.Layer, path: str | os.PathLike, layout: str = "paddle") -> None:
+def save(
+    model: nn.Layer, path: str | os.PathLike, layout: str = "paddle", *, said: Mapping[str, str] | None = None
+) -> None:
     """Writes the model's weights (float32) in `layout`, atomically, as .safetensors, .pdparams or .npz.
+
+    `said` are further texts for the metadata of .safetensors, such as `Provenance.file_metadata()`.
 
     Raises:
         WeightsError: unknown suffix or layout, a parameter without a place.
@@ -135,7 +155,7 @@ def save(model: nn.Layer, path: str | os.PathLike, layout: str = "paddle") -> No
     else:
         # timm and transformers refuse a .safetensors file that does not say format "pt".
         framework = map_of(model, layout).framework
-        save_arrays(path, arrays, {"format": framework, "layout": layout, "producer": "ppcore"})
+        save_arrays(path, arrays, {"format": framework, "layout": layout, "producer": "ppcore", **(said or {})})
 
 
 def convert(
@@ -145,20 +165,22 @@ def convert(
     model: nn.Layer,
     pos_embed: Mode | None = None,
     new_head: bool = False,
+    notes: list[str] | None = None,
 ) -> Arrays:
     """Returns what `model.set_state_dict` takes, complete, from arrays in another convention.
 
-    With `new_head` a classifier that does not fit is replaced by the model's own values.
-    Arguments and errors as for `load`.
+    With `new_head` a classifier that does not fit is replaced by the model's own values; what is changed is added to
+    `notes` in words. Arguments and errors as for `load`.
     """
+    notes = [] if notes is None else notes
     if pos_embed is not None:
         check_mode(pos_embed)
     weight_map, own = map_of(model, source), model.state_dict()
     state = weight_map.to_paddle(dict(arrays), model)
     if "pos_embed" in state and "pos_embed" in own:
-        state["pos_embed"] = _fit_pos_embed(state["pos_embed"], model, pos_embed or weight_map.pos_embed)
+        state["pos_embed"] = _fit_pos_embed(state["pos_embed"], model, pos_embed or weight_map.pos_embed, notes)
     if new_head:
-        state = _with_own_heads(state, own, weight_map.heads)
+        state = _with_own_heads(state, own, weight_map.heads, notes)
     _check_fit(state, own, model, weight_map.heads)
     if weight_map.tanh_gelu and any(isinstance(m, Mlp) and m.act == "gelu" for m in model.sublayers()):
         log.warning(
@@ -219,7 +241,7 @@ def _part(name: str) -> str:
     return re.split(r"[./]", name, maxsplit=1)[0]
 
 
-def _fit_pos_embed(array: np.ndarray, model: nn.Layer, mode: Mode) -> np.ndarray:
+def _fit_pos_embed(array: np.ndarray, model: nn.Layer, mode: Mode, notes: list[str]) -> np.ndarray:
     """Resamples [1, prefix + h·w, D] of a square grid to the model's grid; other misfits are kept."""
     wanted = tuple(model.pos_embed.shape)
     prefix = wanted[1] - math.prod(model.grid)
@@ -227,20 +249,33 @@ def _fit_pos_embed(array: np.ndarray, model: nn.Layer, mode: Mode) -> np.ndarray
     side = math.isqrt(max(patches, 0))
     if array.shape == wanted or patches < 1 or side * side != patches or array.shape[::2] != wanted[::2]:
         return array
-    log.info("position embedding: %dx%d grid resampled to %dx%d (%s)", side, side, *model.grid, mode)
+    notes.append("position embedding: {0}x{0} grid resampled to {1}x{2} ({3})".format(side, *model.grid, mode))
+    log.info(notes[-1])
     return interpolate(array, (side, side), model.grid, num_prefix_tokens=prefix, mode=mode)
 
 
-def _with_own_heads(state: Arrays, own: Mapping[str, paddle.Tensor], heads: tuple[str, ...]) -> Arrays:
+def _with_own_heads(
+    state: Arrays, own: Mapping[str, paddle.Tensor], heads: tuple[str, ...], notes: list[str]
+) -> Arrays:
     """`state` with the model's own values for every head of which some tensor is absent or misshapen."""
     for head in heads:
         names = [name for name in own if _part(name) == head]
         fits = all(name in state and state[name].shape == tuple(own[name].shape) for name in names)
         # A representation layer that is absent from the file is no matter of class count.
         if head != "pre_logits" and not fits:
-            log.info("%s: left out of the file, the model keeps its fresh one", head)
+            notes.append(_left_out(head, names, state, own))
+            log.info(notes[-1])
             state = state | {name: own[name].astype("float32").numpy() for name in names}
+    gone = sorted({_part(name) for name in state if name not in own and _part(name) in heads})
+    notes += [f"{head}: left out, the model has none" for head in gone]
     return {name: array for name, array in state.items() if name in own or _part(name) not in heads}
+
+
+def _left_out(head: str, names: list[str], state: Arrays, own: Mapping[str, paddle.Tensor]) -> str:
+    """What is said of a head that the model keeps its own values for."""
+    weight = next(name for name in names if own[name].ndim > 1)
+    had = f"{state[weight].shape[-1]} outputs in the file" if weight in state else "not in the file"
+    return f"{head}: {had}, {own[weight].shape[-1]} outputs initialised afresh: it is to be trained"
 
 
 def _check_fit(state: Arrays, own: Mapping[str, paddle.Tensor], model: nn.Layer, heads: tuple[str, ...]) -> None:

@@ -27,8 +27,6 @@ Arrays = dict[str, np.ndarray]
 TORCH_SUFFIXES = (".pt", ".pth", ".bin")
 SUFFIXES = (".safetensors", ".pdparams", ".npz", *TORCH_SUFFIXES)
 
-# Keys under which training scripts nest the weights, in the order tried.
-_NESTED = ("model", "state_dict", "model_state_dict", "net", "params")
 _DESCRIBED = 25  # bytes of memory a byte of a .safetensors header, measured
 _SAFETENSORS_DTYPES = {
     "F64": "<f8", "F32": "<f4", "F16": "<f2", "BF16": "bf16", "I64": "<i8", "I32": "<i4",
@@ -36,17 +34,18 @@ _SAFETENSORS_DTYPES = {
 }  # fmt: skip
 
 
-def read(path: str | os.PathLike, key: str | None = None) -> Arrays:
+def read(path: str | os.PathLike, key: str | None = None, notes: list[str] | None = None) -> Arrays:
     """Returns the named arrays of a weight file; float16 and bfloat16 come back as float32.
 
     Args:
         path: a file of one of `SUFFIXES`; the suffix says the format.
         key: the entry of a training checkpoint to take (`model`, `model_ema`, …); by default
-            the file itself if it is a flat dictionary, else its `model` or `state_dict`.
+            the file itself if it is a flat dictionary, else the only entry that holds arrays.
+        notes: what was chosen is added here, in words: the entry, prefixes that were taken off the names.
 
     Raises:
         WeightsError: unknown suffix, unreadable or unsafe file, more memory than a file of weights of this
-            size takes, no arrays, no such `key`.
+            size takes, no arrays, no such `key`, or several entries and no `key`.
     """
     path = Path(path)
     if path.suffix not in SUFFIXES:
@@ -62,7 +61,7 @@ def read(path: str | os.PathLike, key: str | None = None) -> Arrays:
     except Exception as error:
         said = " ".join(f"{type(error).__name__}: {error}".split())
         raise WeightsError(f"{path}: not a readable {path.suffix} file ({said})") from error
-    arrays = _flat(content, key, path)
+    arrays = _flat(content, key, path, [] if notes is None else notes)
     # One array may go by many names, each of which is widened, converted and loaded on its own.
     allowance.spend(sum(array.nbytes * (2 if array.dtype == np.float16 else 1) for array in arrays.values()))
     return {name: _widen(array, name, path) for name, array in arrays.items()}
@@ -157,28 +156,39 @@ _READERS = {
 }
 
 
-def _flat(content: Any, key: str | None, path: Path) -> Arrays:
-    """Returns the one flat dictionary of arrays to use, descending into `key` or the usual keys."""
+def _flat(content: Any, key: str | None, path: Path, notes: list[str]) -> Arrays:
+    """Returns the one flat dictionary of arrays to use, descending into `key` or the only entry that holds some."""
     if not isinstance(content, Mapping):
         raise WeightsError(f"{path}: holds a {type(content).__name__}, not named arrays")
     nested = [k for k, v in content.items() if _holds_arrays(v)]
+    names = ", ".join(repr(k)[:80] for k in nested)
     if key is not None:
         if key not in nested:
             raise WeightsError(
                 f"{path}: no weights under {key!r}{nearest(key, filter(str.isprintable, map(str, nested)))}; "
-                f"it has {', '.join(map(repr, nested)) or 'none nested'}"
+                f"it has {names or 'none nested'}"
             )
         content = content[key]
     elif not any(isinstance(v, np.ndarray) for v in content.values()):
-        usual = [k for k in _NESTED if k in nested] or (nested if len(nested) == 1 else [])
-        if not usual:
-            names = ", ".join(map(repr, nested)) or "none"
-            raise WeightsError(f"{path}: no named arrays at the top level; nested: {names}")
-        content = content[usual[0]]
-    arrays = {str(k): v for k, v in content.items() if isinstance(v, np.ndarray)}
-    # torch's DataParallel puts every name under `module.`.
-    if all(name.startswith("module.") for name in arrays):
-        arrays = {name.removeprefix("module."): array for name, array in arrays.items()}
+        if not nested:
+            raise WeightsError(f"{path}: no named arrays at the top level, and none nested")
+        if len(nested) > 1:
+            raise WeightsError(f"{path}: holds weights under {names}: say which to take with --key (or `key:`)")
+        key = nested[0]
+        content = content[key]
+    if key is not None:
+        notes.append(f"weights taken from the file's entry {key!r:.80}")
+    return _without_wrappers({str(k): v for k, v in content.items() if isinstance(v, np.ndarray)}, notes)
+
+
+# What wrappers of a network put before all its names: torch's and Paddle's DataParallel, torch.compile.
+_WRAPPERS = ("module.", "_layers.", "_orig_mod.")
+
+
+def _without_wrappers(arrays: Arrays, notes: list[str]) -> Arrays:
+    while arrays and (found := [one for one in _WRAPPERS if all(name.startswith(one) for name in arrays)]):
+        notes.append(f"every name began with {found[0]!r}, which a wrapper of the network left there")
+        arrays = {name.removeprefix(found[0]): array for name, array in arrays.items()}
     return arrays
 
 

@@ -1,17 +1,26 @@
 """The one door for weights that somebody names: a file, a checkpoint or a run, and how to read it."""
 
-from typing import TYPE_CHECKING
+from pathlib import Path
+from typing import TYPE_CHECKING, NamedTuple
 
 import paddle.nn as nn
 
-from ppcore.weights.checkpoints import Found, find_weights
+from ppcore.weights.checkpoints import find_weights
 from ppcore.weights.conversion import load
 
 if TYPE_CHECKING:
     from ppcore.config import Pretrained
 
 
-def load_pretrained(model: nn.Layer, weights: "Pretrained") -> Found:
+class Loaded(NamedTuple):
+    """A weight file that was loaded, why it is the one, and what was chosen and changed on the way, in words."""
+
+    path: Path
+    why: str
+    notes: tuple[str, ...]
+
+
+def load_pretrained(model: nn.Layer, weights: "Pretrained") -> Loaded:
     """Finds the weight file that is meant and loads it into `model`.
 
     Args:
@@ -19,7 +28,7 @@ def load_pretrained(model: nn.Layer, weights: "Pretrained") -> Found:
         weights: which weights, and how to read them.
 
     Returns:
-        The file, and why it is the one.
+        The file, why it is the one, and what was chosen and changed on the way.
 
     Raises:
         CheckpointError: a folder without a checkpoint, or a damaged one.
@@ -27,10 +36,10 @@ def load_pretrained(model: nn.Layer, weights: "Pretrained") -> Found:
         ConfigError: unknown `pos_embed`.
     """
     found = find_weights(weights.path)
-    load(
+    notes = load(
         model, found.path, weights.source, key=weights.key, pos_embed=weights.pos_embed, new_head=weights.new_head
     )  # fmt: skip
-    return found
+    return Loaded(*found, tuple(notes))
 
 
 def freeze(model: nn.Layer) -> None:

@@ -6,7 +6,7 @@ part that belongs to it (licence, origin, what it was trained on from) in its .s
 
 import json
 import os
-from collections.abc import Mapping
+from collections.abc import Mapping, Sequence
 from dataclasses import asdict, dataclass, field, replace
 from pathlib import Path
 from typing import Any
@@ -52,6 +52,9 @@ class Provenance:
         origin: where the weights come from: an address, a paper, a person.
         started_from: the weights that their training began with (`Start` as a mapping); None when there were none, or
             when nothing is known of a training.
+        changes: what was changed in the weights on the way here (a classifier initialised afresh, a position embedding resampled),
+            in words; the run's metrics are then not these weights'.
+        task: `image-classification` or `image-to-image`.
         architecture: `name`, the builder, and its arguments, as in the section `Arch`.
         parameters: how many numbers the network has that train.
         classes: names of the classes in the order of the outputs.
@@ -70,6 +73,8 @@ class Provenance:
     licence: str | None = None
     origin: str | None = None
     started_from: dict[str, Any] | None = None
+    changes: list[str] = field(default_factory=list)
+    task: str | None = None
     architecture: dict[str, Any] | None = None
     parameters: int | None = None
     classes: list[str] | None = None
@@ -79,6 +84,10 @@ class Provenance:
     training_data: dict[str, Any] | None = None
     metrics: list[dict[str, Any]] = field(default_factory=list)
     suite: str | None = None
+
+    def changed(self, notes: Sequence[str]) -> "Provenance":
+        """The same after changes that make other weights of them, in words: the metrics no longer hold."""
+        return replace(self, changes=[*self.changes, *notes], metrics=[]) if notes else self
 
     def to_json(self) -> dict[str, Any]:
         """The fields as a mapping that `json.dumps` takes."""

@@ -178,8 +178,13 @@ def test_training_checkpoint_with_options_beside_the_weights(tmp_path):
     )
     data = {"0": np.array([1, 2], "<f4").tobytes(), "1": np.array([3, 4], "<f4").tobytes()}
     path = torch_file(tmp_path / "checkpoint.pth", content, data)
-    np.testing.assert_array_equal(read(path)["w"], [1, 2])
+    notes = []
+    np.testing.assert_array_equal(read(path, "model", notes)["w"], [1, 2])
+    assert "'model'" in notes[0]
+    assert "'module.'" in notes[1]
     np.testing.assert_array_equal(read(path, "model_ema")["w"], [3, 4])
+    with pytest.raises(WeightsError, match="'model', 'model_ema': say which to take with --key"):
+        read(path)
     with pytest.raises(WeightsError, match="did you mean 'model_ema'"):
         read(path, "model_em")
 

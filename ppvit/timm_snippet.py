@@ -1,0 +1,51 @@
+"""Python that loads a weight file of the layout `timm` in timm, for its card."""
+
+from collections.abc import Mapping
+from typing import Any
+
+from paddle import nn
+
+_OURS = {
+    "img_size",
+    "patch_size",
+    "in_chans",
+    "num_classes",
+    "embed_dim",
+    "depth",
+    "num_heads",
+    "mlp_ratio",
+    "qkv_bias",
+    "act",
+}
+# Arguments that change nothing in evaluation.
+_IGNORED = {"name", "drop_rate", "attn_drop_rate", "drop_path_rate", "drop_path_mode", "init", "head_bias_init"}
+
+
+def timm_snippet(home: str) -> Any:
+    """The `snippet` of a layout whose classes are timm's.
+
+    Args:
+        home: timm's class for a network that is none of its named models.
+    """
+
+    def snippet(file: str, architecture: Mapping[str, Any], model: nn.Layer) -> str | None:
+        builder = str(architecture["name"]).rpartition(".")[2]
+        arguments = {key: value for key, value in architecture.items() if key not in _IGNORED}
+        if not arguments.keys() <= _OURS:
+            return None  # of ours alone, or called otherwise there
+        if (act := arguments.pop("act", "gelu")) != "gelu":
+            arguments["act_layer"] = act
+        given = "".join(f", {key}={value!r}" for key, value in arguments.items())
+        if builder[:1].islower():
+            return f"import timm\nmodel = timm.create_model({builder!r}{given}, checkpoint_path={file!r})"
+        module, _, kind = home.rpartition(".")
+        return "\n".join(
+            [
+                f"from {module} import {kind}",
+                "from safetensors.torch import load_model",
+                f"model = {kind}({given.removeprefix(', ')})",
+                f"load_model(model, {file!r})",
+            ]
+        )
+
+    return snippet
