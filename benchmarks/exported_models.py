@@ -1,0 +1,83 @@
+"""One network with one set of weights, in the files of every contender, and what it computes."""
+
+import sys
+from collections.abc import Mapping
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+
+from benchmarks.fresh_process import measured
+from benchmarks.inference_contenders import images
+from ppcore.errors import PPError
+
+
+def prepare(spec: Mapping[str, Any], folder: Path, *, batch: int, formats: list[str], threads: int) -> dict[str, Any]:
+    """Builds our network with random weights and writes it for everybody.
+
+    Every parameter is moved from its initial value, so that no bias is zero and no scale one: a contender that leaves one out
+    would show.
+
+    Args:
+        spec: a model of benchmarks/infer.yaml.
+        folder: to write into.
+        batch: images of the reference logits.
+        formats: of our export.
+        threads: of the peer's exporter.
+
+    Returns:
+        What goes into a contender's job: `arch`, `size`, `classes`, `state`, `export`, and as far as they could be written
+        `weights_LAYOUT` and `onnx`. Besides `flop` of an image, `logits` [batch, K], and under `lacking` the reasons for what
+        could not be written, by key.
+    """
+    import paddle
+
+    from benchmarks.flops import multiply_adds
+    from ppcore import weights
+    from ppcore.config import components
+    from ppcore.deploy import export_model
+    from ppcore.model import traits
+
+    paddle.seed(0)
+    model = components.build(dict(spec["arch"]))
+    _disturb(model)
+    model.eval()
+    size, facts = traits(model).img_size[0], {"arch": dict(spec["arch"]), "lacking": {}}
+    facts |= {"size": size, "classes": traits(model).num_classes, "flop": 2 * multiply_adds(model, (1, 3, size, size))}
+    with paddle.no_grad():
+        facts["logits"] = model(paddle.to_tensor(images(batch, size))).numpy()
+    facts |= {"state": str(folder / "state.safetensors"), "export": str(folder / "export")}
+    weights.save(model, facts["state"])
+    export_model(model, facts["export"], formats)
+    for layout in spec["layouts"]:
+        try:
+            arrays = weights.export(model, layout=layout)
+        except PPError as error:
+            facts["lacking"][f"weights_{layout}"] = str(error)
+            continue
+        facts[f"weights_{layout}"] = str(folder / f"{layout}.npz")
+        np.savez(facts[f"weights_{layout}"], **arrays)
+    if "weights_timm" in facts:
+        job = {"timm": spec["timm"], "weights": facts["weights_timm"], "size": size, "path": str(folder / "timm.onnx")}
+        try:
+            found = measured("benchmarks.timm_alone", job, contender="timm's ONNX", threads=threads)
+        except PPError as error:
+            found = {"failed": str(error)}
+        if found:
+            facts["lacking"]["onnx"] = found.get("failed") or f"{found['missing']} is not installed"
+        else:
+            facts["onnx"] = job["path"]
+    print(
+        f"  exported: {', '.join(sorted(key for key in facts if key.startswith(('weights_', 'onnx'))))}",
+        file=sys.stderr,
+        flush=True,
+    )
+    return facts
+
+
+def _disturb(model: Any) -> None:
+    """Adds noise of standard deviation 0.02 to every parameter."""
+    rng = np.random.default_rng(1)
+    for parameter in model.parameters():
+        noise = rng.standard_normal(parameter.shape, np.float32) * np.float32(0.02)
+        parameter.set_value(parameter.numpy() + noise)
