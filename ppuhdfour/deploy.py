@@ -46,15 +46,19 @@ class Low(nn.Layer):
         self.guides = None if branch is None else Guides(branch, low.amplitude, low.phase)
 
     def forward(self, x):
-        # x is the padded image, [B, 3, H, W].
+        # x is the padded image, [B, 3, H, W]. All sizes follow from its own, so that an engine can make the tables of a
+        # size without computing anything else.
+        _, _, height, width = sizes(x)
+        width, height = width // self.scale, height // self.scale
+        large = DFT2D(width, height)
+        width, height = self.down1.size(width), self.down1.size(height)
+        medium = DFT2D(width, height)
+        small = DFT2D(self.down2.size(width), self.down2.size(height))
         z = self.conv_in(self._reduced(x))
-        large = DFT2D(*sizes(z)[2:])
         top = self.block1(last(z), large)
         z = self.down1(first(top, large))
-        medium = DFT2D(*sizes(z)[2:])
         middle = self.block2(last(z), medium)
         z = self.down2(first(middle, medium))
-        small = DFT2D(*sizes(z)[2:])
         z = self.block3(last(z), small)
         z = self.block4(self.up1(z, middle, small, medium), medium)
         z = self.up2(z, top, medium, large)

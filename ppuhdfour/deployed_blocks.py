@@ -40,6 +40,10 @@ class Turned(nn.Layer):
         weight, shift = arrays(conv)
         return cls(weight[:, part], shift if bias else None, stride=conv._stride[0], padding=conv._updated_padding[0])
 
+    def size(self, length: paddle.Tensor) -> paddle.Tensor:
+        """The length of an axis of the result, of that of the input (0-d int64)."""
+        return (length + (2 * self.padding - self.weight.shape[-1])) // self.stride + 1
+
     def forward(self, x):
         return F.conv2d(x, self.weight, self.bias, self.stride, self.padding)
 

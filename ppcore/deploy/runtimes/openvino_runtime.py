@@ -1,47 +1,51 @@
 """OpenVINO: the fastest of the engines on the CPUs measured."""
 
 import ctypes
+import logging
 import sys
 from collections import OrderedDict
 from pathlib import Path
+from time import monotonic
 
 import numpy as np
 import openvino as ov
 
-from ppcore.deploy.manifest import Manifest, onnx_file
+from ppcore.deploy.manifest import Manifest
 from ppcore.deploy.runtimes import Runtime
-from ppcore.deploy.runtimes.openvino_maths import use_polynomials
-from ppcore.deploy.runtimes.openvino_precision import keep_float32
-from ppcore.errors import ConfigError, WeightsError, reason
+from ppcore.deploy.runtimes.openvino_compiled import Compiled, Compiler
+from ppcore.errors import ConfigError
 
-CONVOLUTIONS = ("Convolution", "GroupConvolution")
-COMPILED = 12  # stages of one size kept ready
+log = logging.getLogger("ppcore")
+
+KEPT = 12  # stages compiled for one size each
 LARGE = 2**23  # bytes of input from which the memory of a stage is given back between stages
 
 
 class OpenVINO(Runtime):
     """OpenVINO on a CPU.
 
-    Every size of input is compiled for itself (some seconds, once): with known sizes OpenVINO
-    computes the tables ahead, chooses layouts and plans its memory. The last few are kept. bf16 is bfloat16
-    where the manifest allows it.
+    Stages that take images of any size are compiled once, for all sizes; others for every shape they meet (the last few
+    are kept). What was compiled is kept on disk (`compiled_cache`). bf16 is bfloat16 where the manifest allows it.
     """
 
     suffixes = (".onnx",)
 
     def __init__(self, folder: Path, manifest: Manifest, precision: str, threads: int | None):
-        self.core = ov.Core()
-        has_bf16 = "BF16" in self.core.get_property("CPU", "OPTIMIZATION_CAPABILITIES")
+        core = ov.Core()
+        has_bf16 = "BF16" in core.get_property("CPU", "OPTIMIZATION_CAPABILITIES")
         if precision == "bf16" and not has_bf16:
             raise ConfigError("precision bf16: this processor has no bfloat16 instructions; use fp32")
         # What is not int8 of an int8 form is computed in bfloat16 where the processor has it.
         short = precision == "bf16" or (precision == "int8" and has_bf16)
-        self.options = {"INFERENCE_PRECISION_HINT": "bf16" if short else "f32", "NUM_STREAMS": 1}
+        options = {"INFERENCE_PRECISION_HINT": "bf16" if short else "f32", "NUM_STREAMS": 1}
         if threads:
-            self.options["INFERENCE_NUM_THREADS"] = threads
-        self.bf16 = manifest.bf16 if precision == "bf16" else None
-        self.folder, self.precision, self.staged = folder, precision, len(manifest.stages) > 1
-        self.compiled: OrderedDict[tuple, ov.CompiledModel] = OrderedDict()
+            options["INFERENCE_NUM_THREADS"] = threads
+        self.compiler = Compiler(core, folder, manifest, options, precision)
+        self.staged = len(manifest.stages) > 1
+        # Tiles have one shape whatever the image's height; what is compiled for it is faster.
+        whole = manifest.padding is not None
+        self.open = {stage.name: whole for stage in manifest.stages}
+        self.compiled: OrderedDict[tuple, Compiled] = OrderedDict()
         if self.staged:
             _map_large_blocks()
 
@@ -50,38 +54,30 @@ class OpenVINO(Runtime):
         return f"OpenVINO {ov.__version__.partition('-')[0]}"
 
     def run(self, stage: str, inputs: dict[str, np.ndarray]) -> list[np.ndarray]:
-        shapes = tuple((name, array.shape) for name, array in inputs.items())
-        request = self._request(stage, shapes)
         # A request reads shared memory without holding it, so copies must live until it has run. It takes aligned,
         # writeable arrays only.
         held = {name: np.require(array, requirements=["C", "A", "W"]) for name, array in inputs.items()}
-        for name, array in held.items():
-            request.set_tensor(name, ov.Tensor(array, shared_memory=True))
-        outputs = [np.empty(list(output.shape), np.float32) for output in request.model_outputs]
-        for number, array in enumerate(outputs):
-            request.set_output_tensor(number, ov.Tensor(array, shared_memory=True))
-        request.infer()
+        compiled = self._ready(stage, {name: array.shape for name, array in held.items()})
+        outputs = compiled.run(held)
         if self.staged and sum(array.nbytes for array in inputs.values()) > LARGE:
-            request.get_compiled_model().release_memory()  # the next stage takes its place
+            compiled.release_memory()  # the next stage takes its place
         return outputs
 
-    def _request(self, stage: str, shapes: tuple) -> ov.InferRequest:
-        key = (stage, shapes)
+    def _ready(self, stage: str, shapes: dict[str, tuple[int, ...]]) -> Compiled:
+        """The stage compiled for these shapes, or for all sizes."""
+        if self.open[stage]:
+            # Maps have four axes, of which the first, the batch, is known.
+            shapes = {
+                name: (shape[0] if len(shape) == 4 else None, *wanted[1:])
+                for (name, shape), wanted in zip(shapes.items(), self.compiler.declared(stage), strict=True)
+            }
+        key = (stage, *shapes.items())
         if key not in self.compiled:
-            path = self.folder / onnx_file(stage, self.precision)
-            try:
-                model = self.core.read_model(path)
-                model.reshape({name: list(shape) for name, shape in shapes})
-                use_polynomials(model)
-                if self.bf16 is not None:
-                    model = keep_float32(self.core, model, CONVOLUTIONS if stage in self.bf16 else ())
-            except RuntimeError as error:
-                raise WeightsError(f"{path}: OpenVINO does not take it: {reason(error)}") from error
-            compiled = self.core.compile_model(model, "CPU", self.options)
-            del model
+            started = monotonic()
+            self.compiled[key] = self.compiler(stage, shapes)
             _return_free_memory()
-            self.compiled[key] = compiled.create_infer_request()
-            while len(self.compiled) > COMPILED:
+            log.debug("%s ready in %.1f s", key, monotonic() - started)
+            while len(self.compiled) > KEPT:
                 self.compiled.popitem(last=False)
         self.compiled.move_to_end(key)
         return self.compiled[key]
