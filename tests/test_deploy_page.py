@@ -54,6 +54,6 @@ def test_word_for_word(folder):
         [str(one["class"]) for one in record["topk"][:3]] for record in written
     ]
     manifest = json.loads((folder / "digits" / "manifest.json").read_text())
-    assert manifest["description"]["weights"]["run"]
+    assert manifest["model"]["weights"]["run"]
     [code] = blocks("python")
     assert f"'class': {written[1]['topk'][0]['class']}, " in run(folder, [sys.executable, "-c", code]).stdout

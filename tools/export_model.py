@@ -28,7 +28,7 @@ def main() -> None:
     cli.add_weights_options(parser)
     arguments, settings = cli.configured(parser)
     from ppcore.deploy import export_model
-    from ppcore.engine.export_description import description
+    from ppcore.engine.export_facts import facts
     from ppcore.engine.logger import setup_logging
     from ppcore.engine.precision import say_float32
     from ppcore.engine.trained import load_model
@@ -38,7 +38,7 @@ def main() -> None:
     model, used = load_model(settings, cli.named_weights(arguments))
     folder = Path(settings.Export.output or Path(settings.Global.output_dir) / "export")
     wanted = settings.Export
-    export_model(model, folder, wanted.formats, description(settings, model, used), in_graph=wanted.in_graph)
+    export_model(model, folder, wanted.formats, facts(settings, model, used), in_graph=wanted.in_graph)
     print(f"{used} -> {folder} ({', '.join(settings.Export.formats)})")
 
 

@@ -18,9 +18,9 @@ import ppcore
 from ppcore.deploy import manifest
 from ppcore.deploy.agreement import agreement
 from ppcore.deploy.code import reachable
-from ppcore.deploy.description import Description
 from ppcore.deploy.export_spec import ExportSpec, Stage, spec_of
 from ppcore.deploy.in_graph import stage_of
+from ppcore.deploy.model_facts import ModelFacts
 from ppcore.deploy.writers import check_formats, write_onnx, write_paddle
 from ppcore.errors import ConfigError, WeightsError, reason
 
@@ -31,7 +31,7 @@ def export_model(
     model: nn.Layer,
     folder: str | os.PathLike,
     formats: Sequence[str] = ("paddle", "onnx"),
-    description: Description | None = None,
+    facts: ModelFacts | None = None,
     *,
     in_graph: bool = False,
 ) -> Path:
@@ -45,7 +45,7 @@ def export_model(
         model: with its weights.
         folder: to write; it may hold an earlier export, which is replaced, and nothing else.
         formats: `paddle` and `onnx`.
-        description: what goes into the manifest beside: preprocessing, class names, where the weights come from.
+        facts: what goes into the manifest beside: preprocessing, class names, where the weights come from.
         in_graph: whether to write a graph of a classifier, too, that takes bytes and gives probabilities (`uint8.*`).
 
     Returns:
@@ -61,9 +61,9 @@ def export_model(
         raise ConfigError(f"{folder}: is a file; give the folder to export to")
     if folder.is_dir() and any(folder.iterdir()) and not (folder / manifest.NAME).is_file():
         raise ConfigError(f"{folder}: holds files that are no export; give an empty or a new folder")
-    spec, description = spec_of(model), description or Description()
-    beside = stage_of(spec, description.preprocessing) if in_graph else None
-    _write(model, spec, folder, formats, description, beside=beside)
+    spec, facts = spec_of(model), facts or ModelFacts()
+    beside = stage_of(spec, facts.preprocessing) if in_graph else None
+    _write(model, spec, folder, formats, facts, beside=beside)
     return folder
 
 
@@ -94,7 +94,7 @@ def cached_export(model: nn.Layer, within: str | os.PathLike, formats: Sequence[
             log.warning("%s", error)
             shutil.rmtree(folder, ignore_errors=True)
     log.info("exporting the network to %s (once)", folder)
-    _write(model, spec, folder, formats, Description(), replace=False)
+    _write(model, spec, folder, formats, ModelFacts(), replace=False)
     return folder
 
 
@@ -137,7 +137,7 @@ def _write(
     spec: ExportSpec,
     folder: Path,
     formats: tuple[str, ...],
-    description: Description,
+    facts: ModelFacts,
     *,
     beside: Stage | None = None,
     replace: bool = True,
@@ -149,7 +149,7 @@ def _write(
     except OSError as error:
         raise ConfigError(f"{folder}: cannot be written: {reason(error)}") from error
     try:
-        _write_files(model, spec, temp, formats, description, beside)
+        _write_files(model, spec, temp, formats, facts, beside)
         temp.chmod(0o755)
         if replace and folder.is_dir():
             shutil.rmtree(folder)
@@ -169,7 +169,7 @@ def _write_files(
     spec: ExportSpec,
     folder: Path,
     formats: tuple[str, ...],
-    description: Description,
+    facts: ModelFacts,
     beside: Stage | None,
 ) -> None:
     """Writes the graphs, compares them with the model, and writes the manifest."""
@@ -182,7 +182,7 @@ def _write_files(
         for path in folder.iterdir():
             if path.suffix != ".onnx":
                 path.unlink()
-    content = manifest.make(folder, spec, type(model).__name__, ppcore.__version__, formats, description, beside)
+    content = manifest.make(folder, spec, type(model).__name__, ppcore.__version__, formats, facts, beside)
     manifest.write(folder, content)
     manifest.write(folder, dataclasses.replace(content, agreement=agreement(model, spec, folder, content, beside)))
 

@@ -6,8 +6,8 @@ from dataclasses import asdict, dataclass
 from pathlib import Path
 from typing import Any
 
-from ppcore.deploy.description import Description
 from ppcore.deploy.export_spec import ExportSpec, Padding, Stage, TileRule
+from ppcore.deploy.model_facts import ModelFacts
 from ppcore.errors import WeightsError
 from ppcore.io import sha256, write_json
 
@@ -44,7 +44,7 @@ class Manifest:
         tiles: as in `ExportSpec`.
         bf16: as in `ExportSpec`.
         onednn: as in `ExportSpec`.
-        description: what the export is of.
+        model: what the export is of.
         agreement: by format, how far an engine's results are from the model's own (`ppcore.deploy.agreement`).
         files: by name, each with `bytes` and `sha256`.
         in_graph: the additional graph that takes bytes and gives probabilities (`ppcore.deploy.in_graph`), if there is one.
@@ -59,7 +59,7 @@ class Manifest:
     tiles: TileRule | None
     bf16: list[str] | None
     onednn: bool
-    description: Description
+    model: ModelFacts
     agreement: dict[str, dict[str, Any]]
     files: dict[str, dict[str, Any]]
     in_graph: StageFiles | None = None
@@ -72,14 +72,14 @@ def make(
     arch: str,
     suite: str,
     formats: tuple[str, ...],
-    description: Description,
+    model: ModelFacts,
     in_graph: Stage | None = None,
 ) -> Manifest:
     """Describes the files in `folder`, each with size and sha256."""
     stages, beside = [_facts(stage) for stage in spec.stages], None if in_graph is None else _facts(in_graph)
     bf16 = None if spec.bf16 is None else list(spec.bf16)
     return Manifest(
-        arch, suite, list(formats), stages, spec.padding, spec.tiles, bf16, spec.onednn, description, {}, files(folder),
+        arch, suite, list(formats), stages, spec.padding, spec.tiles, bf16, spec.onednn, model, {}, files(folder),
         beside,
     )  # fmt: skip
 
@@ -94,7 +94,7 @@ def files(folder: Path, known: Mapping[str, dict[str, Any]] | None = None) -> di
     return {
         path.name: kept.get(path.name) or {"bytes": path.stat().st_size, "sha256": sha256(path)}
         for path in sorted(folder.iterdir())
-        if path.name != NAME
+        if path.is_file() and path.name != NAME
     }
 
 
@@ -121,7 +121,7 @@ def read(folder: Path) -> Manifest:
         for key, kind in (("padding", Padding), ("tiles", TileRule)):
             content[key] = kind(**content[key]) if content[key] else None
         content["in_graph"] = StageFiles(**content["in_graph"]) if content["in_graph"] else None
-        content["description"] = Description(**content["description"])
+        content["model"] = ModelFacts(**content["model"])
         return Manifest(**content)
     except (ValueError, TypeError, KeyError, AttributeError) as error:
         raise WeightsError(f"{path}: damaged; export the model again") from error

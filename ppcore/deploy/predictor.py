@@ -133,7 +133,7 @@ class Predictor:
 
         several = isinstance(images, Sequence) and not isinstance(images, str)
         x = np.stack([self.preprocessing(image) for image in (images if several else [images])])
-        found = [best(row, topk, self.manifest.description.classes) for row in self(x)]
+        found = [best(row, topk, self.manifest.model.classes) for row in self(x)]
         return found if several else found[0]
 
     def enhance(

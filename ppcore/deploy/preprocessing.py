@@ -57,12 +57,12 @@ class Preprocessing:
         Raises:
             ConfigError: it says nothing.
         """
-        if manifest.description.preprocessing is None:
+        if manifest.model.preprocessing is None:
             raise ConfigError(
                 f"this export of {manifest.arch} says nothing of preprocessing: export it with tools/export_model.py "
                 "and a configuration that has DataLoader.Eval.transforms, or give the predictor arrays"
             )
-        return cls(manifest.description.preprocessing, manifest.stages[0].inputs["x"][1])
+        return cls(manifest.model.preprocessing, manifest.stages[0].inputs["x"][1])
 
     def __call__(self, image: str | os.PathLike | np.ndarray) -> np.ndarray:
         """Maps a file, or uint8 [H, W, 3] RGB, to float32 [C, H, W].

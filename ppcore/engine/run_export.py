@@ -49,7 +49,7 @@ def _classify(folder: Path, content: manifest.Manifest, wanted: InferSection, ou
     files = find_images(wanted.input)
     preprocessing = Preprocessing.of(content)
     predictor = Predictor(folder, wanted.engine, wanted.precision)
-    names = classify_files.class_names(wanted.class_names, content.description.classes)
+    names = classify_files.class_names(wanted.class_names, content.model.classes)
     answers = Answers(output, wanted.format)
     loader = classify_files.file_loader(files, preprocessing.transforms, wanted)
     log.info("%d images, export %s, results in %s", len(files), folder, output)

@@ -9,7 +9,7 @@ import pytest
 
 import ppvit
 from ppcore.deploy import ExportSpec, Predictor, Stage, export_model
-from ppcore.deploy.description import Description
+from ppcore.deploy.model_facts import ModelFacts
 from ppcore.errors import ConfigError
 
 TINY = {"img_size": 16, "patch_size": 4, "embed_dim": 16, "depth": 2, "num_heads": 2, "num_classes": 3}
@@ -73,7 +73,7 @@ def test_a_model_without_numbers_agrees_with_nothing(tmp_path):
 
 def test_the_graph_with_what_is_around_the_network(tmp_path):
     model = ppvit.VisionTransformer(**TINY)
-    about = Description(preprocessing=NORMALIZE)
+    about = ModelFacts(preprocessing=NORMALIZE)
     export_model(model, tmp_path / "e", FORMATS, about, in_graph=True)
     content = json.loads((tmp_path / "e" / "manifest.json").read_text())
     assert content["in_graph"] == {

@@ -4,6 +4,7 @@ import importlib.util
 import json
 import subprocess
 import sys
+from pathlib import Path
 
 import cv2
 import numpy as np
@@ -15,7 +16,7 @@ import ppuhdfour
 import ppvit
 from ppcore import config, weights
 from ppcore.deploy import Predictor, export_model
-from ppcore.deploy.description import Description
+from ppcore.deploy.model_facts import ModelFacts
 from ppcore.deploy.preprocessing import Preprocessing, best
 from ppcore.engine import predict, run_export
 from ppcore.errors import ConfigError, DataError, OutputError, PPError, WeightsError
@@ -106,7 +107,7 @@ class TestClassify:
     def test_one_channel_reads_luma(self, tmp_path):
         model = ppvit.VisionTransformer(**{**TINY, "in_chans": 1})
         grey = {"crop": STEPS["crop"], "normalize": {"name": "ppcore.data.Normalize", "mean": [0.5], "std": [0.2]}}
-        export_model(model, tmp_path / "e", [FORMAT], Description(preprocessing=grey))
+        export_model(model, tmp_path / "e", [FORMAT], ModelFacts(preprocessing=grey))
         photograph = skimage.data.astronaut()
         luma = Preprocessing(grey, 1)(photograph)
         expected = (photograph @ np.array([0.299, 0.587, 0.114]) / 255 - 0.5) / 0.2
@@ -144,8 +145,8 @@ class TestClassify:
     )
     def test_a_manifest_names_steps_and_nothing_else(self, exported, tmp_path, node):
         content = json.loads((exported / "manifest.json").read_text())
-        content["description"]["preprocessing"] = {"one": node, "normalize": STEPS["normalize"]}
-        for path in exported.iterdir():
+        content["model"]["preprocessing"] = {"one": node, "normalize": STEPS["normalize"]}
+        for path in filter(Path.is_file, exported.iterdir()):
             (tmp_path / path.name).write_bytes(path.read_bytes())
         (tmp_path / "manifest.json").write_text(json.dumps(content))
         with pytest.raises(ConfigError, match="preprocessing of the export"):
@@ -155,7 +156,7 @@ class TestClassify:
 class TestManifest:
     def test_says_what_the_export_is_of(self, exported):
         about = json.loads((exported / "manifest.json").read_text())
-        described = about["description"]
+        described = about["model"]
         assert described["architecture"] == {"name": "ppvit.VisionTransformer", **TINY}
         assert list(described["preprocessing"]) == ["resize", "crop", "normalize"]
         assert described["preprocessing"]["resize"]["size"] == 20

@@ -6,7 +6,7 @@ from typing import Any
 
 
 @dataclass(frozen=True)
-class Description:
+class ModelFacts:
     """What an export is of, as plain data; what is not known is None.
 
     Attributes:

@@ -5,7 +5,7 @@ import dataclasses
 from paddle import nn
 
 from ppcore.config import Config
-from ppcore.deploy.description import Description
+from ppcore.deploy.model_facts import ModelFacts
 from ppcore.deploy.preprocessing import recordable
 from ppcore.engine.classify_files import class_names
 from ppcore.engine.logger import log
@@ -13,11 +13,11 @@ from ppcore.engine.run_provenance import provenance
 from ppcore.engine.trained import Used
 from ppcore.model import traits
 
-# What stands in the description by itself.
+# What stands in them by itself.
 _ELSEWHERE = ("architecture", "classes", "preprocessing", "config")
 
 
-def description(config: Config, model: nn.Layer, used: Used) -> Description:
+def facts(config: Config, model: nn.Layer, used: Used) -> ModelFacts:
     """What goes into the manifest of an export.
 
     Args:
@@ -34,7 +34,7 @@ def description(config: Config, model: nn.Layer, used: Used) -> Description:
     if why and not traits(model).makes_images:
         log.warning("the export does not say how images become its input, and takes arrays only: %s", why)
         steps = None
-    return Description(
+    return ModelFacts(
         architecture=known.architecture,
         preprocessing=steps,
         classes=class_names(config.Infer.class_names, used.classes, traits(model).num_classes),
