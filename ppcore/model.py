@@ -4,7 +4,7 @@ A network needs none of them. `traits(model)` gives the answers with their defau
 what it has.
 """
 
-from collections.abc import Callable, Mapping
+from collections.abc import Callable, Iterable, Mapping
 from dataclasses import dataclass
 from typing import TYPE_CHECKING, Any, Protocol
 
@@ -20,12 +20,15 @@ class Model(Protocol):
         makes_images: whether the output is an image of the input's size (or `scale` times it); absent: no.
         needs_weights: False for a method that has none to train or to load; absent: True.
         img_size: (height, width) of the images it takes, its own or its `patch_embed`'s; absent or None: any size.
+        blocks: its layers that map one tensor to one, changing nothing else (no running statistics), and hold most of
+            what a forward pass keeps: `Global.recompute` lets them forget it. Absent: none.
     """
 
     num_classes: int
     makes_images: bool
     needs_weights: bool
     img_size: tuple[int, int] | None
+    blocks: "Iterable[nn.Layer]"
 
     def weight_maps(self) -> Mapping[str, Any]:
         """`{layout: ppcore.weights.WeightMap}` of other people's files; absent: our own layout alone."""
@@ -56,6 +59,7 @@ class Traits:
     makes_images: bool
     needs_weights: bool
     img_size: tuple[int, int] | None
+    blocks: "tuple[nn.Layer, ...]"
     weight_maps: Callable[[], Mapping[str, Any]]
     export_spec: Callable[[], Any] | None
     layer_ids: Callable[[], Mapping[str, int]] | None
@@ -71,6 +75,7 @@ def traits(model: "nn.Layer") -> Traits:
         makes_images=getattr(model, "makes_images", False),
         needs_weights=getattr(model, "needs_weights", True),
         img_size=None if size is None else tuple(size),
+        blocks=tuple(getattr(model, "blocks", ())),
         weight_maps=getattr(model, "weight_maps", dict),
         export_spec=getattr(model, "export_spec", None),
         layer_ids=getattr(model, "layer_ids", None),
