@@ -4,7 +4,7 @@ A network needs none of them. `traits(model)` gives the answers with their defau
 what it has.
 """
 
-from collections.abc import Callable, Mapping
+from collections.abc import Callable, Iterable, Mapping
 from dataclasses import dataclass
 from typing import TYPE_CHECKING, Any, Protocol
 
@@ -21,6 +21,8 @@ class Model(Protocol):
         needs_weights: False for a method that has none to train or to load; absent: True.
         img_size: (height, width) of the images it takes, its own or its `patch_embed`'s; absent or None: any size.
         in_chans: channels of the images it takes, its own or its `patch_embed`'s; absent: 3.
+        blocks: its layers that map one tensor to one, changing nothing else (no running statistics), and hold most of
+            what a forward pass keeps: `Global.recompute` lets them forget it. Absent: none.
     """
 
     num_classes: int
@@ -28,6 +30,7 @@ class Model(Protocol):
     needs_weights: bool
     img_size: tuple[int, int] | None
     in_chans: int
+    blocks: "Iterable[nn.Layer]"
 
     def weight_maps(self) -> Mapping[str, Any]:
         """`{layout: ppcore.weights.WeightMap}` of other people's files; absent: our own layout alone."""
@@ -59,6 +62,7 @@ class Traits:
     needs_weights: bool
     img_size: tuple[int, int] | None
     in_chans: int
+    blocks: "tuple[nn.Layer, ...]"
     weight_maps: Callable[[], Mapping[str, Any]]
     export_spec: Callable[[], Any] | None
     layer_ids: Callable[[], Mapping[str, int]] | None
@@ -76,6 +80,7 @@ def traits(model: "nn.Layer") -> Traits:
         needs_weights=getattr(model, "needs_weights", True),
         img_size=None if size is None else tuple(size),
         in_chans=getattr(entry, "in_chans", 3),
+        blocks=tuple(getattr(model, "blocks", ())),
         weight_maps=getattr(model, "weight_maps", dict),
         export_spec=getattr(model, "export_spec", None),
         layer_ids=getattr(model, "layer_ids", None),

@@ -62,6 +62,9 @@ class GlobalSection(Section):
     """`auto` continues the run that `output_dir` holds; `never` refuses such a folder."""
     pretrained: Pretrained | None = None
     """Weights to start from: a path, or a mapping (see Global.pretrained)."""
+    recompute: bool = False
+    """Gradient checkpointing: a network's blocks keep their inputs alone and run forward again on the way back. Less memory,
+    the same gradients, up to a third more time."""
     eval_mode_training: bool = False
     """Train with dropout and stochastic depth off (DeiT's fine-tuning)."""
     best_metric: str | None = None

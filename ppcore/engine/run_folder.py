@@ -21,7 +21,7 @@ Schedules = Callable[[int], tuple[float, ...]]  # all that a configuration sched
 # (A new length is checked by `check_extension`.)
 FREE = {
     "Global": {"output_dir", "device", "save_every", "log_every", "keep_checkpoints", "resume", "visualdl",
-               "visualdl_graph", "eval_every", "best_metric", "duration", "epochs"},
+               "visualdl_graph", "eval_every", "best_metric", "duration", "epochs", "recompute"},
     "DataLoader.Train": {"num_workers"},
     "DataLoader.Eval": {"num_workers", "batch_size"},
     "EMA": {"headline"},

@@ -22,6 +22,7 @@ from ppcore.engine.graph import add_graph
 from ppcore.engine.logger import Events, clock, environment, log, setup_logging
 from ppcore.engine.pace import Pace
 from ppcore.engine.precision import Precision
+from ppcore.engine.recompute import recompute_blocks
 from ppcore.engine.run_provenance import record_start
 from ppcore.engine.stopping import StopRequest
 from ppcore.engine.task import Run, Supervised
@@ -86,6 +87,8 @@ def _train(config: Config, world: distributed.World, folder: Path) -> Result:
     task = components.build(config.Task, run=run) if config.Task else Supervised(run=run)
     optimizers = task.optimizers()
     precision.decorate(task.networks, [optimizer.paddle for optimizer in optimizers.values()])
+    if settings.recompute:
+        log.info("%d blocks are computed again for their gradients", recompute_blocks(task.networks))
     # Made after decorate() but float32 all the same; see EMA.
     ema = EMA(task.model, config.EMA.decay) if config.EMA else None
     training = TrainingState(task.model, task.networks, {n: o.paddle for n, o in optimizers.items()}, ema)
