@@ -62,7 +62,7 @@ _DISTILLED = {
 # The official DeiT III code calls LayerScale gamma_1 and gamma_2.
 _GAMMAS: Table = [(r"(blocks\.\d+)\.ls([12])\.gamma", "{0}.gamma_{1}", VECTOR)]
 _DEIT3 = {
-    "timm": map_of(TIMM, "timm", framework="pt", snippet=timm_snippet("timm.models.VisionTransformer")),
+    "timm": map_of(TIMM, "timm", framework="pt", snippet=timm_snippet(None, absent=["deit3_medium_patch16_384"])),
     "deit": map_of([*_GAMMAS, *TIMM], "deit", framework="pt", pos_embed="deit_bicubic"),
 }
 

@@ -87,10 +87,11 @@ def folder_map(architecture: str, model_type: str, rows: Table, *, prefix_tokens
         return {"architectures": [architecture], "model_type": model_type, **sizes(model)}
 
     def arguments(found: Mapping[str, Any]) -> dict[str, Any] | None:
-        theirs = found.get("model_type") == model_type and architecture in (
-            found.get("architectures") or [architecture]
-        )
-        return arguments_of(found) if theirs else None
+        classes = found.get("architectures") or [architecture]
+        if not isinstance(classes, list):
+            raise WeightsError(f"architectures is {classes!r:.40}, not a list")
+        known = any(name == architecture or str(name).endswith("Model") for name in classes)  # or a trunk
+        return arguments_of(found) if known and found.get("model_type") == model_type else None
 
     def check(made: Mapping[str, Any], arrays: Arrays) -> None:
         check_arrays(made, named_as_in_files(arrays, model_type), model_type, prefix_tokens)
