@@ -13,8 +13,9 @@ from typing import Any
 import numpy as np
 
 from benchmarks.fresh_process import measured
-from ppcore import runtime
-from ppcore.errors import ConfigError, nearest
+from benchmarks.gemm import Machine
+from benchmarks.turns import chosen, machine_facts, machine_lines, rotated, rounds, say, share, spread
+from ppcore.errors import PPError
 
 CONTENDERS = {
     "peer": ("torch", "fp32"),
@@ -32,8 +33,9 @@ def enhance(
     layout: str,
     contenders: Sequence[str],
     sizes: Sequence[tuple[int, int]],
-    rounds: int,
+    number: int,
     threads: int,
+    seconds: float | None = None,
     weights_file: str | None = None,
     peer: str | None = None,
     peer_python: str = sys.executable,
@@ -46,51 +48,61 @@ def enhance(
         layout: of the weights the peer reads (`ppcore.weights.export`).
         contenders: of CONTENDERS.
         sizes: (height, width).
-        rounds: processes for each; the median of their runs counts.
+        number: of rounds, with a process for each; the median of their runs counts.
         threads: of everybody.
+        seconds: for the rounds; see `turns.rounds`.
         weights_file: trained weights; None takes the model's initial ones.
         peer: a Python file with `Net`; without it the peer is left out.
         peer_python: an interpreter that has torch.
         photographs: files on which bf16 is compared with fp32.
 
     Returns:
-        `machine`, `rows` (contender, size, seconds, first, peak bytes, difference to the first contender over its
-        maximum), `growth` (bytes a pixel of each contender) and `psnr` (photograph, dB).
+        `machine`, `rows` (contender, size, seconds: median, lowest and highest; share of the machine's limit, first, peak bytes,
+        difference to the first contender over its maximum; or contender and `reason`), `growth` (bytes a pixel of each contender) and `psnr` (photograph, dB).
     """
-    for name in contenders:
-        if name not in CONTENDERS:
-            raise ConfigError(
-                f"--contenders: no '{name}'{nearest(name, CONTENDERS)}; there are {', '.join(CONTENDERS)}"
-            )
-    contenders = [name for name in contenders if name != "peer" or peer]
-    with tempfile.TemporaryDirectory() as folder:
-        files = _prepare(arch, layout, weights_file, Path(folder), contenders)
+    contenders = [name for name in chosen(contenders, CONTENDERS, "--contenders") if name != "peer" or peer]
+    found: dict[tuple[str, tuple[int, int]], list[dict]] = {}
+    reasons: dict[str, str] = {}
+    with tempfile.TemporaryDirectory() as folder, Machine(threads) as machine:
+        files, flops = _prepare(arch, layout, weights_file, Path(folder), contenders, sizes)
         base = {**files, "arch": arch, "peer": peer, "threads": threads, "runs": 3}
-        found: dict[tuple[str, tuple[int, int]], list[dict]] = {}
-        for _ in range(rounds):
+        for turn in rounds(number, seconds, machine.measure):
             for height, width in sizes:
-                for name in contenders:
+                for name in rotated([name for name in contenders if name not in reasons], turn):
                     engine, precision = CONTENDERS[name]
                     job = {**base, "engine": engine, "precision": precision, "height": height, "width": width}
                     python = peer_python if name == "peer" else sys.executable
-                    result = measured(
-                        "benchmarks.enhance_contender", job, contender=name, threads=threads, python=python
-                    )
+                    try:
+                        result = measured(
+                            "benchmarks.enhance_contender", job, contender=name, threads=threads, python=python
+                        )
+                    except PPError as error:
+                        reasons[name] = str(error)
+                        say(f"{name}: {error}")
+                        continue
                     found.setdefault((name, (height, width)), []).append(result)
                     told = result.get("missing") or f"{min(result['seconds']):.2f} s, {result['peak'] / 2**30:.2f} GiB"
-                    print(f"  {name} {width}x{height}: {told}", file=sys.stderr, flush=True)
+                    say(f"{name} {width}x{height}: {told}")
         psnr = _psnr(Path(files["folder"]), photographs, threads) if photographs else []
-    machine = {"cpu": runtime.cpu_name(), "cores": runtime.available_cores(), "threads": threads}
-    rows = _rows(found)
-    return {"what": "enhance", "arch": arch, "machine": machine, "rows": rows, "growth": _growth(rows), "psnr": psnr}
+        rows = _rows(found, flops, machine) + [
+            {"contender": name, "precision": CONTENDERS[name][1], "reason": why} for name, why in reasons.items()
+        ]
+        facts = machine_facts(machine.facts(), threads)
+    return {"what": "enhance", "arch": arch, "machine": facts, "rows": rows, "growth": _growth(rows), "psnr": psnr}
 
 
 def _prepare(
-    arch: str, layout: str, weights_file: str | None, folder: Path, contenders: Sequence[str]
-) -> dict[str, str]:
-    """Writes the export, the weights for the eager model and for the peer."""
+    arch: str,
+    layout: str,
+    weights_file: str | None,
+    folder: Path,
+    contenders: Sequence[str],
+    sizes: Sequence[tuple[int, int]],
+) -> tuple[dict[str, str], dict[tuple[int, int], float]]:
+    """Writes the export, the weights for the eager model and for the peer; and FLOP by size."""
     import paddle
 
+    from benchmarks.flops import image_flop
     from ppcore import weights
     from ppcore.config import components
     from ppcore.deploy import export_model
@@ -104,22 +116,30 @@ def _prepare(
     weights.save(model, files["state"])
     np.savez(files["weights"], **weights.export(model, layout=layout))
     export_model(model, files["folder"], sorted(formats))
-    return {name: str(path) for name, path in files.items()}
+    flops = {(height, width): image_flop(model, height, width) for height, width in sizes}
+    return {name: str(path) for name, path in files.items()}, flops
 
 
-def _rows(found: dict[tuple[str, tuple[int, int]], list[dict]]) -> list[dict[str, Any]]:
+def _rows(
+    found: dict[tuple[str, tuple[int, int]], list[dict]], flops: dict[tuple[int, int], float], machine: Machine
+) -> list[dict[str, Any]]:
     rows, references = [], {}
     for (name, (height, width)), results in found.items():
-        row = {"contender": name, "height": height, "width": width}
+        precision, flop = CONTENDERS[name][1], flops[height, width]
+        row = {"contender": name, "precision": precision, "height": height, "width": width, "flop": flop}
         if "missing" in results[0]:
             rows.append(row | {"missing": results[0]["missing"]})
             continue
         sample = np.array(results[0]["sample"])
         reference = references.setdefault((height, width), sample)
+        seconds = spread([s for result in results for s in result["seconds"]])
         rows.append(
             row
             | {
-                "seconds": float(np.median([s for result in results for s in result["seconds"]])),
+                "seconds": seconds["median"],
+                "lowest": seconds["lowest"],
+                "highest": seconds["highest"],
+                "share": share(1 / seconds["median"], flop, machine.limit(precision)),
                 "first": float(np.median([result["first"] for result in results])),
                 "peak": max(result["peak"] for result in results),
                 "difference": float(np.abs(sample - reference).max() / np.abs(reference).max()),
@@ -156,23 +176,27 @@ def _psnr(folder: Path, photographs: Sequence[str], threads: int) -> list[dict[s
 
 def table(result: dict[str, Any]) -> str:
     """The result as Markdown tables."""
-    machine = result["machine"]
     lines = [
-        f"{result['arch']}, {machine['threads']} threads of {machine['cpu']}", "",
-        "| size | contender | seconds | first, s | peak, GiB | over the peer | difference |", "|---|---|---|---|---|---|---|",
+        f"{result['arch']}; {' '.join(machine_lines(result['machine']))}", "",
+        "| size | contender | seconds | runs | of the limit | first, s | peak, GiB | over the peer | difference |",
+        "|---|---|---|---|---|---|---|---|---|",
     ]  # fmt: skip
     peers = {
         (r["height"], r["width"]): r["seconds"] for r in result["rows"] if r["contender"] == "peer" and "seconds" in r
     }
     for row in result["rows"]:
+        if "reason" in row:
+            lines.append(f"| | {row['contender']} | {row['reason']} | | | | | | |")
+            continue
         size = f"{row['width']}×{row['height']}"
         if "missing" in row:
-            lines.append(f"| {size} | {row['contender']} | {row['missing']} is not installed | | | | |")
+            lines.append(f"| {size} | {row['contender']} | {row['missing']} is not installed | | | | | | |")
             continue
         peer = peers.get((row["height"], row["width"]))
         ratio = f"{peer / row['seconds']:.2f}×" if peer else ""
         lines.append(
-            f"| {size} | {row['contender']} | {row['seconds']:.2f} | {row['first']:.1f} "
+            f"| {size} | {row['contender']} | {row['seconds']:.2f} | {row['lowest']:.2f}–{row['highest']:.2f} "
+            f"| {'' if row['share'] is None else format(row['share'], '.0%')} | {row['first']:.1f} "
             f"| {row['peak'] / 2**30:.2f} | {ratio} | {row['difference']:.1e} |"
         )
     lines += ["", *(f"{name}: {value:.0f} bytes a pixel" for name, value in result["growth"].items())]

@@ -1,5 +1,7 @@
 """One network with one set of weights, in the files of every contender, and what it computes."""
 
+import importlib
+import importlib.util
 import sys
 from collections.abc import Mapping
 from pathlib import Path
@@ -12,7 +14,9 @@ from benchmarks.inference_contenders import images
 from ppcore.errors import PPError
 
 
-def prepare(spec: Mapping[str, Any], folder: Path, *, batch: int, formats: list[str], threads: int) -> dict[str, Any]:
+def prepare(
+    spec: Mapping[str, Any], folder: Path, *, batch: int, formats: list[str], int8: bool, threads: int
+) -> dict[str, Any]:
     """Builds our network with random weights and writes it for everybody.
 
     Every parameter is moved from its initial value, so that no bias is zero and no scale one: a contender that leaves one out
@@ -23,6 +27,7 @@ def prepare(spec: Mapping[str, Any], folder: Path, *, batch: int, formats: list[
         folder: to write into.
         batch: images of the reference logits.
         formats: of our export.
+        int8: whether the export is to have such a form, calibrated on the random images of the measurement: good for speed, not for accuracy.
         threads: of the peer's exporter.
 
     Returns:
@@ -40,7 +45,7 @@ def prepare(spec: Mapping[str, Any], folder: Path, *, batch: int, formats: list[
 
     paddle.seed(0)
     model = components.build(dict(spec["arch"]))
-    _disturb(model)
+    disturb(model)
     model.eval()
     size, facts = traits(model).img_size[0], {"arch": dict(spec["arch"]), "lacking": {}}
     facts |= {"size": size, "classes": traits(model).num_classes, "flop": 2 * multiply_adds(model, (1, 3, size, size))}
@@ -49,6 +54,8 @@ def prepare(spec: Mapping[str, Any], folder: Path, *, batch: int, formats: list[
     facts |= {"state": str(folder / "state.safetensors"), "export": str(folder / "export")}
     weights.save(model, facts["state"])
     export_model(model, facts["export"], formats)
+    if int8 and (why := _quantised(facts["export"], images(32, size))):
+        facts["lacking"]["int8"] = why
     for layout in spec["layouts"]:
         try:
             arrays = weights.export(model, layout=layout)
@@ -75,7 +82,19 @@ def prepare(spec: Mapping[str, Any], folder: Path, *, batch: int, formats: list[
     return facts
 
 
-def _disturb(model: Any) -> None:
+def _quantised(folder: str, x: np.ndarray) -> str | None:
+    """Adds an int8 form to an export; why that is not possible, else None."""
+    if importlib.util.find_spec("ppcore.deploy.quantization") is None:
+        return "this version of the suite has no int8"
+    quantization = importlib.import_module("ppcore.deploy.quantization")
+    try:
+        quantization.quantize(folder, list(x), count=len(x), compared=len(x))
+    except PPError as error:
+        return str(error)
+    return None
+
+
+def disturb(model: Any) -> None:
     """Adds noise of standard deviation 0.02 to every parameter."""
     rng = np.random.default_rng(1)
     for parameter in model.parameters():

@@ -11,7 +11,6 @@ from benchmarks.exported_models import prepare
 from benchmarks.gemm import SIZE, Machine
 from benchmarks.living_process import LivingProcess
 from benchmarks.turns import machine_facts, machine_lines, reason, rotated, rounds, say, share, spread
-from ppcore.errors import ConfigError, nearest
 
 # Largest difference to our eager float32 logits, over the largest of these, at which a contender computes the same function.
 SAME = {"fp32": 1e-3, "bf16": 0.1, "int8": 0.5}
@@ -20,18 +19,6 @@ NEEDS = {
     "torch": "weights_timm", "openvino": "onnx", "onnxruntime": "onnx", "transformers": "weights_transformers",
     "paddleclas": "weights_paddleclas",
 }  # fmt: skip
-
-
-def chosen(given: Sequence[str] | None, known: Mapping[str, Any], option: str) -> list[str]:
-    """The names asked for, or all.
-
-    Raises:
-        ConfigError: one does not exist.
-    """
-    for name in given or ():
-        if name not in known:
-            raise ConfigError(f"{option}: no '{name}'{nearest(name, known)}; there are {', '.join(known)}")
-    return list(given or known)
 
 
 def infer(
@@ -68,7 +55,10 @@ def infer(
             say(f"{name}: exporting")
             with tempfile.TemporaryDirectory() as folder:
                 formats = {"onnx"} | {each["engine"] for each in contenders.values() if each.get("engine") == "paddle"}
-                facts = prepare(spec, Path(folder), batch=max(batches), formats=sorted(formats), threads=threads)
+                int8 = any(each["precision"] == "int8" for each in contenders.values())
+                facts = prepare(
+                    spec, Path(folder), batch=max(batches), formats=sorted(formats), int8=int8, threads=threads
+                )
                 share_of_time = None if seconds is None else seconds / len(models)
                 entrants = _Entrants(spec, facts, contenders, batches, threads)
                 with entrants:
@@ -101,7 +91,7 @@ class _Entrants:
         self.first: dict[tuple[str, int], dict[str, float]] = {}
         self.rates: dict[tuple[str, int], list[float]] = {}
         for name, contender in contenders.items():
-            need = NEEDS.get(contender["kind"])
+            need = "int8" if contender["precision"] == "int8" else NEEDS.get(contender["kind"])
             if need in self.lacking:
                 self.reasons[name] = self.lacking[need]
                 continue

@@ -124,6 +124,7 @@ def serve(prepare: Callable[[dict[str, Any]], Callable[[dict[str, Any]], Answer]
             found = {"missing": (error.name or str(error)).partition(".")[0]}
         except Exception as error:
             text = (str(error).strip().splitlines() or [""])[0]
-            found = {"failed": f"{type(error).__name__}: {text}"[:300]}
+            own = type(error).__module__ == "ppcore.errors"  # its message says all
+            found = {"failed": (text if own else f"{type(error).__name__}: {text}")[:300]}
         out.write(json.dumps(found) + "\n")
         out.flush()

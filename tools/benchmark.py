@@ -1,15 +1,23 @@
 """Measures speed beside the peers and prints a table. What is measured stands in benchmarks/WHAT.yaml.
 
+infer: images/s of classifiers by engine and precision, beside the same networks of others, as shares of the machine's limit.
+files: from 1,000 JPEGs to answers: tools/infer.py as a whole command, beside a script with torch, timm and Pillow.
 train: images/s of a ViT in training, every contender in its own process.
+data: the training input path through its loader: images/s, and what it takes from the loop's thread.
 augment: images/s of a training pipeline on one core, beside the same steps on Pillow.
 enhance: seconds and memory of a network that makes images, by size, engine and precision, beside a peer in torch.
 distill: what a teacher adds to a training step, beside its own forward pass.
 
-python tools/benchmark.py --what train
+python tools/benchmark.py --what infer --output FOLDER
+python tools/benchmark.py --what infer --models DeiT-Ti --contenders ours-openvino-bf16 timm-openvino-bf16
+python tools/benchmark.py --what files --data folder/of/jpegs --output FOLDER
+python tools/benchmark.py --what data --data folder/of/jpegs
 python tools/benchmark.py --what train --contenders ours paddleclas --rounds 3 --json train.json
 python tools/benchmark.py --what augment --data folder/of/jpegs
 python tools/benchmark.py --what distill --batch 8
 python tools/benchmark.py --what enhance --peer torch_uhdfour.py --weights FILE --data folder/of/photographs
+
+A contender that is not installed is named with the command that installs it, one that fails with the reason.
 """
 
 import argparse
@@ -22,10 +30,55 @@ import environment  # (says how to set up what is missing)
 sys.path.insert(0, str(environment.ROOT))  # `benchmarks` is no installed package
 
 import benchmarks
+from benchmarks.turns import chosen
 from ppcore import cli, runtime
 from ppcore.errors import ConfigError
 
 Components = dict[str, Any]
+
+
+def infer(arguments: argparse.Namespace, components: Components) -> tuple[dict[str, Any], str]:
+    """The result and its text."""
+    runtime.configure(arguments.threads)
+    from benchmarks import inference as benchmark
+
+    models, contenders = components["models"], components["contenders"]
+    result = benchmark.infer(
+        {name: models[name] for name in chosen(arguments.models, models, "--models")},
+        {name: contenders[name] for name in chosen(arguments.contenders, contenders, "--contenders")},
+        batches=arguments.batches or components["batches"], number=arguments.rounds or 5,
+        seconds=arguments.seconds or 360, threads=arguments.threads,
+    )  # fmt: skip
+    return result, benchmark.table(result)
+
+
+def files(arguments: argparse.Namespace, components: Components) -> tuple[dict[str, Any], str]:
+    """The result and its text."""
+    runtime.configure(arguments.threads)
+    from benchmarks import files_to_answers as benchmark
+
+    models, kinds = components["models"], {**components["ours"], **components["peers"]}
+    wanted = chosen(arguments.contenders, kinds, "--contenders")
+    result = benchmark.files(
+        {name: models[name] for name in chosen(arguments.models or ["DeiT-Ti"], models, "--models")},
+        *({name: kinds[name] for name in wanted if name in components[part]} for part in ("ours", "peers")),
+        components["preprocessing"], source=arguments.data, count=arguments.images, number=arguments.rounds or 3,
+        seconds=arguments.seconds or 180, threads=arguments.threads,
+    )  # fmt: skip
+    return result, benchmark.table(result)
+
+
+def data(arguments: argparse.Namespace, components: Components) -> tuple[dict[str, Any], str]:
+    """The result and its text."""
+    from benchmarks import training_input as benchmark
+
+    contenders = components["contenders"]
+    result = benchmark.data(
+        components["config"], {name: contenders[name] for name in chosen(arguments.contenders, contenders, "--contenders")},
+        source=arguments.data, batch=arguments.batch or 128, batches=arguments.steps, number=arguments.rounds or 3,
+        seconds=arguments.seconds, threads=arguments.threads,
+    )  # fmt: skip
+    return result, benchmark.table(result)
 
 
 def train(arguments: argparse.Namespace, components: Components) -> tuple[dict[str, Any], str]:
@@ -33,7 +86,7 @@ def train(arguments: argparse.Namespace, components: Components) -> tuple[dict[s
     from benchmarks import classify
 
     result = classify.train(
-        arguments.contenders or ["ours", "paddleclas", "torch"], batch=arguments.batch, size=arguments.size,
+        arguments.contenders or ["ours", "paddleclas", "torch"], batch=arguments.batch or 16, size=arguments.size,
         steps=arguments.steps, rounds=arguments.rounds or 2, threads=arguments.threads, arch=components["arch"],
     )  # fmt: skip
     head = f"{result['model']}, batch {result['batch']}, {result['size']} px, {result['machine']}"
@@ -56,7 +109,7 @@ def distill(arguments: argparse.Namespace, components: Components) -> tuple[dict
     from benchmarks import teacher_cost as benchmark
 
     components["student"]["img_size"] = arguments.size
-    result = benchmark.distill(**components, batch=arguments.batch, steps=arguments.steps)
+    result = benchmark.distill(**components, batch=arguments.batch or 16, steps=arguments.steps)
     return result, benchmark.table(result)
 
 
@@ -74,27 +127,50 @@ def enhance(arguments: argparse.Namespace, components: Components) -> tuple[dict
     photographs = sorted(map(str, Path(arguments.data).glob("*.jpg"))) if arguments.data else []
     result = benchmark.enhance(
         **components, contenders=arguments.contenders or list(benchmark.CONTENDERS), sizes=sizes,
-        rounds=arguments.rounds or 1, threads=arguments.threads, weights_file=arguments.weights, peer=arguments.peer,
+        number=arguments.rounds or 1, threads=arguments.threads, seconds=arguments.seconds, weights_file=arguments.weights, peer=arguments.peer,
         peer_python=arguments.peer_python, photographs=photographs,
     )  # fmt: skip
     return result, benchmark.table(result)
 
 
-WHAT = {"train": train, "augment": augment, "distill": distill, "enhance": enhance}
+WHAT = {
+    "infer": infer,
+    "files": files,
+    "data": data,
+    "train": train,
+    "augment": augment,
+    "distill": distill,
+    "enhance": enhance,
+}
 
 
 def main() -> None:
     parser = cli.Parser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
     parser.add_argument("--what", choices=tuple(WHAT), required=True)
-    parser.add_argument("--contenders", nargs="+", help="train: ours paddleclas torch; enhance: peer and engines")
-    parser.add_argument("--batch", type=int, default=16, help="train, distill")
+    parser.add_argument(
+        "--contenders",
+        nargs="+",
+        metavar="NAME",
+        help="some of those in benchmarks/WHAT.yaml (train, enhance: of the code)",
+    )
+    parser.add_argument(
+        "--models", nargs="+", metavar="NAME", help="infer, files: some of those in benchmarks/WHAT.yaml"
+    )
+    parser.add_argument("--batches", nargs="+", type=int, metavar="B", help="infer: images a call")
+    parser.add_argument("--images", type=int, default=1000, help="files: how many")
+    parser.add_argument("--batch", type=int, help="train, distill (16), data (128)")
     parser.add_argument("--size", type=int, default=224, help="train, distill: pixels, a multiple of 16")
-    parser.add_argument("--steps", type=int, default=5, help="train, distill: timed steps a round")
+    parser.add_argument("--steps", type=int, default=5, help="train, distill, data: timed steps a round")
     parser.add_argument("--arch", help="train, enhance: another builder of the network")
     parser.add_argument("--teacher", help="distill: another builder of the teacher")
-    parser.add_argument("--rounds", type=int, help="default: train 2, augment 9, enhance 1")
-    parser.add_argument("--threads", type=int, default=runtime.available_cores(), help="train, distill, enhance")
-    parser.add_argument("--data", metavar="FOLDER", help="augment, enhance: JPEGs; default: scikit-image's, none")
+    parser.add_argument("--rounds", type=int, help="default: infer 5, files 3, data 3, train 2, augment 9, enhance 1")
+    parser.add_argument(
+        "--seconds", type=float, help="no new round after these (infer 360, files 180; others: no limit)"
+    )
+    parser.add_argument(
+        "--threads", type=int, default=runtime.available_cores(), help="of everybody (default: all cores)"
+    )
+    parser.add_argument("--data", metavar="FOLDER", help="JPEGs; default: scikit-image's (enhance: none)")
     parser.add_argument(
         "--sizes", nargs="+", default=["512x512", "1920x1080", "3840x2160"], help="enhance: WIDTHxHEIGHT"
     )
@@ -102,6 +178,7 @@ def main() -> None:
     parser.add_argument("--peer", metavar="FILE", help="enhance: a file with the network in torch")
     parser.add_argument("--peer-python", default=sys.executable, help="enhance: an interpreter that has torch")
     parser.add_argument("--json", metavar="FILE", help="also write the result as JSON")
+    parser.add_argument("--output", metavar="FOLDER", help="also write result.json, result.md and plot.png there")
     arguments = parser.parse_args()
     components = benchmarks.components(arguments.what)
     if arguments.teacher and "teacher" in components:
@@ -114,6 +191,10 @@ def main() -> None:
         from ppcore.io import write_json
 
         write_json(Path(arguments.json), result)
+    if arguments.output:
+        from benchmarks.bars import write
+
+        write(Path(arguments.output), result, text)
 
 
 if __name__ == "__main__":
