@@ -263,7 +263,7 @@ class Up(nn.Layer):
         z = last(self.low(first(z, low)))
         channels = z.shape[-1]
         z = paddle.reshape(z, [-1, low.width, low.height * channels])
-        z = paddle.matmul(bilinear_matrix(low.width, size.width), z)
+        z = paddle.matmul(bilinear_matrix(low.width, size.width)[None], z)
         z = paddle.reshape(z, [-1, low.height, channels])
-        z = paddle.matmul(bilinear_matrix(low.height, size.height), z)
+        z = paddle.matmul(bilinear_matrix(low.height, size.height)[None], z)
         return last(self.skip(first(skip, size))) + paddle.reshape(z, [-1, channels])

@@ -148,9 +148,12 @@ def _range(size: Size) -> paddle.Tensor:
 
 
 def _table(shape: list[Size | int], parts: list[list[paddle.Tensor]], to: int, within: int) -> paddle.Tensor:
-    """One matrix, or several, from parts (re, im) to parts: `parts[to][from]`, joined at an axis of each row and then of all."""
+    """One matrix, or several, from parts (re, im) to parts: `parts[to][from]`, joined at an axis of each row and then of all.
+
+    The batch's axis is there, as 1: where ranks differ, OpenVINO puts another product in the place of one.
+    """
     rows = [paddle.stack(row, axis=within) for row in parts]
-    return paddle.reshape(paddle.stack(rows, axis=to), shape)
+    return paddle.reshape(paddle.stack(rows, axis=to), [1, *shape])
 
 
 def _factors(size: Size, ratio: int) -> tuple[Size, Size]:

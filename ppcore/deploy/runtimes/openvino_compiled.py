@@ -14,12 +14,11 @@ from ppcore.deploy.manifest import Manifest, onnx_file
 from ppcore.deploy.runtimes.compiled_cache import CompiledCache
 from ppcore.deploy.runtimes.openvino_maths import use_polynomials
 from ppcore.deploy.runtimes.openvino_precision import keep_float32
-from ppcore.deploy.runtimes.openvino_tables import Tables, take_out
+from ppcore.deploy.runtimes.openvino_tables import Tables, drop_identities, take_out
 from ppcore.errors import WeightsError, reason
 
 log = logging.getLogger("ppcore")
 
-CONVOLUTIONS = ("Convolution", "GroupConvolution")
 Shape = tuple[int | None, ...]
 
 
@@ -94,7 +93,7 @@ class Compiler:
                 log.warning("%s: OpenVINO does not take what was compiled before (%s)", stage, reason(error))
                 self.cache.drop(key)
         started = monotonic()
-        sizes = "all sizes" if any(None in shape for shape in shapes.values()) else str(list(shapes.values())[0])
+        sizes = "all sizes" if any(None in shape for shape in shapes.values()) else str(next(iter(shapes.values())))
         log.info("OpenVINO compiles stage %s for %s (once)", stage, sizes)
         model, tables = self._prepared(stage, shapes)
         compiled = self.core.compile_model(model, "CPU", self.options)
@@ -108,11 +107,12 @@ class Compiler:
         opened = any(None in shape for shape in shapes.values())
         try:
             model = self.core.read_model(path)
+            drop_identities(model)
             model.reshape({name: [-1 if size is None else size for size in shape] for name, shape in shapes.items()})
             tables = take_out(model) if opened else None
             use_polynomials(model)
             if self.bf16 is not None:
-                model = keep_float32(self.core, model, CONVOLUTIONS if stage in self.bf16 else ())
+                model = keep_float32(self.core, model, stage in self.bf16)
         except RuntimeError as error:
             raise WeightsError(f"{path}: OpenVINO does not take it: {reason(error)}") from error
         return model, tables

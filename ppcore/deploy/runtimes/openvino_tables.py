@@ -40,15 +40,19 @@ class Tables:
         return self.kept[key]
 
 
+def drop_identities(model: ov.Model) -> None:
+    """Removes operators that change nothing, which Paddle2ONNX writes by the hundred and which have no reference operator."""
+    for node in model.get_ordered_ops():
+        if node.get_type_name() == "Identity":
+            node.output(0).replace(node.input_value(0))
+
+
 def take_out(model: ov.Model) -> Tables | None:
     """Makes the model read its tables as further inputs, and returns what computes them; None if it has none.
 
     A table is an array of numbers, or an index of Gather, that follows from the sizes of the inputs. Sizes themselves, which
-    Reshape and its like read, stay: OpenVINO computes them where it infers shapes.
+    Reshape and its like read, stay: OpenVINO computes them where it infers shapes. The model has no identities.
     """
-    for node in model.get_ordered_ops():
-        if node.get_type_name() == "Identity":  # has no reference operator
-            node.output(0).replace(node.input_value(0))
     sized = _from_sizes(model)
     tables, parameters = [], []
     for node in model.get_ordered_ops():
