@@ -1,14 +1,12 @@
-"""Which engine computes what: by what is installed, format, precision and sizes, with the measurements behind it.
+"""Which engine computes what: by what is installed, format and precision, with the measurements behind it.
 
-OpenVINO is the fastest on the CPUs measured, but compiles for every size it meets; onnxruntime prepares once for all.
-OpenVINO then computes a wide network a little faster and needs a third of the memory. Measured with UHDFour on two
-cores at 0.24 to 8.3 megapixels (RESULTS.md).
+OpenVINO is the fastest on the CPUs measured, with a third of onnxruntime's memory. It compiles a network of images once for
+photographs of any size, and once more for each large size. Measured with UHDFour on two cores (docs/performance.md).
 """
 
 import importlib
 import importlib.util
-from collections import Counter
-from collections.abc import Iterable, Sequence
+from collections.abc import Sequence
 from pathlib import Path
 from typing import Any, NamedTuple
 
@@ -16,16 +14,12 @@ from ppcore.errors import ConfigError
 
 Size = tuple[int, int]
 
-COMPILE = 3.5  # seconds OpenVINO takes to compile for a size (2.6 to 3.9)
-LOAD = 2.0  # seconds onnxruntime takes to prepare, once (1.7 to 2.5)
-SAVED = 0.1  # seconds a megapixel that OpenVINO is faster (0.08 to 0.2; with a narrow network none)
-LARGE = (
-    6.0  # megapixels from which memory decides: onnxruntime takes 2.3 GB there (377 bytes a pixel for OpenVINO's 113)
-)
+# Pixels from which OpenVINO compiles for a photograph's own size: 3 to 5 s, once. At 8.3 megapixels that takes a quarter (bf16:
+# a half) off each image, and a third (bf16: a half) off the memory.
+OWN_SIZE_FROM = 4_000_000
 # Images times parameters from which a classifier's export pays: writing it takes 2 to 5 s, in which the model itself does
 # some 150 images of 5.7 million parameters, or 15 of 86 million.
 WORTH_EXPORTING = 1_000_000_000
-KEPT = 4  # sizes that OpenVINO keeps ready; beyond, sizes that alternate would be compiled again and again
 
 
 class Engine(NamedTuple):
@@ -118,57 +112,31 @@ def for_classifier(precision: str, device: str, work: int, *, attention: bool) -
     raise ConfigError(f"Infer.precision: {precision} needs OpenVINO; install the extra 'deploy'")
 
 
-def for_photographs(precision: str, *, writer: bool = True) -> tuple[str, ...]:
-    """The engines among which a photograph's size decides: OpenVINO and onnxruntime, one of them, or `paddle` alone.
+def for_photographs(precision: str, sizes: Sequence[Size] = ()) -> tuple[str, str]:
+    """The engine for a network of images that is still to be exported, and why.
 
     Args:
         precision: `fp32` or `bf16`.
-        writer: whether the export has still to be written, for which ONNX needs paddle2onnx.
+        sizes: (height, width) of the photographs to come.
     """
-    needed = ("paddle2onnx",) if writer else ()
-    names = [
-        name
-        for name, kind in ENGINES.items()
-        if kind.format == "onnx" and (kind.bf16 or precision != "bf16") and installed(kind.package, *needed)
-    ]
-    return tuple(names) or ("paddle",)
+    for name in ("openvino", "onnxruntime"):
+        kind = ENGINES[name]
+        if installed(kind.package, "paddle2onnx") and (kind.bf16 or precision == "fp32"):
+            break
+    else:
+        name = "paddle"
+    if name == "openvino":
+        return name, compilations(sizes)
+    return name, "the fastest that is installed; the extra `deploy` brings OpenVINO, which is faster"
 
 
-def by_size(sizes: Iterable[Size]) -> dict[Size, str]:
-    """`openvino` or `onnxruntime` for each size: OpenVINO where a size is large, or repeats enough to pay for compiling.
-
-    Args:
-        sizes: (height, width) of every photograph as the network sees it, repeats included.
-    """
-    count = Counter(sizes)
-    won = {size: number * _megapixels(size) * SAVED - COMPILE for size, number in count.items()}
-    large = {size for size in count if _megapixels(size) >= LARGE}
-    paying = sorted((size for size in count if size not in large and won[size] > 0), key=lambda size: -won[size])
-    compiled = large | set(paying[: max(KEPT - len(large), 0)])
-    rest = [size for size in count if size not in compiled]
-    # Without any other size onnxruntime need not be prepared, which may outweigh what compiling loses.
-    if len(count) <= KEPT and sum(won[size] for size in rest) + LOAD > 0:
-        compiled |= set(rest)
-    return {size: "openvino" if size in compiled else "onnxruntime" for size in count}
-
-
-def explain(sizes: Iterable[Size], chosen: dict[Size, str]) -> str:
-    """One line: how many photographs each engine computes, and why."""
-    count = Counter(sizes)
-    parts = []
-    for engine, name, why in (
-        ("onnxruntime", "onnxruntime", f"OpenVINO would compile for each size, about {COMPILE:g} s"),
-        ("openvino", "OpenVINO", "compiled for a size that is large or repeats"),
-    ):
-        mine = [size for size in count if chosen[size] == engine]
-        if mine:
-            number = sum(count[size] for size in mine)
-            parts.append(f"{name} for {_of(number, 'photograph')} of {_of(len(mine), 'size')} ({why})")
-    return "; ".join(parts)
-
-
-def _megapixels(size: Size) -> float:
-    return size[0] * size[1] / 1e6
+def compilations(sizes: Sequence[Size]) -> str:
+    """What OpenVINO compiles for photographs of these sizes, one line."""
+    large = {size for size in sizes if size[0] * size[1] >= OWN_SIZE_FROM}
+    small = len(set(sizes)) - len(large)
+    parts = [f"one compilation for {_of(small, 'size')} below 4 megapixels"] if small or not large else []
+    parts += [f"one each for {_of(len(large), 'larger size')}"] if large else []
+    return f"the fastest that is installed; {', '.join(parts)}, kept for the next start"
 
 
 def _of(number: int, what: str) -> str:

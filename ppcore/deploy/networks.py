@@ -10,7 +10,6 @@ import paddle.nn as nn
 
 from ppcore.config import InferSection
 from ppcore.deploy import engine_choice, tiles
-from ppcore.deploy.by_size import BySize
 from ppcore.deploy.engine_choice import Size
 from ppcore.deploy.export import cached_export
 from ppcore.deploy.fixed_batch import FixedBatch
@@ -27,7 +26,7 @@ def network(model: nn.Layer, wanted: InferSection, device: str, folder: Path, si
     """A function from float32 [1, 3, H, W] to the same, as `Infer` wants it computed.
 
     On a CPU a trained network is exported once, into the run's folder, and run by a `Predictor`;
-    `auto` takes what is installed and suits the sizes, and says so. On a GPU, and for methods without weights, the
+    `auto` takes the fastest that is installed, and says so. On a GPU, and for methods without weights, the
     model runs itself.
 
     Args:
@@ -35,7 +34,7 @@ def network(model: nn.Layer, wanted: InferSection, device: str, folder: Path, si
         wanted: `engine`, `precision` and `tile`.
         device: `cpu` or `gpu`.
         folder: of the run, in which the export is kept (`exported`).
-        sizes: (height, width) of the photographs to come, for `auto`.
+        sizes: (height, width) of the photographs to come, for the log.
 
     Raises:
         ConfigError: the wanted combination does not exist.
@@ -47,12 +46,9 @@ def network(model: nn.Layer, wanted: InferSection, device: str, folder: Path, si
         return eager(model, wanted)
     if wanted.engine != "auto":
         return _exported(model, wanted.engine, wanted, folder)
-    engines = engine_choice.for_photographs(wanted.precision)
-    if len(engines) > 1:
-        return BySize(cached_export(model, folder, ("onnx",)), wanted.precision, wanted.tile, sizes)
-    if engines != ("openvino",):
-        log.info("%s computes; the extra `deploy` brings OpenVINO, which is faster", engines[0])
-    return _exported(model, engines[0], wanted, folder)
+    engine, why = engine_choice.for_photographs(wanted.precision, sizes)
+    log.info("Infer.engine=auto: %s, %s", engine, why)
+    return _exported(model, engine, wanted, folder)
 
 
 def classifier(model: nn.Layer, wanted: InferSection, device: str, folder: Path, images: int) -> Network:

@@ -7,7 +7,6 @@ from typing import Any
 from ppcore.config import InferSection
 from ppcore.data import find_images
 from ppcore.deploy import engine_choice, manifest
-from ppcore.deploy.by_size import BySize
 from ppcore.deploy.fixed_batch import FixedBatch
 from ppcore.deploy.predictor import Predictor
 from ppcore.deploy.preprocessing import Preprocessing
@@ -65,9 +64,7 @@ def _classify(folder: Path, content: manifest.Manifest, wanted: InferSection, ou
 def _enhance(folder: Path, content: manifest.Manifest, wanted: InferSection, output: Path) -> list[dict[str, Any]]:
     jobs = plan(wanted.input, output)
     sizes = [(job.height, job.width) for job in jobs if job.pixels]
-    engines = engine_choice.for_photographs(wanted.precision, writer=False)
-    if wanted.engine == "auto" and len(engines) > 1 and "onnx" in content.formats:
-        compute = BySize(folder, wanted.precision, wanted.tile, sizes)
-    else:
-        compute = Predictor(folder, wanted.engine, wanted.precision, tile=wanted.tile)
+    compute = Predictor(folder, wanted.engine, wanted.precision, tile=wanted.tile)
+    if wanted.engine == "auto" and compute.engine == "openvino":
+        log.info("Infer.engine=auto: openvino, %s", engine_choice.compilations(sizes))
     return enhance_files.enhance_files(compute, jobs, output, wanted, str(folder))

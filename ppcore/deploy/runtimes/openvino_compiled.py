@@ -78,29 +78,33 @@ class Compiler:
         """The shapes of the inputs, None for open sizes."""
         return [tuple(shape) for shape in self.stages[stage].inputs.values()]
 
-    def __call__(self, stage: str, shapes: dict[str, Shape]) -> Compiled:
-        """A stage for inputs of these shapes; None is any size.
+    def __call__(self, stage: str, shapes: dict[str, Shape], *, keep: bool) -> Compiled:
+        """A stage for inputs of these shapes; None is any size. `keep` is whether it is looked for and kept on disk.
 
         Raises:
             WeightsError: OpenVINO does not take the file.
         """
+        if not keep:
+            return self._compiled(stage, shapes)
         key = self._key(stage, shapes)
         parts = self.cache.load(key)
         if parts is not None:
             try:
                 return self._imported(*parts)
-            except RuntimeError as error:
-                log.warning("%s: OpenVINO does not take what was compiled before (%s)", stage, reason(error))
+            except (RuntimeError, TypeError) as error:
+                log.warning("stage %s: OpenVINO does not take what was compiled before (%s)", stage, reason(error))
                 self.cache.drop(key)
-        started = monotonic()
         sizes = "all sizes" if any(None in shape for shape in shapes.values()) else str(next(iter(shapes.values())))
-        log.info("OpenVINO compiles stage %s for %s (once)", stage, sizes)
-        model, tables = self._prepared(stage, shapes)
-        compiled = self.core.compile_model(model, "CPU", self.options)
-        del model
-        kept = self.cache.save(key, _parts(compiled, tables))
+        log.info("OpenVINO compiles stage %s for %s, once", stage, sizes)
+        started = monotonic()
+        made = self._compiled(stage, shapes)
+        kept = self.cache.save(key, _parts(made))
         log.info("compiled in %.1f s, kept in %s", monotonic() - started, kept or "memory: no folder can be written")
-        return Compiled(compiled, tables)
+        return made
+
+    def _compiled(self, stage: str, shapes: dict[str, Shape]) -> Compiled:
+        model, tables = self._prepared(stage, shapes)
+        return Compiled(self.core.compile_model(model, "CPU", self.options), tables)
 
     def _prepared(self, stage: str, shapes: dict[str, Shape]) -> tuple[ov.Model, Tables | None]:
         path = self.folder / onnx_file(stage, self.precision)
@@ -136,13 +140,13 @@ class Compiler:
         return f"{stage}-{digest.hexdigest()[:24]}"
 
 
-def _parts(compiled: ov.CompiledModel, tables: Tables | None) -> list[bytes]:
+def _parts(made: Compiled) -> list[bytes]:
     """What `Compiler._imported` takes."""
     blob = io.BytesIO()
-    compiled.export_model(blob)
-    if tables is None:
+    made.model.export_model(blob)
+    if made.tables is None:
         return [blob.getvalue(), b"", b""]
     with tempfile.TemporaryDirectory() as folder:
         path = Path(folder) / "tables.xml"
-        ov.serialize(tables.model, path, path.with_suffix(".bin"))
+        ov.serialize(made.tables.model, path, path.with_suffix(".bin"))
         return [blob.getvalue(), path.read_bytes(), path.with_suffix(".bin").read_bytes()]

@@ -1,21 +1,19 @@
 """OpenVINO: the fastest of the engines on the CPUs measured."""
 
 import ctypes
-import logging
+import math
 import sys
 from collections import OrderedDict
 from pathlib import Path
-from time import monotonic
 
 import numpy as np
 import openvino as ov
 
+from ppcore.deploy.engine_choice import OWN_SIZE_FROM
 from ppcore.deploy.manifest import Manifest
 from ppcore.deploy.runtimes import Runtime
 from ppcore.deploy.runtimes.openvino_compiled import Compiled, Compiler
 from ppcore.errors import ConfigError
-
-log = logging.getLogger("ppcore")
 
 KEPT = 12  # stages compiled for one size each
 LARGE = 2**23  # bytes of input from which the memory of a stage is given back between stages
@@ -24,8 +22,9 @@ LARGE = 2**23  # bytes of input from which the memory of a stage is given back b
 class OpenVINO(Runtime):
     """OpenVINO on a CPU.
 
-    Stages that take images of any size are compiled once, for all sizes; others for every shape they meet (the last few
-    are kept). What was compiled is kept on disk (`compiled_cache`). bf16 is bfloat16 where the manifest allows it.
+    Stages of a network of images are compiled once for all sizes, which is kept on disk (`compiled_cache`), and for each size of
+    a large image. What takes tiles, or no images of any size, is compiled for every shape it meets. The last few are kept ready.
+    bf16 is bfloat16 where the manifest allows it.
     """
 
     suffixes = (".onnx",)
@@ -42,9 +41,9 @@ class OpenVINO(Runtime):
             options["INFERENCE_NUM_THREADS"] = threads
         self.compiler = Compiler(core, folder, manifest, options, precision)
         self.staged = len(manifest.stages) > 1
-        # Tiles have one shape whatever the image's height; what is compiled for it is faster.
-        whole = manifest.padding is not None
-        self.open = {stage.name: whole for stage in manifest.stages}
+        # Tiles of all images as wide have one shape, for which compiling takes a twentieth of a second.
+        tiled = manifest.tiles.stage if manifest.tiles else None
+        self.any_size = {stage.name for stage in manifest.stages if manifest.padding and stage.name != tiled}
         self.compiled: OrderedDict[tuple, Compiled] = OrderedDict()
         if self.staged:
             _map_large_blocks()
@@ -65,7 +64,8 @@ class OpenVINO(Runtime):
 
     def _ready(self, stage: str, shapes: dict[str, tuple[int, ...]]) -> Compiled:
         """The stage compiled for these shapes, or for all sizes."""
-        if self.open[stage]:
+        own = max(math.prod(shape) for shape in shapes.values()) >= 3 * OWN_SIZE_FROM
+        if stage in self.any_size and not own:
             # Maps have four axes, of which the first, the batch, is known.
             shapes = {
                 name: (shape[0] if len(shape) == 4 else None, *wanted[1:])
@@ -73,10 +73,8 @@ class OpenVINO(Runtime):
             }
         key = (stage, *shapes.items())
         if key not in self.compiled:
-            started = monotonic()
-            self.compiled[key] = self.compiler(stage, shapes)
+            self.compiled[key] = self.compiler(stage, shapes, keep=stage in self.any_size)
             _return_free_memory()
-            log.debug("%s ready in %.1f s", key, monotonic() - started)
             while len(self.compiled) > KEPT:
                 self.compiled.popitem(last=False)
         self.compiled.move_to_end(key)
