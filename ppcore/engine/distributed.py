@@ -55,6 +55,12 @@ class World:
         dist.all_gather_object(found, value)
         return found
 
+    def check_alike(self, value: Any, what: str) -> None:
+        """Raises ConfigError, in every process, when a value is not the same in all; `what` says what it is."""
+        values = self.gather(value)
+        if any(other != values[0] for other in values):
+            raise ConfigError(f"{what} differs between the processes: {', '.join(map(str, values))}")
+
     def barrier(self) -> None:
         """Waits for all processes."""
         self.sum(np.zeros(1))

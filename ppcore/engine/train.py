@@ -111,6 +111,7 @@ def _train(config: Config, world: distributed.World, folder: Path) -> Result:
         state = restore(resumed_from, training)
         best, result, evaluated = state["best"], state["weights"], state["evaluated"]
         precision.restore(state["scaler"])
+    world.check_alike(step, f"the step to start from (all machines must see the same {folder})")
     finished = step >= plan.total_steps and (evaluated or not measures)
     if not finished:
         preflight.check(config, task.model, train_images, eval_images, world, precision, folder)

@@ -13,7 +13,7 @@ def test_both_modes_do_the_same_steps():
     assert (plain["mode"], ours["mode"]) == ("plain", "recompute")
     assert plain["loss"] == ours["loss"]
     for row in (plain, ours):
-        assert row["state_bytes"] < row["start_bytes"] + row["state_bytes"] < row["peak_bytes"] + row["state_bytes"]
+        assert 0 < row["start_bytes"] <= row["peak_bytes"]
         assert row["seconds"] > 0
     text = memory.table(result)
     assert [line.split(" | ")[2] for line in text.splitlines() if TINY in line] == ["no", "yes"]

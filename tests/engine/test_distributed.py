@@ -1,10 +1,16 @@
 """Two gloo processes against one."""
 
 import json
+import os
+import socket
+import subprocess
+import sys
 
 import numpy as np
 import pytest
 
+from ppcore.engine.distributed import World
+from ppcore.errors import ConfigError
 from ppcore.weights.files import read
 
 
@@ -50,3 +56,43 @@ def test_running_statistics_are_the_saved_ones_on_every_process(tiny_config, tmp
         alone = tool("eval", "-c", tiny_config, *options, "--weights", file, "--json", tmp_path / "eval.json")
         assert alone.returncode == 0, alone.stderr
         assert during["loss"] == pytest.approx(json.loads((tmp_path / "eval.json").read_text())["loss"], rel=1e-5)
+
+
+@pytest.mark.slow
+def test_two_machines_match_one_process(tiny_config, tmp_path, tool, root):
+    """Two launchers that meet at an address, as on two machines, with one process each."""
+    one = tool("train", "-c", tiny_config)
+    assert one.returncode == 0, one.stderr
+    with socket.socket() as free:
+        free.bind(("127.0.0.1", 0))
+        address = f"127.0.0.1:{free.getsockname()[1]}"
+    launchers = []
+    for rank in range(2):
+        command = [
+            sys.executable, "-m", "paddle.distributed.launch", "--nnodes", "2", "--master", address, "--rank", str(rank),
+            "--nproc_per_node", "1", "--log_dir", str(tmp_path / f"log{rank}"), str(root / "tools" / "train.py"),
+            "-c", str(tiny_config), "-o", f"Global.output_dir={tmp_path / 'two'}", "-o", "Global.device=cpu",
+        ]  # fmt: skip
+        launchers.append(subprocess.Popen(command, cwd=root, env={**os.environ, "PYTHONPATH": str(root)}))
+    try:
+        assert [launcher.wait(timeout=120) for launcher in launchers] == [0, 0]
+    finally:
+        for launcher in launchers:
+            launcher.kill()
+    assert json.loads((tmp_path / "two" / "env.json").read_text())["world_size"] == 2
+    weights, others = (
+        read(tmp_path / run / "checkpoints" / "step_20" / "weights.safetensors") for run in ("run", "two")
+    )
+    assert max(float(np.abs(weights[name] - others[name]).max()) for name in weights) < 1e-5
+    for first, second in zip(evaluations(tmp_path / "run"), evaluations(tmp_path / "two"), strict=True):
+        assert first["n"] == second["n"] == 360
+        assert first["loss"] == pytest.approx(second["loss"], abs=1e-4)
+
+
+def test_processes_that_would_start_from_different_steps_say_so(monkeypatch):
+    """A machine that does not see the run's folder would begin anew, and the others wait for it for ever."""
+    world = World(0, 2, "cpu")
+    monkeypatch.setattr(World, "gather", lambda self, value: [value, 0])
+    world.check_alike(0, "the step")
+    with pytest.raises(ConfigError, match="the step differs between the processes: 40, 0"):
+        world.check_alike(40, "the step")

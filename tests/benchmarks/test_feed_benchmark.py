@@ -1,0 +1,12 @@
+"""The benchmark of the training input path."""
+
+from benchmarks import components, feed
+
+
+def test_every_way_is_timed():
+    result = feed.feed(**components("feed") | {"batch": 4, "size": 16, "num_classes": 10}, steps=1)
+    assert [row["where"] for row in result["rows"]] == ["loop", "host", "device"]
+    for row in result["rows"]:
+        assert row["images_per_second"] == 4 / max(row["loop"], row["beside"]) * 1e3
+        assert row["loop"] > 0
+    assert len([line for line in feed.table(result).splitlines() if line.startswith("| ")]) == 4
