@@ -8,6 +8,9 @@ run's. The folder stands by itself: preprocessing (`DataLoader.Eval.transforms`)
 from are in its manifest.json, and each format has been compared with the model. Weights as in tools/eval.py.
 
     python tools/infer.py --export FOLDER photo.jpg
+
+With `-o Export.int8.images=FOLDER` an int8 form is made, too: calibrated on some of these images, and compared with fp32
+on others.
 """
 
 import environment  # noqa: F401  (says how to set up what is missing)
@@ -27,8 +30,9 @@ def main() -> None:
     parser = cli.config_parser(__doc__)
     cli.add_weights_options(parser)
     arguments, settings = cli.configured(parser)
-    from ppcore.deploy import export_model
+    from ppcore.deploy import export_model, quantize
     from ppcore.engine.export_facts import facts
+    from ppcore.engine.int8_images import images_of
     from ppcore.engine.logger import setup_logging
     from ppcore.engine.precision import say_float32
     from ppcore.engine.trained import load_model
@@ -39,7 +43,9 @@ def main() -> None:
     folder = Path(settings.Export.output or Path(settings.Global.output_dir) / "export")
     wanted = settings.Export
     export_model(model, folder, wanted.formats, facts(settings, model, used), in_graph=wanted.in_graph)
-    print(f"{used} -> {folder} ({', '.join(settings.Export.formats)})")
+    if wanted.int8 is not None:
+        quantize(folder, images_of(settings, wanted.int8), count=wanted.int8.count, compared=wanted.int8.compared)
+    print(f"{used} -> {folder} ({', '.join([*wanted.formats, *(['int8'] if wanted.int8 else [])])})")
 
 
 if __name__ == "__main__":

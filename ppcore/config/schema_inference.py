@@ -41,6 +41,17 @@ class InferSection(Section):
     """Quality of JPEG and WebP files (networks that make images)."""
 
 
+class Int8Section(Section):
+    """An int8 form beside the export: what calibrates it, and what it is compared with fp32 on."""
+
+    images: str | list[str]
+    """Folders, files or globs of images, prepared as for the evaluation; or `Train` or `Eval`, that data set of `DataLoader`."""
+    count: int = Field(300, ge=1)
+    """Images that calibrate, at most three quarters of all."""
+    compared: int = Field(1000, ge=1)
+    """Images, at most, that do not calibrate and on which int8 and fp32 are compared."""
+
+
 class ExportSection(Section):
     """What `tools/export_model.py` writes, and what the cards of exported weights say of them."""
 
@@ -55,3 +66,5 @@ class ExportSection(Section):
     in_graph: bool = False
     """Whether to write a graph of a classifier, too, that takes bytes [B, H, W, C] of the network's size and gives probabilities:
     `uint8.onnx`, for programs that have no code of ours."""
+    int8: Int8Section | None = None
+    """Writes an int8 form of a classifier, too (needs `onnx` and nncf, of the extra `deploy`)."""

