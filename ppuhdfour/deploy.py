@@ -108,29 +108,45 @@ class Tail(nn.Layer):
         self.scale, self.concat_low = model.scale, high.concat_low
         self.conv_out = Turned.of(high.conv_out)
         # The 1x1 fusion goes into the convolution after it. That one pads the fusion's result with zeros, so the
-        # fusion's bias must end at the border, too: it becomes the weight of a channel of ones.
+        # fusion's bias must end at the border, too: it becomes the weight of a channel of ones, upsampled with y_low.
         (inner, inner_bias), (outer, bias) = arrays(high.fuse), arrays(high.tail[0])
         inner = np.concatenate([inner, inner_bias[:, None, None, None]], axis=1)
-        self.fused = Turned(np.einsum("omkl,mi->oikl", outer, inner[:, :, 0, 0]), bias)
+        weight = np.einsum("omkl,mi->oikl", outer, inner[:, :, 0, 0])
+        own = slice(3, 6) if self.concat_low else slice(0, 3)
+        self.fused = Turned(weight[:, own], bias)
+        self.upsampled = Turned(np.delete(weight, own, axis=1))
         self.rest = nn.LayerList([Turned.of(conv) for conv in high.tail[1:]])
 
     def forward(self, y_low, features):
         batch, width, height, _ = sizes(features)
         s = self.scale
         z = paddle.reshape(features, [batch, width, height, 3, s, s])
-        z = paddle.transpose(z, [0, 3, 1, 5, 2, 4])  # [B, 3, w, s, h, s]
-        z = self.conv_out(paddle.reshape(z, [batch, 3, width * s, height * s]))
-        found = [z, paddle.ones_like(z[:, :1])]
-        if self.concat_low:
-            found.insert(0, self._upsampled(y_low, width, height))
-        z = self.fused(paddle.concat(found, axis=1))
+        z = paddle.transpose(z, [0, 1, 5, 2, 4, 3])  # [B, w, s, h, s, 3]
+        z = self.conv_out(self._first(z, width, height))
+        z = self.fused(z) + self.upsampled(self._first(self._up(y_low, width, height), width, height))
         for conv in self.rest:
             z = conv(z)
-        return paddle.transpose(z, [0, 1, 3, 2])
+        z = paddle.reshape(last(z), [batch, width * s, height * s, 3])
+        return paddle.transpose(z, [0, 3, 2, 1])
 
-    def _upsampled(self, y_low, width, height):
-        y_low = paddle.matmul(bilinear_matrix(width, width * self.scale), paddle.transpose(y_low, [0, 3, 1, 2]))
-        return paddle.matmul(y_low, bilinear_matrix(height, height * self.scale), transpose_y=True)
+    def _first(self, z, width, height):
+        """Channels-last values as a map [B, C, W, H], what convolutions take."""
+        z = paddle.reshape(z, [-1, width * self.scale, height * self.scale, z.shape[-1]])
+        return paddle.transpose(z, [0, 3, 1, 2])
+
+    def _up(self, y_low, width, height):
+        """y_low [B, w, h, 3] and ones, upsampled: [B·W·H, 4]. The axis that tiles leave whole comes first."""
+        ones = paddle.ones_like(y_low[:, :, :, :1])
+        y = paddle.concat([y_low, ones], axis=3) if self.concat_low else ones
+        channels = y.shape[3]
+        y = paddle.matmul(
+            paddle.transpose(y, [0, 3, 1, 2]),
+            bilinear_matrix(height, height * self.scale)[None, None],
+            transpose_y=True,
+        )
+        y = paddle.reshape(paddle.transpose(y, [0, 2, 3, 1]), [-1, width, height * self.scale * channels])
+        y = paddle.matmul(bilinear_matrix(width, width * self.scale)[None], y)
+        return paddle.reshape(y, [-1, channels])
 
 
 def export_spec(model: nn.Layer) -> ExportSpec:
