@@ -11,6 +11,7 @@ from typing import Any
 
 import numpy as np
 
+import benchmarks
 from ppcore import runtime
 from ppcore.config import components
 from ppcore.data import ArrayImages, TrainBatchSampler, TrainLoader
@@ -59,7 +60,7 @@ def feed(
         milliseconds = {"loop": 1e3 * loop, "beside": 1e3 * beside, "operators": 1e3 * operators}
         rows.append({"where": where, **milliseconds, "images_per_second": batch / max(loop, beside)})
     machine = {"cpu": runtime.cpu_name(), "cores": runtime.available_cores()}
-    return {"what": "data", "batch": batch, "size": size, "steps": steps, "machine": machine, "rows": rows}
+    return {"what": "feed", "batch": batch, "size": size, "steps": steps, "machine": machine, "rows": rows}
 
 
 def _has_gpu() -> bool:
@@ -111,3 +112,8 @@ def table(result: dict[str, Any]) -> str:
         ),
     ]
     return "\n".join(lines)
+
+
+if __name__ == "__main__":
+    runtime.configure(1)
+    print(table(feed(**benchmarks.components("feed"))))

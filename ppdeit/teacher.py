@@ -49,7 +49,7 @@ class Teacher:
     ):
         if (mean is None) != (std is None):
             raise ConfigError("Loss.teacher: give both mean and std, or neither")
-        path, why = load_pretrained(arch, Pretrained.model_validate(weights))
+        path, why, _ = load_pretrained(arch, Pretrained.model_validate(weights))
         log.info("teacher: %s (%s)", path, why)
         freeze(arch)
         self.network, self.mean, self.std = arch, mean, std
