@@ -18,7 +18,7 @@ from ppcore.weights.card import JSON, Loader, write_card
 from ppcore.weights.conversion import export, map_of
 from ppcore.weights.description import CONFIG, WEIGHTS
 from ppcore.weights.files import save_arrays
-from ppcore.weights.preprocessing import NAME, processor_config
+from ppcore.weights.processor_config import NAME, processor_config
 from ppcore.weights.provenance import Provenance
 
 

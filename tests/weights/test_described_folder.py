@@ -15,7 +15,7 @@ from ppcore.config import components
 from ppcore.errors import OutputError, PPError, WeightsError
 from ppcore.weights.described_export import save_folder
 from ppcore.weights.description import described_architecture
-from ppcore.weights.preprocessing import processor_config
+from ppcore.weights.processor_config import processor_config
 from ppcore.weights.provenance import Provenance
 
 TINY = dict(img_size=8, patch_size=4, embed_dim=8, depth=1, num_heads=2, num_classes=2)
