@@ -7,7 +7,7 @@ from typing import Any
 
 from benchmarks.files_to_answers import photographs
 from benchmarks.fresh_process import ROOT, measured
-from benchmarks.gemm import Machine
+from benchmarks.gemm import SIZE, Machine
 from benchmarks.turns import machine_facts, machine_lines, reason, rotated, rounds, say, spread
 from ppcore.errors import PPError
 
@@ -25,6 +25,7 @@ def data(
     seconds: float | None,
     threads: int,
     count: int = 512,
+    gemm_size: int = SIZE,
 ) -> dict[str, Any]:
     """Measures.
 
@@ -38,13 +39,14 @@ def data(
         seconds: see `turns.rounds`.
         threads: of everybody.
         count: of the files, 500x375.
+        gemm_size: of the products that measure the machine.
 
     Returns:
         `machine`, `batch`, and `rows`: contender, workers, and of each of FIGURES median, lowest and highest round; or `reason`.
     """  # fmt: skip
     found: dict[str, list[dict]] = {}
     reasons: dict[str, str] = {}
-    with tempfile.TemporaryDirectory() as folder, Machine(threads) as machine:
+    with tempfile.TemporaryDirectory() as folder, Machine(threads, gemm_size) as machine:
         pictures = Path(folder) / "train" / "photographs"
         pictures.mkdir(parents=True)
         photographs(source, count, pictures)
