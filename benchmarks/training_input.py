@@ -56,13 +56,9 @@ def data(
                     **contenders[name], "config": str(ROOT / config), "root": str(pictures.parent), "batch": batch,
                     "batches": batches, "warmup": 2 + contenders[name]["workers"], "threads": threads,
                 }  # fmt: skip
-                try:
-                    result = measured("benchmarks.input_contenders", job, contender=name, threads=threads)
-                except PPError as error:
-                    reasons[name] = str(error)
-                    continue
-                if "missing" in result:
-                    reasons[name] = reason(result["missing"], None)
+                result = _measured(name, job)
+                if isinstance(result, str):
+                    reasons[name] = result
                     continue
                 found.setdefault(name, []).append(result)
                 say(
@@ -77,6 +73,15 @@ def data(
         else:
             rows.append(row | {figure: spread([each[figure] for each in found[name]]) for figure in FIGURES})
     return {"what": "data", "batch": batch, "machine": facts, "rows": rows}
+
+
+def _measured(name: str, job: dict[str, Any]) -> dict[str, Any] | str:
+    """A contender in a process of its own; or why it has no figure."""
+    try:
+        result = measured("benchmarks.input_contenders", job, contender=name, threads=job["threads"])
+    except PPError as error:
+        return str(error)
+    return reason(result["missing"], None) if "missing" in result else result
 
 
 def table(result: Mapping[str, Any]) -> str:

@@ -30,7 +30,6 @@ import environment  # (says how to set up what is missing)
 sys.path.insert(0, str(environment.ROOT))  # `benchmarks` is no installed package
 
 import benchmarks
-from benchmarks.turns import chosen
 from ppcore import cli, runtime
 from ppcore.errors import ConfigError
 
@@ -44,8 +43,8 @@ def infer(arguments: argparse.Namespace, components: Components) -> tuple[dict[s
 
     models, contenders = components["models"], components["contenders"]
     result = benchmark.infer(
-        {name: models[name] for name in chosen(arguments.models, models, "--models")},
-        {name: contenders[name] for name in chosen(arguments.contenders, contenders, "--contenders")},
+        {name: models[name] for name in benchmarks.chosen(arguments.models, models, "--models")},
+        {name: contenders[name] for name in benchmarks.chosen(arguments.contenders, contenders, "--contenders")},
         batches=arguments.batches or components["batches"], number=arguments.rounds or 5,
         seconds=arguments.seconds or 360, threads=arguments.threads,
     )  # fmt: skip
@@ -58,9 +57,9 @@ def files(arguments: argparse.Namespace, components: Components) -> tuple[dict[s
     from benchmarks import files_to_answers as benchmark
 
     models, kinds = components["models"], {**components["ours"], **components["peers"]}
-    wanted = chosen(arguments.contenders, kinds, "--contenders")
+    wanted = benchmarks.chosen(arguments.contenders, kinds, "--contenders")
     result = benchmark.files(
-        {name: models[name] for name in chosen(arguments.models or ["DeiT-Ti"], models, "--models")},
+        {name: models[name] for name in benchmarks.chosen(arguments.models or ["DeiT-Ti"], models, "--models")},
         *({name: kinds[name] for name in wanted if name in components[part]} for part in ("ours", "peers")),
         components["preprocessing"], source=arguments.data, count=arguments.images, number=arguments.rounds or 3,
         seconds=arguments.seconds or 180, threads=arguments.threads,
@@ -74,7 +73,7 @@ def data(arguments: argparse.Namespace, components: Components) -> tuple[dict[st
 
     contenders = components["contenders"]
     result = benchmark.data(
-        components["config"], {name: contenders[name] for name in chosen(arguments.contenders, contenders, "--contenders")},
+        components["config"], {name: contenders[name] for name in benchmarks.chosen(arguments.contenders, contenders, "--contenders")},
         source=arguments.data, batch=arguments.batch or 128, batches=arguments.steps, number=arguments.rounds or 3,
         seconds=arguments.seconds, threads=arguments.threads,
     )  # fmt: skip
