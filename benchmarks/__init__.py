@@ -1,5 +1,6 @@
 """Measuring speed beside the peers, every contender in a fresh process and in the same loop."""
 
+from collections.abc import Mapping, Sequence
 from pathlib import Path
 from typing import Any
 
@@ -9,3 +10,17 @@ def components(what: str) -> dict[str, Any]:
     import yaml  # here: a contender's process imports no more than it needs
 
     return yaml.safe_load((Path(__file__).parent / f"{what}.yaml").read_text(encoding="utf-8"))
+
+
+def chosen(given: Sequence[str] | None, known: Mapping[str, Any], option: str) -> list[str]:
+    """The names asked for, or all.
+
+    Raises:
+        ConfigError: one does not exist.
+    """
+    from ppcore.errors import ConfigError, nearest  # here: a contender's process imports no more than it needs
+
+    for name in given or ():
+        if name not in known:
+            raise ConfigError(f"{option}: no '{name}'{nearest(name, known)}; there are {', '.join(known)}")
+    return list(given or known)

@@ -12,9 +12,10 @@ from typing import Any
 
 import numpy as np
 
+import benchmarks
 from benchmarks.fresh_process import measured
 from benchmarks.gemm import Machine
-from benchmarks.turns import chosen, machine_facts, machine_lines, rotated, rounds, say, share, spread
+from benchmarks.turns import machine_facts, machine_lines, rotated, rounds, say, share, spread
 from ppcore.errors import PPError
 
 CONTENDERS = {
@@ -60,7 +61,7 @@ def enhance(
         `machine`, `rows` (contender, size, seconds: median, lowest and highest; share of the machine's limit, first, peak bytes,
         difference to the first contender over its maximum; or contender and `reason`), `growth` (bytes a pixel of each contender) and `psnr` (photograph, dB).
     """
-    contenders = [name for name in chosen(contenders, CONTENDERS, "--contenders") if name != "peer" or peer]
+    contenders = [name for name in benchmarks.chosen(contenders, CONTENDERS, "--contenders") if name != "peer" or peer]
     found: dict[tuple[str, tuple[int, int]], list[dict]] = {}
     reasons: dict[str, str] = {}
     with tempfile.TemporaryDirectory() as folder, Machine(threads) as machine:
@@ -69,26 +70,34 @@ def enhance(
         for turn in rounds(number, seconds, machine.measure):
             for height, width in sizes:
                 for name in rotated([name for name in contenders if name not in reasons], turn):
-                    engine, precision = CONTENDERS[name]
-                    job = {**base, "engine": engine, "precision": precision, "height": height, "width": width}
                     python = peer_python if name == "peer" else sys.executable
-                    try:
-                        result = measured(
-                            "benchmarks.enhance_contender", job, contender=name, threads=threads, python=python
-                        )
-                    except PPError as error:
-                        reasons[name] = str(error)
-                        say(f"{name}: {error}")
-                        continue
-                    found.setdefault((name, (height, width)), []).append(result)
-                    told = result.get("missing") or f"{min(result['seconds']):.2f} s, {result['peak'] / 2**30:.2f} GiB"
-                    say(f"{name} {width}x{height}: {told}")
+                    result = _measured(name, {**base, "height": height, "width": width}, python)
+                    if isinstance(result, str):
+                        reasons[name] = result
+                    else:
+                        found.setdefault((name, (height, width)), []).append(result)
         psnr = _psnr(Path(files["folder"]), photographs, threads) if photographs else []
         rows = _rows(found, flops, machine) + [
             {"contender": name, "precision": CONTENDERS[name][1], "reason": why} for name, why in reasons.items()
         ]
         facts = machine_facts(machine.facts(), threads)
     return {"what": "enhance", "arch": arch, "machine": facts, "rows": rows, "growth": _growth(rows), "psnr": psnr}
+
+
+def _measured(name: str, job: dict[str, Any], python: str) -> dict[str, Any] | str:
+    """A contender at one size in a process of its own; or why it failed."""
+    engine, precision = CONTENDERS[name]
+    try:
+        result = measured(
+            "benchmarks.enhance_contender", job | {"engine": engine, "precision": precision}, contender=name,
+            threads=job["threads"], python=python,
+        )  # fmt: skip
+    except PPError as error:
+        say(f"{name}: {error}")
+        return str(error)
+    told = result.get("missing") or f"{min(result['seconds']):.2f} s, {result['peak'] / 2**30:.2f} GiB"
+    say(f"{name} {job['width']}x{job['height']}: {told}")
+    return result
 
 
 def _prepare(

@@ -2,7 +2,6 @@
 
 import importlib
 import importlib.util
-import sys
 from collections.abc import Mapping
 from pathlib import Path
 from typing import Any
@@ -11,11 +10,12 @@ import numpy as np
 
 from benchmarks.fresh_process import measured
 from benchmarks.inference_contenders import images
+from benchmarks.turns import reason
 from ppcore.errors import PPError
 
 
 def prepare(
-    spec: Mapping[str, Any], folder: Path, *, batch: int, formats: list[str], int8: bool, threads: int
+    spec: Mapping[str, Any], folder: Path, *, batch: int, formats: list[str], needs: set[str], threads: int
 ) -> dict[str, Any]:
     """Builds our network with random weights and writes it for everybody.
 
@@ -27,7 +27,8 @@ def prepare(
         folder: to write into.
         batch: images of the reference logits.
         formats: of our export.
-        int8: whether the export is to have such a form, calibrated on the random images of the measurement: good for speed, not for accuracy.
+        needs: what the contenders take besides: `weights_LAYOUT`, `onnx` (timm's), `int8` (such a form in our export, calibrated on
+            the random images of the measurement: good for speed, not for accuracy).
         threads: of the peer's exporter.
 
     Returns:
@@ -54,32 +55,35 @@ def prepare(
     facts |= {"state": str(folder / "state.safetensors"), "export": str(folder / "export")}
     weights.save(model, facts["state"])
     export_model(model, facts["export"], formats)
-    if int8 and (why := _quantised(facts["export"], images(32, size))):
+    if "int8" in needs and (why := _quantised(facts["export"], images(32, size))):
         facts["lacking"]["int8"] = why
     for layout in spec["layouts"]:
-        try:
-            arrays = weights.export(model, layout=layout)
-        except PPError as error:
-            facts["lacking"][f"weights_{layout}"] = str(error)
-            continue
-        facts[f"weights_{layout}"] = str(folder / f"{layout}.npz")
-        np.savez(facts[f"weights_{layout}"], **arrays)
-    if "weights_timm" in facts:
+        if needs & {f"weights_{layout}", *(["onnx"] if layout == "timm" else [])}:
+            _hand_over(model, layout, folder, facts)
+    if "onnx" in needs and "weights_timm" in facts:
         job = {"timm": spec["timm"], "weights": facts["weights_timm"], "size": size, "path": str(folder / "timm.onnx")}
         try:
             found = measured("benchmarks.timm_alone", job, contender="timm's ONNX", threads=threads)
         except PPError as error:
             found = {"failed": str(error)}
         if found:
-            facts["lacking"]["onnx"] = found.get("failed") or f"{found['missing']} is not installed"
+            facts["lacking"]["onnx"] = found.get("failed") or reason(found["missing"], None)
         else:
             facts["onnx"] = job["path"]
-    print(
-        f"  exported: {', '.join(sorted(key for key in facts if key.startswith(('weights_', 'onnx'))))}",
-        file=sys.stderr,
-        flush=True,
-    )
     return facts
+
+
+def _hand_over(model: Any, layout: str, folder: Path, facts: dict[str, Any]) -> None:
+    """Writes the weights in a layout, or notes why not."""
+    from ppcore import weights
+
+    try:
+        arrays = weights.export(model, layout=layout)
+    except PPError as error:
+        facts["lacking"][f"weights_{layout}"] = str(error)
+        return
+    facts[f"weights_{layout}"] = str(folder / f"{layout}.npz")
+    np.savez(facts[f"weights_{layout}"], **arrays)
 
 
 def _quantised(folder: str, x: np.ndarray) -> str | None:

@@ -55,9 +55,9 @@ def infer(
             say(f"{name}: exporting")
             with tempfile.TemporaryDirectory() as folder:
                 formats = {"onnx"} | {each["engine"] for each in contenders.values() if each.get("engine") == "paddle"}
-                int8 = any(each["precision"] == "int8" for each in contenders.values())
+                needs = {need for each in contenders.values() if (need := needed(each))}
                 facts = prepare(
-                    spec, Path(folder), batch=max(batches), formats=sorted(formats), int8=int8, threads=threads
+                    spec, Path(folder), batch=max(batches), formats=sorted(formats), needs=needs, threads=threads
                 )
                 share_of_time = None if seconds is None else seconds / len(models)
                 entrants = _Entrants(spec, facts, contenders, batches, threads)
@@ -70,6 +70,13 @@ def infer(
             if "images_per_second" in row:
                 row["share"] = share(row["images_per_second"], row["flop"], machine.limit(row["precision"]))
     return {"what": "infer", "rounds": number, "machine": machine_facts(gemm, threads), "rows": rows}
+
+
+def needed(contender: Mapping[str, Any]) -> str | None:
+    """What a contender needs of `exported_models.prepare`, besides our export."""
+    if contender["precision"] == "int8":
+        return "int8"
+    return NEEDS.get(contender["kind"])
 
 
 class _Entrants:
@@ -91,7 +98,7 @@ class _Entrants:
         self.first: dict[tuple[str, int], dict[str, float]] = {}
         self.rates: dict[tuple[str, int], list[float]] = {}
         for name, contender in contenders.items():
-            need = "int8" if contender["precision"] == "int8" else NEEDS.get(contender["kind"])
+            need = needed(contender)
             if need in self.lacking:
                 self.reasons[name] = self.lacking[need]
                 continue

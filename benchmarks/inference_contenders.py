@@ -9,6 +9,7 @@ import importlib
 import importlib.util
 import os
 import sys
+import tempfile
 import time
 from collections.abc import Callable
 from pathlib import Path
@@ -96,6 +97,7 @@ def torch(job: dict[str, Any]) -> Run:
 def transformers(job: dict[str, Any]) -> Run:
     """transformers' ViT with torch's fused attention; bf16 by autocast."""
     import torch as th
+    from safetensors.numpy import save_file
     from transformers import ViTConfig, ViTForImageClassification
 
     th.set_num_threads(job["threads"])
@@ -103,9 +105,16 @@ def transformers(job: dict[str, Any]) -> Run:
         image_size=job["size"], num_labels=job["classes"], layer_norm_eps=1e-6, attn_implementation="sdpa",
         **job["transformers"],
     )  # fmt: skip
-    model = ViTForImageClassification(config).eval()
-    with np.load(job["weights_transformers"]) as arrays:
-        model.load_state_dict({name: th.from_numpy(array) for name, array in arrays.items()}, strict=True)
+    with (
+        tempfile.TemporaryDirectory() as folder
+    ):  # from_pretrained alone knows the names that others' versions gave the tensors
+        config.save_pretrained(folder)
+        with np.load(job["weights_transformers"]) as arrays:
+            save_file(dict(arrays), Path(folder) / "model.safetensors", metadata={"format": "pt"})
+        model, told = ViTForImageClassification.from_pretrained(folder, output_loading_info=True)
+    if told["missing_keys"] or told["unexpected_keys"]:
+        raise ValueError(f"weights do not fit: {told}")
+    model.eval()
 
     def run(x: np.ndarray) -> np.ndarray:
         with th.inference_mode(), th.autocast("cpu", th.bfloat16, job["precision"] == "bf16"):

@@ -7,7 +7,7 @@ from typing import Any
 
 from benchmarks.files_to_answers import photographs
 from benchmarks.fresh_process import ROOT, measured
-from benchmarks.gemm import Machine
+from benchmarks.gemm import SIZE, Machine
 from benchmarks.turns import machine_facts, machine_lines, reason, rotated, rounds, say, spread
 from ppcore.errors import PPError
 
@@ -25,6 +25,7 @@ def data(
     seconds: float | None,
     threads: int,
     count: int = 512,
+    gemm_size: int = SIZE,
 ) -> dict[str, Any]:
     """Measures.
 
@@ -38,13 +39,14 @@ def data(
         seconds: see `turns.rounds`.
         threads: of everybody.
         count: of the files, 500x375.
+        gemm_size: of the products that measure the machine.
 
     Returns:
         `machine`, `batch`, and `rows`: contender, workers, and of each of FIGURES median, lowest and highest round; or `reason`.
     """  # fmt: skip
     found: dict[str, list[dict]] = {}
     reasons: dict[str, str] = {}
-    with tempfile.TemporaryDirectory() as folder, Machine(threads) as machine:
+    with tempfile.TemporaryDirectory() as folder, Machine(threads, gemm_size) as machine:
         pictures = Path(folder) / "train" / "photographs"
         pictures.mkdir(parents=True)
         photographs(source, count, pictures)
@@ -54,13 +56,9 @@ def data(
                     **contenders[name], "config": str(ROOT / config), "root": str(pictures.parent), "batch": batch,
                     "batches": batches, "warmup": 2 + contenders[name]["workers"], "threads": threads,
                 }  # fmt: skip
-                try:
-                    result = measured("benchmarks.input_contenders", job, contender=name, threads=threads)
-                except PPError as error:
-                    reasons[name] = str(error)
-                    continue
-                if "missing" in result:
-                    reasons[name] = reason(result["missing"], None)
+                result = _measured(name, job)
+                if isinstance(result, str):
+                    reasons[name] = result
                     continue
                 found.setdefault(name, []).append(result)
                 say(
@@ -75,6 +73,15 @@ def data(
         else:
             rows.append(row | {figure: spread([each[figure] for each in found[name]]) for figure in FIGURES})
     return {"what": "data", "batch": batch, "machine": facts, "rows": rows}
+
+
+def _measured(name: str, job: dict[str, Any]) -> dict[str, Any] | str:
+    """A contender in a process of its own; or why it has no figure."""
+    try:
+        result = measured("benchmarks.input_contenders", job, contender=name, threads=job["threads"])
+    except PPError as error:
+        return str(error)
+    return reason(result["missing"], None) if "missing" in result else result
 
 
 def table(result: Mapping[str, Any]) -> str:

@@ -7,8 +7,6 @@ from typing import Any
 
 import numpy as np
 
-from ppcore.errors import ConfigError, nearest
-
 INSTALL = {
     "torch": "pip install -e .[reference]",
     "transformers": "pip install -e .[reference]",
@@ -24,18 +22,6 @@ INSTALL = {
 def say(text: str) -> None:
     """A line of progress."""
     print(f"  {text}", file=sys.stderr, flush=True)
-
-
-def chosen(given: Sequence[str] | None, known: Mapping[str, Any], option: str) -> list[str]:
-    """The names asked for, or all.
-
-    Raises:
-        ConfigError: one does not exist.
-    """
-    for name in given or ():
-        if name not in known:
-            raise ConfigError(f"{option}: no '{name}'{nearest(name, known)}; there are {', '.join(known)}")
-    return list(given or known)
 
 
 def rotated(names: Sequence[str], number: int) -> list[str]:

@@ -4,6 +4,7 @@ infer: images/s of classifiers by engine and precision, beside the same networks
 files: from 1,000 JPEGs to answers: tools/infer.py as a whole command, beside a script with torch, timm and Pillow.
 train: images/s of a ViT in training, every contender in its own process.
 data: the training input path through its loader: images/s, and what it takes from the loop's thread.
+memory: peak memory of a training step with Global.recompute and without.
 augment: images/s of a training pipeline on one core, beside the same steps on Pillow.
 enhance: seconds and memory of a network that makes images, by size, engine and precision, beside a peer in torch.
 distill: what a teacher adds to a training step, beside its own forward pass.
@@ -30,7 +31,6 @@ import environment  # (says how to set up what is missing)
 sys.path.insert(0, str(environment.ROOT))  # `benchmarks` is no installed package
 
 import benchmarks
-from benchmarks.turns import chosen
 from ppcore import cli, runtime
 from ppcore.errors import ConfigError
 
@@ -44,8 +44,8 @@ def infer(arguments: argparse.Namespace, components: Components) -> tuple[dict[s
 
     models, contenders = components["models"], components["contenders"]
     result = benchmark.infer(
-        {name: models[name] for name in chosen(arguments.models, models, "--models")},
-        {name: contenders[name] for name in chosen(arguments.contenders, contenders, "--contenders")},
+        {name: models[name] for name in benchmarks.chosen(arguments.models, models, "--models")},
+        {name: contenders[name] for name in benchmarks.chosen(arguments.contenders, contenders, "--contenders")},
         batches=arguments.batches or components["batches"], number=arguments.rounds or 5,
         seconds=arguments.seconds or 360, threads=arguments.threads,
     )  # fmt: skip
@@ -58,9 +58,9 @@ def files(arguments: argparse.Namespace, components: Components) -> tuple[dict[s
     from benchmarks import files_to_answers as benchmark
 
     models, kinds = components["models"], {**components["ours"], **components["peers"]}
-    wanted = chosen(arguments.contenders, kinds, "--contenders")
+    wanted = benchmarks.chosen(arguments.contenders, kinds, "--contenders")
     result = benchmark.files(
-        {name: models[name] for name in chosen(arguments.models or ["DeiT-Ti"], models, "--models")},
+        {name: models[name] for name in benchmarks.chosen(arguments.models or ["DeiT-Ti"], models, "--models")},
         *({name: kinds[name] for name in wanted if name in components[part]} for part in ("ours", "peers")),
         components["preprocessing"], source=arguments.data, count=arguments.images, number=arguments.rounds or 3,
         seconds=arguments.seconds or 180, threads=arguments.threads,
@@ -74,9 +74,19 @@ def data(arguments: argparse.Namespace, components: Components) -> tuple[dict[st
 
     contenders = components["contenders"]
     result = benchmark.data(
-        components["config"], {name: contenders[name] for name in chosen(arguments.contenders, contenders, "--contenders")},
+        components["config"], {name: contenders[name] for name in benchmarks.chosen(arguments.contenders, contenders, "--contenders")},
         source=arguments.data, batch=arguments.batch or 128, batches=arguments.steps, number=arguments.rounds or 3,
         seconds=arguments.seconds, threads=arguments.threads,
+    )  # fmt: skip
+    return result, benchmark.table(result)
+
+
+def memory(arguments: argparse.Namespace, components: Components) -> tuple[dict[str, Any], str]:
+    """The result and its text."""
+    from benchmarks import memory as benchmark
+
+    result = benchmark.memory(
+        components["networks"], size=arguments.size, steps=arguments.steps, rounds=arguments.rounds or 1, threads=arguments.threads
     )  # fmt: skip
     return result, benchmark.table(result)
 
@@ -159,11 +169,11 @@ def main() -> None:
     parser.add_argument("--batches", nargs="+", type=int, metavar="B", help="infer: images a call")
     parser.add_argument("--images", type=int, default=1000, help="files: how many")
     parser.add_argument("--batch", type=int, help="train, distill (16), data (128)")
-    parser.add_argument("--size", type=int, default=224, help="train, distill: pixels, a multiple of 16")
-    parser.add_argument("--steps", type=int, default=5, help="train, distill, data: timed steps a round")
+    parser.add_argument("--size", type=int, default=224, help="train, distill, memory: pixels, a multiple of 16")
+    parser.add_argument("--steps", type=int, default=5, help="train, distill, data, memory: timed steps a round")
     parser.add_argument("--arch", help="train, enhance: another builder of the network")
     parser.add_argument("--teacher", help="distill: another builder of the teacher")
-    parser.add_argument("--rounds", type=int, help="default: infer 5, files 3, data 3, train 2, augment 9, enhance 1")
+    parser.add_argument("--rounds", type=int, help="default: infer 5, files 3, data 3, train 2, augment 9, others 1")
     parser.add_argument(
         "--seconds", type=float, help="no new round after these (infer 360, files 180; others: no limit)"
     )

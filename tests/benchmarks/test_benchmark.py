@@ -8,6 +8,7 @@ from PIL import Image
 
 import benchmarks
 from benchmarks import augment, classify, teacher_cost
+from benchmarks.inference_contenders import KINDS
 from ppcore.config import components, roles
 from ppcore.errors import ConfigError, DataError
 
@@ -39,7 +40,13 @@ def test_a_real_step():
 def test_the_components_in_the_yaml_files(root):
     """What the tool measures by default can be built from the files."""
     files = {path.stem: benchmarks.components(path.stem) for path in (root / "benchmarks").glob("*.yaml")}
-    assert files.keys() == {"train", "augment", "distill", "enhance"}
+    assert files.keys() >= {"train", "augment", "distill", "enhance", "infer", "files", "data"}
+    for model in (*files["infer"]["models"].values(), *files["files"]["models"].values()):
+        components.check(model["arch"], "arch", roles.NETWORK)
+    for contender in files["infer"]["contenders"].values():
+        assert contender["kind"] in KINDS
+    for path in (files["data"]["config"], *(model["config"] for model in files["files"]["models"].values())):
+        assert (root / path).is_file()
     for step in files["augment"]["transforms"].values():
         components.check(step, "augment.yaml", roles.TRANSFORM)
     for name in (files["train"]["arch"], files["enhance"]["arch"]):
