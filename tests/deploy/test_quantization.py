@@ -13,7 +13,7 @@ from sklearn.datasets import load_digits
 
 import ppvit
 from ppcore.deploy import Predictor, export_model, manifest, quantization, quantize
-from ppcore.deploy.description import Description
+from ppcore.deploy.model_facts import ModelFacts
 from ppcore.errors import ConfigError, DataError, WeightsError
 from ppuhdfour import UHDFour
 
@@ -46,7 +46,7 @@ def exported(tmp_path_factory):
         optimizer.step()
         optimizer.clear_grad()
     folder = tmp_path_factory.mktemp("int8") / "out"
-    export_model(model, folder, ["onnx", "paddle"], Description(preprocessing=STEPS))
+    export_model(model, folder, ["onnx", "paddle"], ModelFacts(preprocessing=STEPS))
     found = quantize(folder, list(images[1000:]), count=100, compared=400)
     return folder, x.numpy()[1000:], labels[1000:], found
 
