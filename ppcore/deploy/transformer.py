@@ -4,8 +4,9 @@
   MLP (of the others keys and values alone).
 - The scale of the queries is multiplied into their projection, LayerScale into the layer before it.
 - Queries, keys and values are three products instead of one that is cut: engines fuse what follows without copies.
-- An odd number of tokens gets one more, which nobody attends to: with 197 rows OpenVINO's products run at 75 % of the
-  rate they have with 198 (bfloat16, batch 1: a quarter of the whole time).
+- An odd number of tokens gets one more, whose key and value nobody reads: with 197 rows OpenVINO's products run at 75 %
+  of the rate they have with 198 (bfloat16, batch 1: a quarter of the whole time). It is cut off, not masked: with a mask
+  OpenVINO 2026.4 computes another function in bfloat16 (logits half their size off).
 """
 
 from collections.abc import Sequence
@@ -19,7 +20,6 @@ from ppcore.layers import ACTIVATIONS, Attention, Block, LayerScale, Mlp
 from ppcore.layers.init import parameter
 
 Array = np.ndarray
-UNSEEN = -1e9  # added to the logarithms of attention that are to be zero
 
 
 def arrays(layer: nn.Linear) -> tuple[Array, Array]:
@@ -68,12 +68,13 @@ class FoldedBlock(nn.Layer):
 
     Args:
         block: for which `is_foldable`.
+        read: how many of the first tokens are attended to; None: all.
         kept: how many of the first tokens to compute; None: all.
     """
 
-    def __init__(self, block: Block, kept: int | None = None):
+    def __init__(self, block: Block, read: int | None = None, kept: int | None = None):
         super().__init__()
-        attn, self.kept = block.attn, kept
+        attn, self.read, self.kept = block.attn, read, kept
         self.heads, self.inner_dim = attn.num_heads, attn.inner_dim
         weight, bias = arrays(attn.qkv)
         query, key, value = zip(np.split(weight, 3, axis=1), np.split(bias, 3), strict=True)
@@ -83,14 +84,15 @@ class FoldedBlock(nn.Layer):
         self.proj = scaled(attn.proj, block.ls1)
         self.fc1, self.fc2, self.act = Product(*arrays(block.mlp.fc1)), scaled(block.mlp.fc2, block.ls2), block.mlp.act
 
-    def forward(self, x, unseen=None):
+    def forward(self, x):
         y = self.norm1(x)
         key, value = self._heads(self.key(y)), self._heads(self.value(y))  # [B, H, T, d]
+        if self.read is not None:
+            key, value = key[:, :, : self.read], value[:, :, : self.read]
         if self.kept is not None:
             x, y = x[:, : self.kept], y[:, : self.kept]
         weights = paddle.matmul(self._heads(self.query(y)), key, transpose_y=True)  # [B, H, kept, T]
-        weights = F.softmax(weights if unseen is None else weights + unseen)
-        mixed = paddle.matmul(weights, value).transpose([0, 2, 1, 3])  # [B, kept, H, d]
+        mixed = paddle.matmul(F.softmax(weights), value).transpose([0, 2, 1, 3])  # [B, kept, H, d]
         x = x + self.proj(mixed.reshape([0, 0, self.inner_dim]))
         return x + self.fc2(ACTIVATIONS[self.act](self.fc1(self.norm2(x))))
 
@@ -126,17 +128,16 @@ class FoldedTransformer(nn.Layer):
         self.embed, self.norm, self.head = embed, norm, head
         tokens = len(prefix) + len(positions)
         self.prefix, self.positions = parameter(self, prefix[None]), parameter(self, positions[None])
-        self.extra = self.unseen = None
-        if tokens % 2:
-            self.extra = parameter(self, np.zeros((1, 1, prefix.shape[1])))
-            self.unseen = parameter(self, np.where(np.arange(tokens + 1) < tokens, 0.0, UNSEEN)[None, None, None])
+        odd = bool(tokens % 2)
+        self.extra = parameter(self, np.zeros((1, 1, prefix.shape[1]))) if odd else None
         *first, last = blocks
-        self.blocks = nn.LayerList([*(FoldedBlock(block) for block in first), FoldedBlock(last, kept)])
+        read = tokens if odd else None
+        self.blocks = nn.LayerList([*(FoldedBlock(block, read) for block in first), FoldedBlock(last, read, kept)])
 
     def forward(self, x):
         x = self.embed(x) + self.positions
         parts = [part.expand([x.shape[0], -1, -1]) for part in (self.prefix, self.extra) if part is not None]
         x = paddle.concat([parts[0], x, *parts[1:]], axis=1)
         for block in self.blocks:
-            x = block(x, self.unseen)
+            x = block(x)
         return self.head(self.norm(x))
