@@ -11,7 +11,6 @@ from typing import Any
 
 import numpy as np
 
-import benchmarks
 from ppcore import runtime
 from ppcore.config import components
 from ppcore.data import ArrayImages, TrainBatchSampler, TrainLoader
@@ -19,7 +18,7 @@ from ppcore.data import ArrayImages, TrainBatchSampler, TrainLoader
 SMALL = 8
 
 
-def feed(
+def prefetch(
     transforms: Sequence[Mapping],
     batch_transforms: Sequence[Mapping],
     *,
@@ -60,7 +59,7 @@ def feed(
         milliseconds = {"loop": 1e3 * loop, "beside": 1e3 * beside, "operators": 1e3 * operators}
         rows.append({"where": where, **milliseconds, "images_per_second": batch / max(loop, beside)})
     machine = {"cpu": runtime.cpu_name(), "cores": runtime.available_cores()}
-    return {"what": "feed", "batch": batch, "size": size, "steps": steps, "machine": machine, "rows": rows}
+    return {"what": "prefetch", "batch": batch, "size": size, "steps": steps, "machine": machine, "rows": rows}
 
 
 def _has_gpu() -> bool:
@@ -112,8 +111,3 @@ def table(result: dict[str, Any]) -> str:
         ),
     ]
     return "\n".join(lines)
-
-
-if __name__ == "__main__":
-    runtime.configure(1)
-    print(table(feed(**benchmarks.components("feed"))))
