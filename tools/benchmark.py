@@ -5,7 +5,7 @@ files: from 1,000 JPEGs to answers: tools/infer.py as a whole command, beside a 
 train: images/s of a ViT in training, every contender in its own process.
 data: the training input path through its loader: images/s, and what it takes from the loop's thread.
 memory: peak memory of a training step with Global.recompute and without.
-prefetch: what a training batch costs the loop's thread, and the one beside it, after decoding.
+loop_thread: what a training batch costs the loop's thread, and the one beside it, after decoding.
 augment: images/s of a training pipeline on one core, beside the same steps on Pillow.
 enhance: seconds and memory of a network that makes images, by size, engine and precision, beside a peer in torch.
 distill: what a teacher adds to a training step, beside its own forward pass.
@@ -92,12 +92,12 @@ def memory(arguments: argparse.Namespace, components: Components) -> tuple[dict[
     return result, benchmark.table(result)
 
 
-def prefetch(arguments: argparse.Namespace, components: Components) -> tuple[dict[str, Any], str]:
+def loop_thread(arguments: argparse.Namespace, components: Components) -> tuple[dict[str, Any], str]:
     """The result and its text."""
     runtime.configure(1)
-    from benchmarks import prefetch as benchmark
+    from benchmarks import loop_thread as benchmark
 
-    result = benchmark.prefetch(**components)
+    result = benchmark.loop_thread(**components)
     return result, benchmark.table(result)
 
 
@@ -157,7 +157,7 @@ WHAT = {
     "infer": infer,
     "files": files,
     "data": data,
-    "prefetch": prefetch,
+    "loop_thread": loop_thread,
     "train": train,
     "augment": augment,
     "distill": distill,

@@ -18,7 +18,7 @@ from ppcore.data import ArrayImages, TrainBatchSampler, TrainLoader
 SMALL = 8
 
 
-def prefetch(
+def loop_thread(
     transforms: Sequence[Mapping],
     batch_transforms: Sequence[Mapping],
     *,
@@ -59,7 +59,7 @@ def prefetch(
         milliseconds = {"loop": 1e3 * loop, "beside": 1e3 * beside, "operators": 1e3 * operators}
         rows.append({"where": where, **milliseconds, "images_per_second": batch / max(loop, beside)})
     machine = {"cpu": runtime.cpu_name(), "cores": runtime.available_cores()}
-    return {"what": "prefetch", "batch": batch, "size": size, "steps": steps, "machine": machine, "rows": rows}
+    return {"what": "loop_thread", "batch": batch, "size": size, "steps": steps, "machine": machine, "rows": rows}
 
 
 def _has_gpu() -> bool:
@@ -69,7 +69,7 @@ def _has_gpu() -> bool:
 
 
 def _times(loader: TrainLoader, where: str, steps: int) -> tuple[float, float]:
-    """Processor seconds a batch: of this thread (the median), of the prefetching one (the mean)."""
+    """Processor seconds a batch: of this thread (the median), of the loop_threading one (the mean)."""
     from ppcore.engine.build import tensors
     from ppcore.engine.feed import Feed
 
