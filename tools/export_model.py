@@ -5,7 +5,7 @@
 
 Formats: paddle (Paddle Inference) and onnx (needs the extra `deploy`). The default folder is export in the
 run's. The folder stands by itself: preprocessing (`DataLoader.Eval.transforms`), class names and where the weights come
-from are in its manifest.json, and each format has been compared with the model. Weights as in tools/eval.py.
+from are in its manifest.json and on its card (README.md), and each format has been compared with the model. Weights as in tools/eval.py.
 
     python tools/infer.py --export FOLDER photo.jpg
 
@@ -21,8 +21,6 @@ from ppcore.runtime import interrupts
 interrupts.leave_at_once()
 runtime.configure()
 
-from pathlib import Path
-
 from ppcore import cli
 
 
@@ -30,22 +28,9 @@ def main() -> None:
     parser = cli.config_parser(__doc__)
     cli.add_weights_options(parser)
     arguments, settings = cli.configured(parser)
-    from ppcore.deploy import export_model, quantize
-    from ppcore.engine.export_facts import facts
-    from ppcore.engine.int8_images import images_of
-    from ppcore.engine.logger import setup_logging
-    from ppcore.engine.precision import say_float32
-    from ppcore.engine.trained import load_model
+    from ppcore.engine import export_run
 
-    setup_logging()
-    say_float32(settings.AMP, "exported")
-    model, used = load_model(settings, cli.named_weights(arguments))
-    folder = Path(settings.Export.output or Path(settings.Global.output_dir) / "export")
-    wanted = settings.Export
-    export_model(model, folder, wanted.formats, facts(settings, model, used), in_graph=wanted.in_graph)
-    if wanted.int8 is not None:
-        quantize(folder, images_of(settings, wanted.int8), count=wanted.int8.count, compared=wanted.int8.compared)
-    print(f"{used} -> {folder} ({', '.join([*wanted.formats, *(['int8'] if wanted.int8 else [])])})")
+    print(export_run.run(settings, cli.named_weights(arguments)))
 
 
 if __name__ == "__main__":

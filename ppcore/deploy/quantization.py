@@ -22,7 +22,6 @@ import numpy as np
 
 from ppcore.data import find_images
 from ppcore.deploy import manifest
-from ppcore.deploy.int8_graph import quantised_graph
 from ppcore.deploy.manifest import INT8_SUFFIX, Manifest
 from ppcore.deploy.predictor import Predictor
 from ppcore.deploy.preprocessing import Preprocessing
@@ -144,6 +143,8 @@ def _write(
     folder: Path, temp: Path, content: Manifest, inputs: list[np.ndarray], calibrating: int, engine: str
 ) -> dict[str, Any]:
     """Writes the int8 graph into `temp` and compares it with fp32."""
+    from ppcore.deploy.int8_graph import quantised_graph  # imports nncf, which is looked for before
+
     (stage,) = content.stages
     settings = quantised_graph(folder / f"{stage.name}.onnx", temp / f"{stage.name}{INT8_SUFFIX}", inputs[:calibrating])
     # A folder of its own to be run in: what is there already stays as it is until this one is known to work.

@@ -44,7 +44,10 @@ def transformers(folder: str, *, preprocessor: bool) -> Loader:
 
 
 def of_export(
-    folder: str, formats: Sequence[str], stages: Mapping[str, Mapping[str, Sequence[int | None]]]
+    folder: str,
+    formats: Sequence[str],
+    stages: Mapping[str, Mapping[str, Sequence[int | None]]],
+    files: str | None = None,
 ) -> list[Loader]:
     """Exported models (`ppcore.deploy.export_model`): this suite's predictor, and other runtimes where there is one graph.
 
@@ -52,9 +55,12 @@ def of_export(
         folder: its name.
         formats: `paddle`, `onnx`.
         stages: inputs (name, shape) of each stage by its name, as in the manifest.
+        files: the predictor's method that takes a file, `classify` or `enhance`.
     """
     [(first, inputs), *more] = stages.items()
     lines = ["from ppcore.deploy import Predictor", f"predictor = Predictor({folder!r})"]
+    if files is not None:
+        lines.append(f"answer = predictor.{files}('photo.jpg')")
     found = [Loader("this suite's predictor (float32 images [B, 3, H, W] in, without Paddle)", "\n".join(lines))]
     if more or "onnx" not in formats or len(inputs) != 1:
         return found

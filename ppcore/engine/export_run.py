@@ -1,0 +1,50 @@
+"""What `tools/export_model.py` does: the export of the weights in use, an int8 form beside it, and its card."""
+
+from pathlib import Path
+
+from ppcore.config import Config, Pretrained
+from ppcore.deploy import export_model, manifest, quantize
+from ppcore.engine.export_facts import facts
+from ppcore.engine.int8_images import images_of
+from ppcore.engine.logger import setup_logging
+from ppcore.engine.precision import say_float32
+from ppcore.engine.run_provenance import provenance
+from ppcore.engine.trained import load_model
+from ppcore.weights import snippets
+from ppcore.weights.card import check_card, write_card
+
+
+def run(config: Config, weights: Pretrained | None = None) -> str:
+    """Exports, and says what and where in one line.
+
+    Args:
+        config: the configuration; the section `Export` says what to write.
+        weights: as for `ppcore.engine.trained.load_model`.
+
+    Raises:
+        ConfigError, DataError, OutputError, WeightsError: no weights, a folder with other files or an edited card, or an
+            export that does not compute what the model does; nothing is written.
+    """
+    setup_logging()
+    say_float32(config.AMP, "exported")
+    wanted = config.Export
+    folder = Path(wanted.output or Path(config.Global.output_dir) / "export")
+    if folder.is_dir():
+        check_card(folder)  # what is there is replaced
+    model, used = load_model(config, weights)
+    images = None if wanted.int8 is None else images_of(config, wanted.int8)
+    export_model(model, folder, wanted.formats, facts(config, model, used), in_graph=wanted.in_graph)
+    if wanted.int8 is not None:
+        quantize(folder, images, count=wanted.int8.count, compared=wanted.int8.compared)
+    written = manifest.read(folder)
+    stages = {stage.name: stage.inputs for stage in written.stages}
+    loaders = snippets.of_export(folder.name, written.formats, stages, files=_takes_files(written))
+    write_card(folder, provenance(config, used, model=model), loaders)
+    return f"{used} -> {folder} ({', '.join([*wanted.formats, *(['int8'] if wanted.int8 else [])])})"
+
+
+def _takes_files(written: manifest.Manifest) -> str | None:
+    """The predictor's method that takes image files, if it has one."""
+    if written.padding is not None:
+        return "enhance"
+    return None if written.model.preprocessing is None else "classify"
