@@ -112,6 +112,30 @@ def for_classifier(precision: str, device: str, work: int, *, attention: bool) -
     raise ConfigError(f"Infer.precision: {precision} needs OpenVINO; install the extra 'deploy'")
 
 
+def chosen_by_size(precision: str, *, writer: bool = True) -> bool:
+    """Whether a photograph's size decides: in float32, with onnxruntime and OpenVINO both there.
+
+    Args:
+        precision: `fp32` or `bf16`.
+        writer: whether the export has still to be written, for which ONNX needs paddle2onnx.
+    """
+    return precision == "fp32" and installed("openvino", "onnxruntime", *(["paddle2onnx"] if writer else []))
+
+
+def for_size(size: Sequence[int]) -> str:
+    """Of onnxruntime, which prepares once for all sizes, and OpenVINO, which compiles a large one and needs a third of the memory."""
+    return "openvino" if size[0] * size[1] >= OWN_SIZE_FROM else "onnxruntime"
+
+
+def shares(sizes: Sequence[Size]) -> str:
+    """What `for_size` makes of photographs, one line."""
+    large = {size for size in sizes if for_size(size) == "openvino"}
+    small = len(set(sizes)) - len(large)
+    parts = [f"onnxruntime for {_of(small, 'size')} below 4 megapixels (prepared once)"] if small or not large else []
+    parts += [f"OpenVINO for {_of(len(large), 'larger size')} (compiled for each, kept)"] if large else []
+    return ", ".join(parts)
+
+
 def for_photographs(precision: str, sizes: Sequence[Size] = ()) -> tuple[str, str]:
     """The engine for a network of images that is still to be exported, and why.
 

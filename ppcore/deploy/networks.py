@@ -10,6 +10,7 @@ import paddle.nn as nn
 
 from ppcore.config import InferSection
 from ppcore.deploy import engine_choice, tiles
+from ppcore.deploy.by_size import BySize
 from ppcore.deploy.engine_choice import Size
 from ppcore.deploy.export import cached_export
 from ppcore.deploy.fixed_batch import FixedBatch
@@ -26,7 +27,7 @@ def network(model: nn.Layer, wanted: InferSection, device: str, folder: Path, si
     """A function from float32 [1, 3, H, W] to the same, as `Infer` wants it computed.
 
     On a CPU a trained network is exported once, into the run's folder, and run by a `Predictor`;
-    `auto` takes the fastest that is installed, and says so. On a GPU, and for methods without weights, the
+    `auto` takes the fastest that is installed and suits the sizes, and says so. On a GPU, and for methods without weights, the
     model runs itself.
 
     Args:
@@ -46,6 +47,8 @@ def network(model: nn.Layer, wanted: InferSection, device: str, folder: Path, si
         return eager(model, wanted)
     if wanted.engine != "auto":
         return _exported(model, wanted.engine, wanted, folder)
+    if engine_choice.chosen_by_size(wanted.precision):
+        return BySize(cached_export(model, folder, ("onnx",)), wanted.tile, sizes)
     engine, why = engine_choice.for_photographs(wanted.precision, sizes)
     log.info("Infer.engine=auto: %s, %s", engine, why)
     return _exported(model, engine, wanted, folder)

@@ -7,6 +7,8 @@ from typing import Any
 from ppcore.config import InferSection
 from ppcore.data import find_images
 from ppcore.deploy import engine_choice, manifest
+from ppcore.deploy.by_size import BySize
+from ppcore.deploy.engine_choice import chosen_by_size
 from ppcore.deploy.fixed_batch import FixedBatch
 from ppcore.deploy.predictor import Predictor
 from ppcore.deploy.preprocessing import Preprocessing
@@ -64,6 +66,8 @@ def _classify(folder: Path, content: manifest.Manifest, wanted: InferSection, ou
 def _enhance(folder: Path, content: manifest.Manifest, wanted: InferSection, output: Path) -> list[dict[str, Any]]:
     jobs = plan(wanted.input, output)
     sizes = [(job.height, job.width) for job in jobs if job.pixels]
+    if wanted.engine == "auto" and "onnx" in content.formats and chosen_by_size(wanted.precision, writer=False):
+        return enhance_files.enhance_files(BySize(folder, wanted.tile, sizes), jobs, output, wanted, str(folder))
     compute = Predictor(folder, wanted.engine, wanted.precision, tile=wanted.tile)
     if wanted.engine == "auto" and compute.engine == "openvino":
         log.info("Infer.engine=auto: openvino, %s", engine_choice.compilations(sizes))

@@ -8,8 +8,8 @@ import pytest
 
 import ppuhdfour
 from ppcore.config import InferSection
-from ppcore.deploy import engine_choice, networks
-from ppcore.deploy.engine_choice import compilations, for_photographs
+from ppcore.deploy import Predictor, engine_choice, networks
+from ppcore.deploy.engine_choice import chosen_by_size, compilations, for_photographs, for_size, shares
 from ppcore.errors import ConfigError
 
 TI, BASE = 5_717_416, 86_567_656  # parameters
@@ -58,17 +58,45 @@ BOTH = all(importlib.util.find_spec(name) for name in ("openvino", "onnxruntime"
 
 
 @pytest.mark.skipif(not BOTH, reason="needs OpenVINO, onnxruntime and paddle2onnx")
-def test_a_network_of_images_and_the_reason(tmp_path, caplog):
+def test_a_network_of_images_and_the_reason(tmp_path, caplog, monkeypatch):
     paddle.seed(0)
     model = ppuhdfour.UHDFour(scale=2, extract=2, widths=[4, 4, 4], fusion=4)
     model.eval()
     with caplog.at_level("INFO", "ppcore"):
         compute = networks.network(model, InferSection(), "cpu", tmp_path, [(33, 50), (20, 60)])
-    assert "Infer.engine=auto: openvino, the fastest that is installed; one compilation for 2 sizes" in caplog.text
+    assert "Infer.engine=auto: onnxruntime for 2 sizes below 4 megapixels (prepared once)" in caplog.text
+    used = []
+    real = Predictor.__call__
+    monkeypatch.setattr(Predictor, "__call__", lambda self, x: used.append(self.engine) or real(self, x))
+    monkeypatch.setattr(engine_choice, "OWN_SIZE_FROM", 1300)
     for size in [(33, 50), (20, 60), (41, 29)]:  # the last was not announced
         x = np.random.default_rng(0).random((1, 3, *size), np.float32)
         y = networks.eager(model, InferSection())(x)
         assert np.abs(compute(x) - y).max() <= 1e-2 * np.abs(y).max()
+    assert used == ["openvino", "onnxruntime", "onnxruntime"]
+
+
+class TestBySize:
+    def test_what_the_log_says(self):
+        assert shares([(400, 600), (768, 1024), (400, 600), (4016, 6016)]) == (
+            "onnxruntime for 2 sizes below 4 megapixels (prepared once), "
+            "OpenVINO for 1 larger size (compiled for each, kept)"
+        )
+        assert "OpenVINO" not in shares([(400, 600)])
+        assert "onnxruntime" not in shares([(4016, 6016)])
+        assert for_size((1999, 2000)) == "onnxruntime"
+        assert for_size((2000, 2000)) == "openvino"
+
+    def test_in_float32_with_both(self, monkeypatch):
+        there = {"openvino", "onnxruntime", "paddle2onnx"}
+        monkeypatch.setattr(engine_choice, "installed", lambda *packages: there.issuperset(packages))
+        assert chosen_by_size("fp32")
+        assert not chosen_by_size("bf16")
+        there.remove("paddle2onnx")
+        assert not chosen_by_size("fp32")
+        assert chosen_by_size("fp32", writer=False)
+        there.remove("openvino")
+        assert not chosen_by_size("fp32", writer=False)
 
 
 class TestClassifiers:
