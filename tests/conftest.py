@@ -8,13 +8,20 @@ from ppcore import runtime
 _PROCESSES = int(os.environ.get("PYTEST_XDIST_WORKER_COUNT", "1"))
 runtime.configure(max(runtime.available_cores() // _PROCESSES, 1))
 
+import atexit  # noqa: E402
+import shutil  # noqa: E402
 import subprocess  # noqa: E402
 import sys  # noqa: E402
+import tempfile  # noqa: E402
 from pathlib import Path  # noqa: E402
 
 import pytest  # noqa: E402
 
 ROOT = Path(__file__).resolve().parents[1]
+# What the tests compile does not stay on the machine.
+if "PP_CACHE_DIR" not in os.environ:
+    os.environ["PP_CACHE_DIR"] = tempfile.mkdtemp(prefix="ppcore-tests-")
+    atexit.register(shutil.rmtree, os.environ["PP_CACHE_DIR"], ignore_errors=True)
 
 
 @pytest.fixture(scope="session")

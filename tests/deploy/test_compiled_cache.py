@@ -26,8 +26,8 @@ def image(height, width, seed=0):
 
 @pytest.fixture(autouse=True)
 def users_cache(tmp_path, monkeypatch):
-    monkeypatch.setenv("XDG_CACHE_HOME", str(tmp_path / "user"))
-    return tmp_path / "user"
+    monkeypatch.setenv("PP_CACHE_DIR", str(tmp_path / "user"))
+    return tmp_path / "user" / "compiled"
 
 
 @pytest.fixture
@@ -45,15 +45,15 @@ def unwritable(monkeypatch):
 
 
 class TestFiles:
-    def test_parts_come_back(self, tmp_path):
-        cache = CompiledCache(tmp_path)
+    def test_parts_come_back(self, users_cache):
+        cache = CompiledCache()
         assert cache.load(KEY) is None
-        assert cache.save(KEY, [b"graph", b"", b"weights"]) == tmp_path / "compiled"
-        assert CompiledCache(tmp_path).load(KEY) == [b"graph", b"", b"weights"]
+        assert cache.save(KEY, [b"graph", b"", b"weights"]) == users_cache
+        assert CompiledCache().load(KEY) == [b"graph", b"", b"weights"]
 
     @pytest.mark.parametrize("damage", ["cut", "bit", "empty", "foreign"])
     def test_a_damaged_file_is_refused_and_removed(self, tmp_path, damage):
-        cache = CompiledCache(tmp_path)
+        cache = CompiledCache()
         path = cache.save(KEY, [b"graph", b"weights" * 100]) / f"{KEY}.compiled"
         content = bytearray(path.read_bytes())
         if damage == "bit":
@@ -64,7 +64,7 @@ class TestFiles:
 
     def test_the_oldest_go(self, tmp_path, monkeypatch):
         monkeypatch.setattr(compiled_cache, "LIMIT", 2500)
-        cache = CompiledCache(tmp_path)
+        cache = CompiledCache()
         for number in range(3):
             path = cache.save(f"k{number}", [bytes(1000)]) / f"k{number}.compiled"
             os.utime(path, (number + 1, number + 1))
@@ -74,18 +74,22 @@ class TestFiles:
 
     def test_one_that_is_larger_than_the_limit_is_kept_alone(self, tmp_path, monkeypatch):
         monkeypatch.setattr(compiled_cache, "LIMIT", 10)
-        cache = CompiledCache(tmp_path)
+        cache = CompiledCache()
         cache.save("a", [bytes(100)])
         cache.save("b", [bytes(100)])
         assert (cache.load("a"), cache.load("b")) == (None, [bytes(100)])
 
-    def test_the_users_folder_where_the_export_is_read_only(self, tmp_path, unwritable, users_cache):
-        unwritable.append(tmp_path / "export")
-        cache = CompiledCache(tmp_path / "export")
-        assert users_cache in cache.save(KEY, [b"x"]).parents
-        assert cache.load(KEY) == [b"x"]
+    def test_where_it_is(self, monkeypatch, tmp_path):
+        monkeypatch.delenv("PP_CACHE_DIR")
+        monkeypatch.setenv("XDG_CACHE_HOME", str(tmp_path / "xdg"))
+        assert CompiledCache().save(KEY, [b"x"]) == tmp_path / "xdg" / "ppcore" / "compiled"
+        monkeypatch.delenv("XDG_CACHE_HOME")
+        monkeypatch.setenv("HOME", str(tmp_path / "home"))
+        assert CompiledCache().folder == tmp_path / "home" / ".cache" / "ppcore" / "compiled"
+
+    def test_a_folder_that_cannot_be_written(self, unwritable, users_cache):
         unwritable.append(users_cache)
-        assert cache.save("other", [b"x"]) is None
+        assert CompiledCache().save(KEY, [b"x"]) is None
 
 
 @pytest.fixture(scope="module")
@@ -147,21 +151,21 @@ class TestOpenVINO:
         y = predictor(folder)(image(64, 64))
         assert np.abs(own - y).max() <= 1e-2 * np.abs(y).max()
 
-    def test_damaged_files_are_compiled_again(self, folder, caplog):
+    def test_damaged_files_are_compiled_again(self, folder, caplog, users_cache):
         caplog.set_level("INFO", "ppcore")
         y = predictor(folder)(image(40, 52))
-        for path in (folder / "compiled").iterdir():
+        for path in users_cache.iterdir():
             path.write_bytes(path.read_bytes()[:-1] + b"?")
         caplog.clear()
         np.testing.assert_allclose(predictor(folder)(image(40, 52)), y, atol=1e-6)
         assert len(compiled(caplog)) == 2
         assert "damaged; compiling again" in caplog.text
 
-    def test_what_openvino_does_not_take_is_compiled_again(self, folder, caplog):
+    def test_what_openvino_does_not_take_is_compiled_again(self, folder, caplog, users_cache):
         caplog.set_level("INFO", "ppcore")
         y = predictor(folder)(image(40, 52))
-        cache = CompiledCache(folder)
-        for path in list((folder / "compiled").iterdir()):
+        cache = CompiledCache()
+        for path in list(users_cache.iterdir()):
             blob, *rest = cache.load(path.stem)
             cache.save(path.stem, [b"of another build" + blob[100:], *rest])
         caplog.clear()
@@ -187,15 +191,17 @@ class TestOpenVINO:
 
     def test_a_folder_that_cannot_be_written(self, folder, caplog, unwritable, users_cache):
         caplog.set_level("INFO", "ppcore")
-        unwritable += [folder, users_cache]
+        before = sorted(folder.iterdir())
+        unwritable.append(users_cache)
         y = predictor(folder)(image(40, 52))
         assert "kept in memory: no folder can be written" in caplog.text
         assert not list(folder.rglob("*.compiled"))
         unwritable.pop()
         np.testing.assert_allclose(predictor(folder)(image(40, 52)), y, atol=1e-6)
         assert list(users_cache.rglob("*.compiled"))
+        assert sorted(folder.iterdir()) == before, "an export stays as it was written"
 
-    def test_two_processes_at_once(self, folder):
+    def test_two_processes_at_once(self, folder, users_cache):
         code = (
             "import sys, numpy as np; from ppcore.deploy import Predictor; "
             "x = np.full((1, 3, 40, 52), 0.25, np.float32); x[:, :, ::3] = 0.1; "
@@ -206,8 +212,8 @@ class TestOpenVINO:
         assert [process.wait(60) for process in running] == [0, 0]
         first, second = (np.load(target) for target in targets)
         np.testing.assert_allclose(first, second, atol=1e-6)
-        cache = CompiledCache(folder)
-        names = sorted(path.name for path in (folder / "compiled").iterdir())
+        cache = CompiledCache()
+        names = sorted(path.name for path in users_cache.iterdir())
         assert len(names) == 2
         assert all(cache.load(name.removesuffix(".compiled")) for name in names)
 

@@ -14,68 +14,62 @@ from ppcore.io import write_atomically
 
 log = logging.getLogger("ppcore")
 
-LIMIT = 1 << 30  # bytes that one folder holds; beyond, what was used longest ago goes
+LIMIT = 1 << 30  # bytes that are kept; beyond, what was used longest ago goes
 MAGIC = b"ppcore compiled\n"
 SUFFIX = ".compiled"
 
 
 class CompiledCache:
-    """Entries of one export: in its own folder, or in the user's cache when that cannot be written.
+    """Entries in the user's cache: `$PP_CACHE_DIR/compiled`, else `$XDG_CACHE_HOME/ppcore/compiled`, else `~/.cache/ppcore/compiled`.
 
-    A file is whole or absent, carries the sha256 of its content, and is named by a hash of all that decides it, so several
+    Not in the exported folder: that stays as it was written and checked, and nobody else's compiled code is run. A file is
+    whole or absent, carries the sha256 of its content, and is named by a hash of all that decides it, so several
     processes may read and write at once.
-
-    Args:
-        export: the exported folder.
     """
 
-    def __init__(self, export: Path):
-        self.folders = [export / "compiled", _users(export)]
+    def __init__(self):
+        self.folder = _users() / "compiled"
 
     def load(self, key: str) -> list[bytes] | None:
         """The parts kept under a key, or None; a damaged file is removed."""
-        for folder in self.folders:
-            path = folder / (key + SUFFIX)
-            try:
-                content = path.read_bytes()
-            except OSError:
-                continue
-            parts = _unpack(content)
-            if parts is not None:
-                with suppress(OSError):
-                    os.utime(path)  # what is used stays
-                return parts
+        path = self.folder / (key + SUFFIX)
+        try:
+            content = path.read_bytes()
+        except OSError:
+            return None
+        parts = _unpack(content)
+        if parts is None:
             log.warning("%s: damaged; compiling again", path)
             self.drop(key)
-        return None
+            return None
+        with suppress(OSError):
+            os.utime(path)  # what is used stays
+        return parts
 
     def drop(self, key: str) -> None:
         """Removes what is kept under a key, where it can be."""
-        for folder in self.folders:
-            with suppress(OSError):
-                (folder / (key + SUFFIX)).unlink()
+        with suppress(OSError):
+            (self.folder / (key + SUFFIX)).unlink()
 
     def save(self, key: str, parts: Sequence[bytes]) -> Path | None:
-        """Keeps parts under a key; returns the folder, or None where nothing can be written."""
-        for folder in self.folders:
-            try:
-                folder.mkdir(parents=True, exist_ok=True)
-                write_atomically(folder / (key + SUFFIX), lambda temp: _pack(temp, parts))
-            except (OSError, OutputError):
-                continue
-            _shrink(folder, LIMIT)
-            return folder
-        return None
+        """Keeps parts under a key; returns the folder, or None where it cannot be written."""
+        try:
+            self.folder.mkdir(parents=True, exist_ok=True, mode=0o700)
+            write_atomically(self.folder / (key + SUFFIX), lambda temp: _pack(temp, parts))
+        except (OSError, OutputError):
+            return None
+        _shrink(self.folder, LIMIT)
+        return self.folder
 
 
-def _users(export: Path) -> Path:
-    """The folder of an export in the user's cache."""
-    root = os.environ.get("XDG_CACHE_HOME") or "~/.cache"
+def _users() -> Path:
+    """The suite's folder in the user's cache."""
+    if given := os.environ.get("PP_CACHE_DIR"):
+        return Path(given)
     try:
-        root = Path(root).expanduser()
+        return Path(os.environ.get("XDG_CACHE_HOME") or "~/.cache").expanduser() / "ppcore"
     except RuntimeError:  # a user without a home
-        root = Path(tempfile.gettempdir()) / f"cache-{os.getuid()}"
-    return root / "ppcore" / hashlib.sha256(str(export.resolve()).encode()).hexdigest()[:16]
+        return Path(tempfile.gettempdir()) / f"ppcore-{os.getuid()}"
 
 
 def _pack(path: Path, parts: Sequence[bytes]) -> None:

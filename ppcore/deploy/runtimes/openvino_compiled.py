@@ -72,7 +72,7 @@ class Compiler:
         # The stages whose convolutions are computed in bfloat16, or None for what OpenVINO chooses.
         self.bf16 = manifest.bf16 if precision == "bf16" else None
         self.stages = {stage.name: stage for stage in manifest.stages}
-        self.cache = CompiledCache(folder)
+        self.cache = CompiledCache()
 
     def declared(self, stage: str) -> list[Shape]:
         """The shapes of the inputs, None for open sizes."""
