@@ -1,5 +1,7 @@
 """Commands from files to answers, and the training input path: what is timed is the real thing."""
 
+import importlib.util
+
 import numpy as np
 import pytest
 from PIL import Image
@@ -66,7 +68,9 @@ def test_our_command(spec):
 
 @pytest.mark.slow
 def test_the_peer_gives_the_same_answers_at_its_fastest_setting(spec):
-    pytest.importorskip("torch")
+    for package in ("torch", "timm"):
+        if importlib.util.find_spec(package) is None:
+            pytest.skip(f"needs {package}")
     settings = [{"batch": 2, "workers": 0}, {"batch": 3, "workers": 1}]
     result = files(spec, {"theirs": {"precision": "fp32", "settings": settings}})
     mine, theirs = result["rows"]

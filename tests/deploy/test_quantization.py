@@ -97,6 +97,18 @@ class TestForm:
         assert not large, "no copy in float32 stays"
         assert len(whole.node) < len(graph.node)
 
+    @pytest.mark.skipif("openvino" not in ENGINES, reason="needs OpenVINO")
+    def test_openvino_computes_products_in_int8(self, exported):
+        """Whatever else is done to the graph: four products a block, at least most of them."""
+        folder, x, _, _ = exported
+        predictor = Predictor(folder, "openvino", "int8")
+        predictor(x[:4])
+        (compiled,) = predictor._runtime.compiled.values()
+        about = [node.get_rt_info() for node in compiled.model.get_runtime_model().get_ops()]
+        products = [info for info in about if info["layerType"].astype(str) in ("FullyConnected", "MatMul")]
+        short = [info for info in products if info["runtimePrecision"].astype(str) in ("i8", "u8")]
+        assert len(short) >= 6, [(i["layerType"].astype(str), i["runtimePrecision"].astype(str)) for i in products]
+
     def test_auto_says_why(self, exported, caplog):
         with caplog.at_level("INFO", "ppcore"):
             assert Predictor(exported[0], precision="int8").engine == "openvino"

@@ -22,7 +22,12 @@ PI = (3.140625, 9.67502593994140625e-4, 1.509957990978376432e-7)
 
 
 def use_polynomials(model: ov.Model) -> None:
-    """Replaces Atan, Sin and Cos of what the model computes from its inputs; what is constant is folded before."""
+    """Replaces Atan, Sin and Cos of what the model computes from its inputs; what is constant is folded before.
+
+    A model without them is left alone: folding would widen int8 weights to float32.
+    """
+    if not any(node.get_type_name() in MAKERS for node in model.get_ops()):
+        return
     manager = Manager()
     manager.register_pass(ConstantFolding())
     manager.run_passes(model)
