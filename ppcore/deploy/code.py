@@ -49,11 +49,20 @@ def _is_own(package: str) -> bool:
 
 
 def _source(name: str) -> Path | None:
+    """The file of a module, which is not imported: that could take seconds."""
+    top, *rest = name.split(".")
     try:
-        spec = importlib.util.find_spec(name)
-        origin = None if spec is None else spec.origin
-    except (ImportError, ValueError):  # something imported from a module that is no module; or a script, __main__
+        spec = importlib.util.find_spec(top)
+    except (ImportError, ValueError):  # a script, __main__
+        spec = None
+    if spec is None:
         origin = getattr(sys.modules.get(name), "__file__", None)
+    elif not rest:
+        origin = spec.origin
+    else:
+        places = [Path(folder, *rest) for folder in spec.submodule_search_locations or ()]
+        files = [file for place in places for file in (place / "__init__.py", place.with_name(f"{place.name}.py"))]
+        origin = next((str(file) for file in files if file.is_file()), None)
     return Path(origin) if origin is not None and origin.endswith(tuple(SOURCE_SUFFIXES)) else None
 
 
