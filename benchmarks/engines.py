@@ -186,7 +186,7 @@ def _psnr(folder: Path, photographs: Sequence[str], threads: int) -> list[dict[s
 def table(result: dict[str, Any]) -> str:
     """The result as Markdown tables."""
     lines = [
-        f"{result['arch']}; {' '.join(machine_lines(result['machine']))}", "",
+        result["arch"], *machine_lines(result["machine"]), "",
         "| size | contender | seconds | runs | of the limit | first, s | peak, GiB | over the peer | difference |",
         "|---|---|---|---|---|---|---|---|---|",
     ]  # fmt: skip
