@@ -4,15 +4,13 @@ Imports what the contender needs and nothing else, because the memory of the who
 """
 
 import importlib.util
-import re
 import time
 from collections.abc import Callable
-from pathlib import Path
 from typing import Any
 
 import numpy as np
 
-from benchmarks.fresh_process import answer
+from benchmarks.fresh_process import answer, peak_memory
 
 Run = Callable[[np.ndarray], np.ndarray]
 
@@ -56,12 +54,6 @@ def predictor(job: dict[str, Any]) -> Run:
     from ppcore.deploy import Predictor
 
     return Predictor(job["folder"], job["engine"], job["precision"], threads=job["threads"])
-
-
-def peak_memory() -> int:
-    """Bytes this program has had resident at most. (`ru_maxrss` would begin with what its parent had.)"""
-    status = Path("/proc/self/status").read_text()
-    return int(re.search(r"^VmHWM:\s+(\d+) kB", status, re.MULTILINE)[1]) * 1024
 
 
 def measure(job: dict[str, Any]) -> dict[str, Any]:

@@ -2,6 +2,7 @@
 
 import json
 import os
+import re
 import subprocess
 import sys
 from collections.abc import Callable, Mapping
@@ -62,3 +63,9 @@ def answer(measure: Callable[[dict[str, Any]], dict[str, Any]]) -> None:
     except ModuleNotFoundError as error:
         result = {"missing": error.name}
     print(json.dumps(result))
+
+
+def peak_memory() -> int:
+    """Bytes this program has had resident at most. (`ru_maxrss` would begin with what its parent had.)"""
+    status = Path("/proc/self/status").read_text()
+    return int(re.search(r"^VmHWM:\s+(\d+) kB", status, re.MULTILINE)[1]) * 1024

@@ -1,13 +1,12 @@
 """Peak memory of training steps, with gradient checkpointing and without, each in its own process."""
 
 import math
-import resource
 import statistics
 import time
 from collections.abc import Mapping, Sequence
 from typing import Any
 
-from benchmarks.fresh_process import answer, measured
+from benchmarks.fresh_process import answer, measured, peak_memory
 from ppcore import runtime
 
 MODES = {"plain": False, "recompute": True}
@@ -67,7 +66,7 @@ def measure(arch: str, batch: int, size: int, steps: int, recompute: bool) -> di
     rng = np.random.default_rng(0)
     images = paddle.to_tensor(rng.standard_normal((batch, 3, size, size)).astype(np.float32))
     labels, criterion = paddle.to_tensor(rng.integers(0, network.num_classes, batch)), CrossEntropy()
-    start, seconds, loss = _resident_peak(), [], math.nan
+    start, seconds, loss = peak_memory(), [], math.nan
     for _ in range(steps + 1):
         began = time.perf_counter()
         value = criterion(network(images), {"label": labels})
@@ -78,14 +77,9 @@ def measure(arch: str, batch: int, size: int, steps: int, recompute: bool) -> di
         seconds.append(time.perf_counter() - began)
     parameters = sum(math.prod(p.shape) for p in network.parameters())
     return {
-        "peak_bytes": _resident_peak(), "start_bytes": start, "state_bytes": 16 * parameters, "loss": loss,
+        "peak_bytes": peak_memory(), "start_bytes": start, "state_bytes": 16 * parameters, "loss": loss,
         "seconds": statistics.median(seconds[1:]),
     }  # fmt: skip
-
-
-def _resident_peak() -> int:
-    """Bytes of this process's largest resident set so far."""
-    return resource.getrusage(resource.RUSAGE_SELF).ru_maxrss * 1024
 
 
 def table(result: dict[str, Any]) -> str:
