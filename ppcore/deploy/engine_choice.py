@@ -1,7 +1,7 @@
 """Which engine computes what: by what is installed, format and precision, with the measurements behind it.
 
-OpenVINO is the fastest on the CPUs measured, with a third of onnxruntime's memory. It compiles a network of images once for
-photographs of any size, and once more for each large size. Measured with UHDFour on two cores (docs/performance.md).
+OpenVINO is the fastest for classifiers on the CPUs measured, and for large photographs, with a third of onnxruntime's memory; it compiles
+for each of these. Below, in float32, onnxruntime is faster, and a new size costs it nothing. Measured on two cores (docs/performance.md).
 """
 
 import importlib
