@@ -142,6 +142,24 @@ class TestForm:
 
 
 @needs_nncf
+@needs_nncf
+@pytest.mark.skipif(len(ENGINES) < 2, reason="needs OpenVINO and onnxruntime")
+def test_the_mean_of_the_tokens_is_the_same_in_every_engine_and_batch(tmp_path):
+    paddle.seed(0)
+    model = ppvit.VisionTransformer(**{**SIZES, "img_size": 32, "embed_dim": 96, "num_heads": 3}, pool="gap")
+    rng = np.random.default_rng(0)
+    for parameter in model.parameters():
+        parameter.set_value(parameter.numpy() + 0.05 * rng.standard_normal(parameter.shape).astype("float32"))
+    model.eval()
+    images = rng.standard_normal((200, 1, 32, 32)).astype("float32")
+    export_model(model, tmp_path / "out", ["onnx"])
+    quantize(tmp_path / "out", list(images), count=50, compared=50)
+    wanted = Predictor(tmp_path / "out", "onnxruntime", "int8")(images)
+    predictor = Predictor(tmp_path / "out", "openvino", "int8")
+    for found in (predictor(images), np.concatenate([predictor(images[:8]), predictor(images[8:])])):
+        assert np.abs(found - wanted).max() < 0.05 * np.abs(wanted).max()
+
+
 def test_a_folder_of_files(exported, tmp_path):
     """Another int8 form takes the place of the first."""
     folder = tmp_path / "copy"
