@@ -35,6 +35,14 @@ def test_a_run_and_what_is_trained_on_from_it(tmp_path, tiny_config):
     assert yaml.safe_load(found.config)["Arch"]["embed_dim"] == 16
     json.dumps(found.to_json())
 
+    # What the run measured is not said of another network, or of images prepared otherwise.
+    _, other = known(tiny_config, "Arch.act=relu")
+    assert other.changes == ["the network is built otherwise than the run's: Arch.act"]
+    assert other.metrics == []
+    _, other = known(tiny_config, "DataLoader.Eval.transforms.normalize.std=[0.4, 0.4, 0.4]")
+    assert other.changes == ["images are prepared otherwise than the run's: DataLoader.Eval.transforms"]
+    assert (other.metrics, found.changes) == ([], [])
+
     # The file is exported, and another run starts from it.
     save_file(model, tmp_path / "first.safetensors", "timm", found)
     start = f"Global.pretrained={{path: {tmp_path / 'first.safetensors'}, source: timm}}"
