@@ -7,26 +7,43 @@ import subprocess
 import sys
 
 import pytest
+from conftest import ROOT
 
 
 @pytest.fixture(scope="module")
 def folder(tmp_path_factory):
     """A folder with what a checkout has."""
-    from conftest import ROOT
-
     folder = tmp_path_factory.mktemp("weights_page")
     for name in ("tools", "configs", "docs"):
         (folder / name).symlink_to(ROOT / name)
     return folder
 
 
-def run(folder, command: list[str]) -> str:
-    from conftest import ROOT
+# Runs the lines of standard input, each as a program of its own would, in one process: Paddle is imported once.
+DRIVER = """
+import contextlib, io, json, runpy, shlex, sys
+sys.path.insert(0, "tools")
+said = []
+for line in json.load(sys.stdin):
+    python, *sys.argv = shlex.split(line)
+    assert python == "python", line
+    print(f"$ {line}", file=sys.stderr)
+    with contextlib.redirect_stdout(io.StringIO()) as out:
+        try:
+            runpy.run_path(sys.argv[0], run_name="__main__")
+        except SystemExit as end:
+            assert not end.code, line
+    said.append(out.getvalue())
+json.dump(said, sys.stdout)
+"""
 
+
+def run(folder, code: str, given: str = "") -> str:
     done = subprocess.run(
-        command, cwd=folder, env={**os.environ, "PYTHONPATH": str(ROOT)}, capture_output=True, text=True, timeout=300
-    )
-    assert done.returncode == 0, f"{command}\n{done.stdout}\n{done.stderr}"
+        [sys.executable, "-c", code], input=given, cwd=folder, env={**os.environ, "PYTHONPATH": str(ROOT)}, capture_output=True,
+        text=True, timeout=300,
+    )  # fmt: skip
+    assert done.returncode == 0, f"{done.stdout}\n{done.stderr}"
     return done.stdout
 
 
@@ -36,10 +53,10 @@ def test_word_for_word(root, folder):
         line for block in re.findall(r"^```bash\n(.*?)^```", text, flags=re.S | re.M) for line in block.splitlines()
     ]
     assert len(lines) == 8
-    path = f"PATH={os.path.dirname(sys.executable)}:{os.environ['PATH']}"
-    said = [run(folder, ["env", path, "bash", "-c", line]) for line in lines]
-    evaluated = [json.loads(answer) for line, answer in zip(lines, said, strict=True) if "tools/eval.py" in line]
-    own = json.loads(run(folder, [sys.executable, "tools/eval.py", "-c", "configs/quick/vit_digits.yaml"]))
+    lines.append("python tools/eval.py -c configs/quick/vit_digits.yaml")
+    said = json.loads(run(folder, DRIVER, json.dumps(lines)))
+    *evaluated, own = [json.loads(answer) for line, answer in zip(lines, said, strict=True) if "tools/eval.py" in line]
+    assert len(evaluated) == 2
     assert own["n"] == 360
     for other in evaluated:
         assert [other[key] for key in ("top1", "top5", "n")] == [own[key] for key in ("top1", "top5", "n")]
@@ -60,4 +77,4 @@ def test_the_python_on_it(root, folder):
     if not (folder / "digits_hf").exists():
         test_word_for_word(root, folder)
     ask = "import numpy as np\nout = model(**processor(np.zeros((8, 8, 3), np.uint8), return_tensors='pt'))\nprint(out.logits.shape[1])"
-    assert run(folder, [sys.executable, "-c", f"{code}\n{ask}"]).split()[-1] == "10"
+    assert run(folder, f"{code}\n{ask}").split()[-1] == "10"
