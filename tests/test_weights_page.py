@@ -1,13 +1,10 @@
 """docs/weights.md, followed word for word."""
 
 import json
-import os
 import re
-import subprocess
-import sys
 
 import pytest
-from conftest import ROOT
+from conftest import ROOT, run_lines, run_python
 
 
 @pytest.fixture(scope="module")
@@ -19,34 +16,6 @@ def folder(tmp_path_factory):
     return folder
 
 
-# Runs the lines of standard input, each as a program of its own would, in one process: Paddle is imported once.
-DRIVER = """
-import contextlib, io, json, runpy, shlex, sys
-sys.path.insert(0, "tools")
-said = []
-for line in json.load(sys.stdin):
-    python, *sys.argv = shlex.split(line)
-    assert python == "python", line
-    print(f"$ {line}", file=sys.stderr)
-    with contextlib.redirect_stdout(io.StringIO()) as out:
-        try:
-            runpy.run_path(sys.argv[0], run_name="__main__")
-        except SystemExit as end:
-            assert not end.code, line
-    said.append(out.getvalue())
-json.dump(said, sys.stdout)
-"""
-
-
-def run(folder, code: str, given: str = "") -> str:
-    done = subprocess.run(
-        [sys.executable, "-c", code], input=given, cwd=folder, env={**os.environ, "PYTHONPATH": str(ROOT)}, capture_output=True,
-        text=True, timeout=300,
-    )  # fmt: skip
-    assert done.returncode == 0, f"{done.stdout}\n{done.stderr}"
-    return done.stdout
-
-
 def test_word_for_word(root, folder):
     text = (root / "docs" / "weights.md").read_text(encoding="utf-8")
     lines = [
@@ -54,7 +23,7 @@ def test_word_for_word(root, folder):
     ]
     assert len(lines) == 8
     lines.append("python tools/eval.py -c configs/quick/vit_digits.yaml")
-    said = json.loads(run(folder, DRIVER, json.dumps(lines)))
+    said = run_lines(lines, folder)
     *evaluated, own = [json.loads(answer) for line, answer in zip(lines, said, strict=True) if "tools/eval.py" in line]
     assert len(evaluated) == 2
     assert own["n"] == 360
@@ -77,4 +46,4 @@ def test_the_python_on_it(root, folder):
     if not (folder / "digits_hf").exists():
         test_word_for_word(root, folder)
     ask = "import numpy as np\nout = model(**processor(np.zeros((8, 8, 3), np.uint8), return_tensors='pt'))\nprint(out.logits.shape[1])"
-    assert run(folder, f"{code}\n{ask}").split()[-1] == "10"
+    assert run_python(f"{code}\n{ask}", folder).split()[-1] == "10"
