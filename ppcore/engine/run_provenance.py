@@ -65,10 +65,11 @@ def _task(model: nn.Layer) -> str | None:
 
 
 def run_of(file: Path) -> Path | None:
-    """The folder of the run whose checkpoint a weight file is part of."""
+    """The folder of the run whose checkpoint a weight file is part of; None where its records are not there (a copied checkpoint)."""
     step = file.absolute().parent
+    folder = step.parents[1]
     inside = step.parent.name == "checkpoints" and (step / "state.json").is_file()
-    return step.parents[1] if inside else None
+    return folder if inside and all((folder / name).is_file() for name in (records.NAME, "config.yaml")) else None
 
 
 def record_start(config: Config, folder: Path) -> None:

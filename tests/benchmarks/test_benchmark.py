@@ -166,3 +166,12 @@ def test_distill_measures_all_three_parts():
     assert all(0 < row["lowest"] <= row["milliseconds"] <= row["highest"] for row in result["rows"])
     assert np.isfinite(result["overhead"])
     assert "teacher's forward" in teacher_cost.table(result)
+
+
+def test_the_tool_takes_what_it_says_it_measures(root, tool):
+    """Every name at the head of its help, and every file of components."""
+    done = tool("benchmark", "--help")
+    assert done.returncode == 0, done.stderr
+    choices = set(re.search(r"--what \{([a-z_,]+)\}", done.stdout)[1].split(","))
+    described = set(re.findall(r"^([a-z_]+): ", done.stdout, flags=re.MULTILINE)) - {"usage"}
+    assert described == choices == {path.stem for path in (root / "benchmarks").glob("*.yaml")}

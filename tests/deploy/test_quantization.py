@@ -2,6 +2,7 @@
 
 import importlib.util
 import json
+import shutil
 import subprocess
 import sys
 
@@ -176,6 +177,32 @@ def test_a_folder_of_files(exported, tmp_path):
 
 
 @needs_nncf
+def test_what_is_beside_the_export_is_not_part_of_it(exported, tmp_path):
+    """A card or a note that somebody changes later must not make the export a damaged one."""
+    folder = shutil.copytree(exported[0], tmp_path / "copy")
+    (folder / "card.json").write_text("{}")
+    quantize(folder, list(digits()[0][:32]))
+    assert set(manifest.read(folder).files) == set(manifest.read(exported[0]).files)
+    (folder / "card.json").write_text("another")
+    Predictor(folder, "paddle")
+
+
+@needs_nncf
+def test_numbers_that_are_not_finite_are_no_form(exported, tmp_path, monkeypatch):
+    folder = shutil.copytree(exported[0], tmp_path / "copy")
+    before = {path.name: path.read_bytes() for path in folder.iterdir()}
+    real = Predictor.__call__
+
+    def broken(self, x):
+        return real(self, x) * (np.float32(np.nan) if self.precision == "int8" else np.float32(1))
+
+    monkeypatch.setattr(Predictor, "__call__", broken)
+    with pytest.raises(ConfigError, match="gives numbers that are not finite; nothing was written"):
+        quantize(folder, list(digits()[0][:32]))
+    assert {path.name: path.read_bytes() for path in folder.iterdir()} == before
+
+
+@needs_nncf
 def test_a_bad_form_is_warned_of(exported, tmp_path, monkeypatch, caplog):
     folder = tmp_path / "copy"
     folder.mkdir()
@@ -216,7 +243,7 @@ class TestRefusals:
 
     def test_no_onnx_and_no_form(self, tmp_path):
         folder = export_model(ppvit.VisionTransformer(**SIZES), tmp_path / "out", ["paddle"])
-        with pytest.raises(ConfigError, match="int8 is made from onnx"):
+        with pytest.raises(ConfigError, match="int8 is made from the format onnx, not from paddle"):
             quantize(folder, "photos")
         with pytest.raises(ConfigError, match=r"no int8 form; write it with ppcore\.deploy\.quantize"):
             Predictor(folder, precision="int8")

@@ -1,6 +1,7 @@
 """What a run recorded of its weights, found again for cards and files."""
 
 import json
+import shutil
 
 import yaml
 
@@ -57,6 +58,13 @@ def test_a_run_and_what_is_trained_on_from_it(tmp_path, tiny_config):
     train(config.load(tiny_config, third))
     _, found = known(tiny_config, *third)
     assert found.started_from["started_from"]["licence"] == "mit"
+
+    # A checkpoint copied without its run's records, in folders of the same names.
+    copied = tmp_path / "elsewhere" / "checkpoints" / best.parent.name
+    shutil.copytree(best.parent, copied)
+    _, found = known(tiny_config, weights=str(copied))
+    assert (found.run, found.metrics, found.sha256) == (None, [], sha256(best))
+    assert found.classes == [str(i) for i in range(10)]
 
     # A file by itself: no run, no measurement, and nothing made up.
     _, found = known(tiny_config, weights={"path": str(tmp_path / "first.safetensors"), "source": "timm"})
