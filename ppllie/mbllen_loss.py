@@ -55,9 +55,13 @@ class MBLLENLoss:
         if isinstance(outputs, (tuple, list)):
             raise ConfigError("ppllie.mbllen_loss.MBLLENLoss takes one image, and the network gives several outputs")
         y, target = outputs.astype("float32"), batch["target"]
-        loss = F.l1_loss(y, target) + 3.0 * ssim_loss(y, target, border="crop")
-        loss = loss + region_loss(y, target, self.region)
+        loss = loss_without_context(y, target, self.region)
         return loss if self.vgg is None else loss + context_loss(self.vgg, y, target) / 3.0
+
+
+def loss_without_context(y: paddle.Tensor, target: paddle.Tensor, form: Literal["code", "fixed"]) -> paddle.Tensor:
+    """MAE, structure and region of [B, 3, H, W], a scalar."""
+    return F.l1_loss(y, target) + 3.0 * ssim_loss(y, target, border="crop") + region_loss(y, target, form)
 
 
 def region_loss(y: paddle.Tensor, target: paddle.Tensor, form: Literal["code", "fixed"]) -> paddle.Tensor:

@@ -26,9 +26,12 @@ def ssim_loss(x: paddle.Tensor, y: paddle.Tensor, *, border: Literal["zeros", "c
     A variance is a small difference of two moments. Each tile of the images is therefore measured from its own
     mean, which changes no variance and makes the moments small: then rounding as coarse as TF32's does no harm.
     """
-    counted = _counted(*x.shape[2:], border)
+    counted = _counted(*x.shape[2:], border).astype(x.dtype)
+    values = float(counted.sum()) * x.shape[0] * x.shape[1]
     with paddle.no_grad():
-        inside = _inner(_tiles(paddle.ones([1, 1, *x.shape[2:]])))  # 1 on the image, 0 where the last tiles leave it
+        inside = _inner(
+            _tiles(paddle.ones([1, 1, *x.shape[2:]], x.dtype))
+        )  # 1 on the image, 0 where the last tiles leave it
         y = _tiles(y)
         centre = _inner(y).sum(axis=[2, 3], keepdim=True) / inside.sum(axis=[2, 3], keepdim=True)
         y = y - centre
@@ -40,7 +43,7 @@ def ssim_loss(x: paddle.Tensor, y: paddle.Tensor, *, border: Literal["zeros", "c
     product, squares = mean_x * mean_y, mean_x * mean_x + mean_y * mean_y
     c1, c2 = K1**2, K2**2
     similarity = (2 * product + c1) * (2 * covariance + c2) / ((squares + c1) * (variances + c2))
-    return ((1.0 - similarity) * _inner(_tiles(counted))).sum() / (float(counted.sum()) * x.shape[0] * x.shape[1])
+    return ((1.0 - similarity) * _inner(_tiles(counted))).sum() / values
 
 
 def _counted(height: int, width: int, border: str) -> paddle.Tensor:
@@ -73,14 +76,14 @@ def _window_means(tiles: list[paddle.Tensor]) -> list[paddle.Tensor]:
     As products with band matrices from both sides: for training crops several times faster on a CPU
     than convolutions of one channel.
     """
-    band = paddle.to_tensor(_band())
+    band = paddle.to_tensor(_band()).astype(tiles[0].dtype)
     return paddle.matmul(paddle.matmul(band, paddle.stack(tiles)), band, transpose_y=True).unbind(0)
 
 
 @cache
 def _band() -> np.ndarray:
-    """[t, t + 10] float32: row i holds the window that begins at i."""
+    """[t, t + 10] float64: row i holds the window that begins at i."""
     size, sigma = GAUSSIAN
     weights = np.exp(-0.5 * (np.arange(size) - size // 2) ** 2 / sigma**2)
     weights /= weights.sum()
-    return sum(w * np.eye(_TILE, _TILE + 2 * _REACH, k=k) for k, w in enumerate(weights)).astype(np.float32)
+    return sum(w * np.eye(_TILE, _TILE + 2 * _REACH, k=k) for k, w in enumerate(weights))
