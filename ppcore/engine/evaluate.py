@@ -15,7 +15,7 @@ from ppcore.deploy.networks import Exported, exported_classifier
 from ppcore.ema import EMA
 from ppcore.engine import build, distributed, evaluators
 from ppcore.engine.distributed import World, in_turn
-from ppcore.engine.evaluators import Evaluation, Evaluator
+from ppcore.engine.evaluators import Evaluation, Evaluator, OverSplit
 from ppcore.engine.logger import setup_logging
 from ppcore.engine.precision import Precision
 from ppcore.engine.run_folder import node_text, protocol
@@ -96,12 +96,12 @@ def run(config: Config, weights: Pretrained | str | None = None) -> dict[str, An
     part = config.DataLoader.Eval
     images = build.dataset(part, traits(model).num_classes, used.classes, "DataLoader.Eval") if part else None
     precision = Precision.of_evaluation(config.AMP, world.device)
-    compute = _exported(config, model, world, images)
+    compute = _exported(config, model, world, images, measures)
     result = {
         **evaluate(model, measures, Evaluation(config, world, precision, images, compute)),
         "weights": str(used),
         "weights_from": used.why,
-        "protocol": protocol(config, precision.describe() if compute is None else compute.runs_on),
+        "protocol": protocol(config, _computed_in(precision, compute, measures)),
     }
     if not config.Baselines:
         return result
@@ -109,12 +109,25 @@ def run(config: Config, weights: Pretrained | str | None = None) -> dict[str, An
     return {"method": name, **result, "baselines": baselines(config)}
 
 
-def _exported(config: Config, model: nn.Layer, world: World, images: Any) -> Exported | None:
-    """A classifier's export, where `Infer.engine` wants one; None where the model computes itself."""
+def _exported(
+    config: Config, model: nn.Layer, world: World, images: Any, measures: Sequence[Evaluator]
+) -> Exported | None:
+    """A classifier's export, where `Infer.engine` wants one and metrics read its outputs; None where the model computes itself."""
     if images is None or traits(model).num_classes is None or traits(model).makes_images:
         return None
+    if not any(isinstance(measure, OverSplit) for measure in measures):
+        return None  # an evaluator of its own runs the network as it likes
     folder = Path(config.Global.output_dir)
     return in_turn(world, lambda: exported_classifier(model, config.Infer, world.device, folder, len(images)))
+
+
+def _computed_in(precision: Precision, compute: Exported | None, measures: Sequence[Evaluator]) -> str:
+    """For the protocol: metrics read what an export computes, where there is one, and other evaluators run the model itself."""
+    own = precision.describe()
+    if compute is None:
+        return own
+    mixed = not all(isinstance(measure, OverSplit) for measure in measures)
+    return f"{compute.runs_on} (other evaluators: {own})" if mixed else compute.runs_on
 
 
 def baselines(config: Config) -> list[dict[str, Any]]:
