@@ -59,15 +59,15 @@ def test_no_test_image_of_lol_is_trained_on():
 
 def test_a_step_on_the_photographs_lowers_the_loss():
     [path] = [path for path in QUICK if "photographs" in path.stem]
-    loaded = config.load(path, ["DataLoader.Train.transforms.crop.size=32"])
+    loaded = config.load(path, ["DataLoader.Train.transforms.crop.size=64"])
     part = loaded.DataLoader.Train
     transforms = [components.build(node) for node in part.transforms.values()]
-    sample = build.dataset(part, None).load(0)
+    sample = build.dataset(part, None).load(3)
     rng = np.random.default_rng(0)
     for transform in transforms:
         if getattr(transform, "on_sample", False):
             sample = transform(sample, rng)
-    assert sample["image"].shape == sample["target"].shape == (3, 32, 32)
+    assert sample["image"].shape == sample["target"].shape == (3, 64, 64)
     x, target = (paddle.to_tensor(sample[key][None]) for key in ("image", "target"))
     assert float(x.mean()) < 0.8 * float(target.mean())
     paddle.seed(0)
@@ -80,4 +80,4 @@ def test_a_step_on_the_photographs_lowers_the_loss():
         optimizer.step()
         optimizer.clear_grad()
         losses.append(float(loss))
-    assert losses[-1] < losses[0]
+    assert losses[-1] < 0.95 * losses[0], losses
