@@ -10,7 +10,7 @@ import numpy as np
 import paddle
 import paddle.nn as nn
 
-from ppcore.config import AMPSection, Config, Pretrained, components
+from ppcore.config import AMPSection, Config, NetworkSection, Pretrained, components
 from ppcore.deploy.networks import Exported, exported_classifier, exported_images
 from ppcore.ema import EMA
 from ppcore.engine import build, distributed, evaluators
@@ -97,7 +97,7 @@ def run(config: Config, weights: Pretrained | str | None = None) -> dict[str, An
     part = config.DataLoader.Eval
     images = build.dataset(part, traits(model).num_classes, used.classes, "DataLoader.Eval") if part else None
     precision = Precision.of_evaluation(config.AMP, world.device)
-    compute = _exported(config, model, world, images)
+    compute = exported(config, model, world, images)
     evaluators.metric_specs(config)  # says where two metrics give a number of one name
     measured = Evaluation(config, world, precision, images, compute)
     result = {
@@ -113,7 +113,7 @@ def run(config: Config, weights: Pretrained | str | None = None) -> dict[str, An
     return {"method": name, **result, "baselines": baselines(config), "networks": networks(config)}
 
 
-def _exported(config: Config, model: nn.Layer, world: World, images: Any) -> Exported | None:
+def exported(config: Config, model: nn.Layer, world: World, images: Any) -> Exported | None:
     """The model's export, where `Infer` wants one; None where the model computes itself."""
     folder = Path(config.Global.output_dir)
     if images is None:
@@ -148,14 +148,24 @@ def networks(config: Config) -> list[dict[str, Any]]:
     found = []
     for item in config.Networks:
         about = {"method": item.method, "published": item.published, "weights": item.weights.path}
-        if Path(item.weights.path).exists():
-            model, _ = load_model(config.model_copy(update={"Arch": item.arch}), item.weights)
-            precision = Precision.of_evaluation(config.AMP, _world(config).device)
-            found.append({**_beside(config, model, item.method, precision), **about})
+        if why := missing_weights(item):
+            log.info("left out %s: %s", item.method, why)
+            found.append({**about, "left_out": why})
         else:
-            log.info("left out %s: there is no %s", item.method, item.weights.path)
-            found.append({**about, "left_out": f"there is no {item.weights.path}"})
+            precision = Precision.of_evaluation(config.AMP, _world(config).device)
+            found.append({**_beside(config, network(config, item), item.method, precision), **about})
     return found
+
+
+def missing_weights(item: NetworkSection) -> str | None:
+    """Why a network of `Networks` cannot be evaluated; None where its weights are there."""
+    return None if Path(item.weights.path).exists() else f"there is no {item.weights.path}"
+
+
+def network(config: Config, item: NetworkSection) -> nn.Layer:
+    """A network of `Networks` with its weights."""
+    model, _ = load_model(config.model_copy(update={"Arch": item.arch}), item.weights)
+    return model
 
 
 def _world(config: Config) -> World:
@@ -163,11 +173,12 @@ def _world(config: Config) -> World:
 
 
 def _beside(config: Config, model: nn.Layer, name: str, precision: Precision) -> dict[str, Any]:
-    """Evaluates another model in the place of `Arch`."""
+    """Evaluates another model in the place of `Arch`; `runs_on` says what computed."""
     world, images = _world(config), build.dataset(build.section(config, "Eval"), None)
-    compute = _exported(config, model, world, images)
+    compute = exported(config, model, world, images)
     run = Evaluation(config, world, precision, images, compute, title=name)
-    return {"method": name, **evaluate(model, evaluators.of(config), run), **_each(run)}
+    runs_on = precision.describe() if compute is None else compute.runs_on
+    return {"method": name, **evaluate(model, evaluators.of(config), run), "runs_on": runs_on, **_each(run)}
 
 
 def _each(run: Evaluation) -> dict[str, Any]:
