@@ -23,7 +23,9 @@ from ppcore import cli
 def main() -> None:
     parser = cli.config_parser(__doc__)
     cli.add_weights_options(parser)
-    parser.add_argument("--json", metavar="FILE", help="also write the result as JSON, with the numbers of single images")
+    parser.add_argument(
+        "--json", metavar="FILE", help="also write the result as JSON, with the numbers of single images"
+    )
     arguments, settings = cli.configured(parser)
     from ppcore.engine import evaluate, evaluators
     from ppcore.engine.evaluation_table import table

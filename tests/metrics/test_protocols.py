@@ -57,9 +57,7 @@ def test_a_named_protocol_is_what_it_says(pair, protocol):
     said = PROTOCOLS[protocol]
     found = measured(pair, protocol=protocol)
     on = {"luma8": "gray8"}
-    _, similar = independent(
-        pair, pixels=said.pixels, on=on.get(said.ssim_on, said.ssim_on), window=said.window
-    )
+    _, similar = independent(pair, pixels=said.pixels, on=on.get(said.ssim_on, said.ssim_on), window=said.window)
     signal, _ = independent(pair, pixels=said.pixels, on=said.psnr_on, window=said.window)
     assert found["psnr"] == pytest.approx(signal, abs=1e-6)
     assert found["ssim"] == pytest.approx(similar, abs=1e-7)
@@ -77,9 +75,10 @@ def test_an_argument_goes_over_the_protocol_and_stands_in_the_name(pair):
     found = measured(pair, protocol="rounded", pixels="truncated")
     assert found.keys() == {"n", "psnr_truncated", "ssim_truncated"}
     assert list(found.values()) == list(measured(pair, protocol="truncated").values())
-    assert "protocol rounded, changed: images clamped and truncated to 8 bits" in ImageQuality(
-        protocol="rounded", pixels="truncated"
-    ).describe()
+    assert (
+        "protocol rounded, changed: images clamped and truncated to 8 bits"
+        in ImageQuality(protocol="rounded", pixels="truncated").describe()
+    )
 
 
 def test_a_key_tells_metrics_apart():
