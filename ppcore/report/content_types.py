@@ -120,7 +120,7 @@ class Baselines:
 class EvaluatedMethod:
     """A method on a test set: its `numbers` as they are recorded, by key, in `seconds` for `n` images, on what it ran.
 
-    `left_out` says why it has no numbers; then the others are empty.
+    `trained`: whether it has weights; `published`: what others say of it, in words. `left_out` says why it has no numbers; then the others are empty.
     """
 
     method: str
@@ -128,7 +128,7 @@ class EvaluatedMethod:
     n: int = 0
     seconds: float = 0.0
     runs_on: str = ""
-    weights: str = ""
+    trained: bool = False
     published: str = ""
     left_out: str = ""
 

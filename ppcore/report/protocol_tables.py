@@ -35,6 +35,7 @@ def _table(one: EvaluatedNetworks, paper: PaperTables | None, item: EvaluationIt
             "seconds": row.seconds / row.n,
             "n": row.n,
             "runs_on": row.runs_on,
+            "trained": row.trained,
             "published": row.published,
         }
         for row in one.methods

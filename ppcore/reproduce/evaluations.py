@@ -88,7 +88,7 @@ def columns(settings: Config) -> list[ProtocolColumns]:
 
 
 def _method(row: Mapping[str, Any], settings: Config) -> EvaluatedMethod:
-    about = {"published": row.get("published", ""), "weights": str(row.get("weights", ""))}
+    about = {"published": row.get("published", ""), "trained": row.get("weights", "none") != "none"}
     if "left_out" in row:
         return EvaluatedMethod(row["method"], {}, left_out=row["left_out"], **about)
     keys = [spec.key for spec in evaluators.metric_specs(settings)]
