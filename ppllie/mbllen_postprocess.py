@@ -5,7 +5,6 @@ all of it is plain tensor arithmetic, so that an export holds it, too.
 """
 
 import paddle
-from paddle import nn
 
 # Luma of the script, whose blue term reads green again.
 RED, GREEN = 0.299, 0.587 + 0.114
@@ -41,7 +40,7 @@ def brightened(y: paddle.Tensor) -> paddle.Tensor:
     bright = (gray >= BRIGHT).astype("float32").sum(1)
     counted = (gray <= 1.0).astype("float32").sum(1)
     dark = (bright < SHARE * counted).reshape([-1, 1, 1, 1])
-    factor = BRIGHT / paddle.clip(percentile(gray, HIGH), min=EPSILON)
+    factor = BRIGHT * paddle.reciprocal(paddle.clip(percentile(gray, HIGH), min=EPSILON))
     return paddle.where(dark, paddle.clip(y * factor, max=1.0), y)
 
 
@@ -67,12 +66,5 @@ def saturated(y: paddle.Tensor) -> paddle.Tensor:
     """Images [B, 3, H, W] with HSV's saturation to the power `SATURATION`, cut at 1."""
     value, least = y.max(1, keepdim=True), y.min(1, keepdim=True)
     spread = value - least
-    saturation = (spread / (value.abs() + EPSILON)) ** SATURATION
+    saturation = paddle.pow(spread / (value.abs() + EPSILON), SATURATION)
     return paddle.clip(value * (1.0 - saturation * (value - y) / (spread + EPSILON)), max=1.0)
-
-
-class Postprocess(nn.Layer):
-    """`postprocess` as a layer, for an export."""
-
-    def forward(self, y):
-        return postprocess(y)
