@@ -3,7 +3,7 @@
 import math
 from collections.abc import Callable, Iterator, Mapping, Sequence
 from dataclasses import dataclass, field
-from typing import Any, Protocol
+from typing import Any, Protocol, runtime_checkable
 
 import numpy as np
 import paddle
@@ -22,6 +22,13 @@ from ppcore.metrics.spec import MetricSpec
 
 class Interrupted(Exception):
     """An evaluation was stopped; it has no result."""
+
+
+@runtime_checkable
+class KeepsEach(Protocol):
+    """A metric that keeps the numbers of single images: `{"index", …}` each."""
+
+    per_image: list[dict[str, float]]
 
 
 @dataclass
@@ -90,7 +97,8 @@ class Evaluation:
 
     def keep_each(self, metrics: Sequence[Any]) -> None:
         """Keeps the numbers of single images, of the metrics that have some (`per_image`)."""
-        for image in (image for metric in metrics for image in getattr(metric, "per_image", ())):
+        kept = [metric for metric in metrics if isinstance(metric, KeepsEach)]
+        for image in (image for metric in kept for image in metric.per_image):
             self.each.setdefault(image["index"], {}).update(image)
 
 

@@ -20,7 +20,7 @@ from ppcore.reproduce import (
     baseline_methods,
     classified,
     drawn_figures,
-    evaluations,
+    evaluated_networks,
     fidelity_checks,
 )
 from ppcore.reproduce.finished_runs import load_run, shown_run
@@ -85,13 +85,13 @@ class Reproduction:
     def _checked(self, title: str) -> ReportContent:
         """The fidelity checks, which come first."""
         fidelity_checks.check(self.page.tables)
-        evaluations.check(self.page)
+        evaluated_networks.check(self.page)
         setup_logging()
         self.output.mkdir(parents=True, exist_ok=True)
         log.info("1/3 fidelity: is the code the paper's?")
         rows = fidelity_checks.fidelity_rows(self.page.tables, self.page.root)
-        evaluated = evaluations.measure(self.page, self.device)
-        rows += evaluations.fidelity_rows(self.page.tables, evaluated)
+        evaluated = evaluated_networks.measure(self.page, self.device)
+        rows += evaluated_networks.fidelity_rows(self.page.tables, evaluated)
         write_json(self.output / "fidelity.json", [row.model_dump() for row in rows])
         counts = [sum(row.passed is result for row in rows) for result in (True, False, None)]
         log.info("fidelity: %d passed, %d failed, %d not run", *counts)
