@@ -11,6 +11,7 @@ from ppcore.config import Config, components
 from ppcore.engine import build, distributed, evaluate, evaluators
 from ppcore.engine.logger import log
 from ppcore.engine.run_folder import node_text
+from ppcore.errors import ConfigError
 from ppcore.report import FidelityRow
 from ppcore.report.content_types import EvaluatedMethod, EvaluatedNetworks, Panel, PanelRow, ProtocolColumns
 from ppcore.report.evaluations import EvaluationItem
@@ -28,8 +29,7 @@ def check(page: PaperPage) -> None:
     """Checks what evaluations name in their configurations, before anything is computed.
 
     Raises:
-        ConfigError: a configuration is wrong.
-        ValueError: it has no such method, or gives no such number.
+        ConfigError: a configuration is wrong, has no such method or gives no such number.
     """
     for item in page.tables.evaluations:
         settings = config.load(page.root / item.config)
@@ -38,7 +38,7 @@ def check(page: PaperPage) -> None:
         keys = {spec.key for spec in evaluators.metric_specs(settings)}
         for figure in item.figures:
             if figure.method not in known or figure.metric not in keys:
-                raise ValueError(f"evaluations: {item.config} gives no {figure.metric} of '{figure.method}'")
+                raise ConfigError(f"evaluations: {item.config} gives no {figure.metric} of '{figure.method}'")
 
 
 def measure(page: PaperPage, device: str) -> list[EvaluatedNetworks]:
