@@ -9,9 +9,9 @@ from skimage.metrics import peak_signal_noise_ratio
 
 from ppcore.config.components import build, check
 from ppcore.data import PairedRandomCrop, PairToFloat, TrainBatchSampler, TrainLoader
+from ppcore.data.datasets.darkened import DarkenedFolder, DarkenedPhotographs
+from ppcore.data.transforms.darken import Darken, LowLight, darken, linear_to_srgb, srgb_to_linear
 from ppcore.errors import ConfigError, DataError
-from ppuhdfour.darkened import DarkenedFolder, DarkenedPhotographs
-from ppuhdfour.low_light import Darken, LowLight, darken, linear_to_srgb, srgb_to_linear
 
 EXPECTED = [25, 23, 24, 22, 23, 26]
 
@@ -168,12 +168,12 @@ def test_darkened_photographs():
 def test_from_a_configuration():
     nodes = [
         {
-            "name": "ppuhdfour.darkened.DarkenedPhotographs",
+            "name": "ppcore.data.DarkenedPhotographs",
             "split": "test",
-            "darken": {"name": "ppuhdfour.low_light.Darken", "stops": [2, 3], "seed": 4},
+            "darken": {"name": "ppcore.data.Darken", "stops": [2, 3], "seed": 4},
         },
         {"name": "ppcore.data.PairedRandomCrop", "size": 64},
-        {"name": "ppuhdfour.low_light.Darken", "stops": [2.0, 3.5]},
+        {"name": "ppcore.data.Darken", "stops": [2.0, 3.5]},
         {"name": "ppcore.data.PairToFloat"},
     ]
     for node in nodes:
