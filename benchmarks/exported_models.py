@@ -1,7 +1,5 @@
 """One network with one set of weights, in the files of every contender, and what it computes."""
 
-import importlib
-import importlib.util
 from collections.abc import Mapping
 from pathlib import Path
 from typing import Any
@@ -88,11 +86,10 @@ def _hand_over(model: Any, layout: str, folder: Path, facts: dict[str, Any]) -> 
 
 def _quantised(folder: str, x: np.ndarray) -> str | None:
     """Adds an int8 form to an export; why that is not possible, else None."""
-    if importlib.util.find_spec("ppcore.deploy.quantization") is None:
-        return "this version of the suite has no int8"
-    quantization = importlib.import_module("ppcore.deploy.quantization")
+    from ppcore.deploy.quantization import quantize
+
     try:
-        quantization.quantize(folder, list(x), count=len(x), compared=len(x))
+        quantize(folder, list(x), count=len(x), compared=len(x))
     except PPError as error:
         return str(error)
     return None

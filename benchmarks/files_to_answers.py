@@ -15,7 +15,7 @@ from benchmarks import augment
 from benchmarks.exported_models import disturb
 from benchmarks.fresh_process import ROOT, clean_environment
 from benchmarks.gemm import SIZE, Machine
-from benchmarks.turns import machine_facts, machine_lines, rotated, rounds, say, share, spread
+from benchmarks.turns import machine_facts, machine_lines, markdown_row, rate_cells, rotated, rounds, say, share, spread
 from ppcore.errors import DataError
 
 
@@ -214,13 +214,10 @@ def table(result: Mapping[str, Any]) -> str:
     ]  # fmt: skip
     for row in result["rows"]:
         if "reason" in row:
-            lines.append(f"| {row['model']} | {row['contender']} | {row['reason']} | | | | | |")
-            continue
-        part = "" if row["share"] is None else f"{row['share']:.0%}"
-        lines.append(
-            f"| {row['model']} | {row['contender']} | {row['setting']} | {row['seconds']:.1f} | {row['images_per_second']:.1f} "
-            f"| {row['lowest']:.1f}–{row['highest']:.1f} | {part} | {row['agreement']:.1%} |"
-        )
+            cells = [row["reason"]]
+        else:
+            cells = [row["setting"], f"{row['seconds']:.1f}", *rate_cells(row), f"{row['agreement']:.1%}"]
+        lines.append(markdown_row(8, row["model"], row["contender"], *cells))
     return "\n".join([*lines, *ratio_lines(result["rows"])])
 
 

@@ -10,7 +10,18 @@ import numpy as np
 from benchmarks.exported_models import prepare
 from benchmarks.gemm import SIZE, Machine
 from benchmarks.living_process import LivingProcess
-from benchmarks.turns import machine_facts, machine_lines, reason, rotated, rounds, say, share, spread
+from benchmarks.turns import (
+    machine_facts,
+    machine_lines,
+    markdown_row,
+    rate_cells,
+    reason,
+    rotated,
+    rounds,
+    say,
+    share,
+    spread,
+)
 
 # Largest difference to our eager float32 logits, over the largest of these, at which a contender computes the same function.
 SAME = {"fp32": 1e-3, "bf16": 0.1, "int8": 0.5}
@@ -206,13 +217,10 @@ def table(result: Mapping[str, Any]) -> str:
         ]  # fmt: skip
         for row in rows:
             if "reason" in row:
-                lines.append(f"| {row['contender']} | | {row['reason']} | | | | |")
-                continue
-            part = "" if row["share"] is None else f"{row['share']:.0%}"
-            lines.append(
-                f"| {row['contender']} | {row['batch']} | {row['images_per_second']:.1f} "
-                f"| {row['lowest']:.1f}–{row['highest']:.1f} | {part} | {row['first']:.1f} | {row['difference']:.1e} |"
-            )
+                cells = ["", row["reason"]]
+            else:
+                cells = [str(row["batch"]), *rate_cells(row), f"{row['first']:.1f}", f"{row['difference']:.1e}"]
+            lines.append(markdown_row(7, row["contender"], *cells))
     compared = ratios(result["rows"])
     if compared:
         lines += ["", "| model | batch | precision | ours | best of the others | ratio |", "|---|---|---|---|---|---|"]

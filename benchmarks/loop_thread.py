@@ -69,7 +69,7 @@ def _has_gpu() -> bool:
 
 
 def _times(loader: TrainLoader, where: str, steps: int) -> tuple[float, float]:
-    """Processor seconds a batch: of this thread (the median), of the loop_threading one (the mean)."""
+    """Processor seconds a batch: of this thread (the median), of the one beside it (the mean)."""
     from ppcore.engine.build import tensors
     from ppcore.engine.feed import Feed
 

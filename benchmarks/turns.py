@@ -68,6 +68,17 @@ def reason(missing: str | None, failure: str | None) -> str:
     return failure or "no answer"
 
 
+def markdown_row(columns: int, *cells: str) -> str:
+    """A row of a Markdown table; cells that are not given are empty."""
+    return f"| {' | '.join([*cells, *[''] * (columns - len(cells))])} |"
+
+
+def rate_cells(row: Mapping[str, Any]) -> list[str]:
+    """Images/s, their lowest and highest round, and the share of the machine's limit."""
+    part = "" if row["share"] is None else f"{row['share']:.0%}"
+    return [f"{row['images_per_second']:.1f}", f"{row['lowest']:.1f}–{row['highest']:.1f}", part]
+
+
 def machine_lines(machine: Mapping[str, Any]) -> list[str]:
     """The machine in words: processor, threads, GEMM rates and by which library."""
     lines = [f"{machine['cpu']}, {machine['threads']} threads of {machine['cores']} cores; {machine['date']}"]

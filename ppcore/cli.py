@@ -47,6 +47,7 @@ class Parser(argparse.ArgumentParser):
 def run(main: Callable[[], int | None]) -> NoReturn:
     """Calls `main` and exits: its status (None is 0), 2 after `error: …` for a `PPError`, 130 when interrupted.
 
+    An extension module that is interrupted while it is imported raises an ImportError from the KeyboardInterrupt.
     A full disk or a file that may not be read or written ends like bad input. Any other exception is a defect of the
     suite, not of the input: it is left alone and shows its traceback.
     """
@@ -73,6 +74,11 @@ def run(main: Callable[[], int | None]) -> NoReturn:
         where = "" if error.filename is None else f"{error.filename}: "
         print(f"error: {where}{reason(error)}", file=sys.stderr)
         status = 2
+    except Exception as error:
+        if not isinstance(error.__cause__, KeyboardInterrupt):
+            raise
+        print("interrupted", file=sys.stderr)
+        status = 130
     sys.exit(status)
 
 

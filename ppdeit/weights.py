@@ -1,5 +1,6 @@
 """Weight layouts of DeiT and DeiT III: ViT's tables with what the papers add."""
 
+from collections.abc import Mapping
 from dataclasses import replace
 from typing import Any
 
@@ -42,7 +43,21 @@ def _transformers() -> WeightMap:
             )
         return made.description.config(model)
 
-    return replace(made, description=replace(made.description, config=both_heads))
+    theirs, own = made.description.arguments, made.description.own
+
+    def arguments(found: Mapping[str, Any]) -> dict[str, Any] | None:
+        said = theirs(found)
+        return said and {**said, "eval_head": "mean"}
+
+    return replace(
+        made,
+        description=replace(
+            made.description,
+            config=both_heads,
+            arguments=arguments,
+            own=lambda model: {**own(model), "eval_head": model.eval_head},
+        ),
+    )
 
 
 _timm = map_of(

@@ -91,13 +91,13 @@ def folder_map(architecture: str, model_type: str, rows: Table, *, prefix_tokens
         if not isinstance(classes, list):
             raise WeightsError(f"architectures is {classes!r:.40}, not a list")
         known = any(name == architecture or str(name).endswith("Model") for name in classes)  # or a trunk
-        return arguments_of(found) if known and found.get("model_type") == model_type else None
+        return {**arguments_of(found), "pool": "token"} if known and found.get("model_type") == model_type else None
 
     def check(made: Mapping[str, Any], arrays: Arrays) -> None:
         check_arrays(made, named_as_in_files(arrays, model_type), model_type, prefix_tokens)
 
     def own(model: nn.Layer) -> dict[str, Any]:
-        return arguments_of(sizes(model) | {"num_labels": max(model.num_classes, 1)})
+        return arguments_of(sizes(model) | {"num_labels": max(model.num_classes, 1)}) | {"pool": model.pool}
 
     return WeightMap(
         read, write, framework="pt", pos_embed="deit_bicubic", description=Description(config, arguments, check, own)
@@ -207,8 +207,12 @@ def check_arrays(made: Mapping[str, Any], arrays: Arrays, trunk: str, prefix_tok
     if len(layers) != made["depth"]:
         raise WeightsError(f"describes another network: num_hidden_layers {made['depth']}, the weights {len(layers)}")
     heads = [array for name, array in arrays.items() if name in ("classifier.weight", "cls_classifier.weight")]
-    if heads and len(heads[0]) != made["num_classes"]:
-        raise WeightsError(f"describes another network: {made['num_classes']} classes, the weights {len(heads[0])}")
+    # A head that the file has not is built afresh, and not much larger than what is there.
+    most = len(heads[0]) if heads else sum(array.size for array in arrays.values()) // made["embed_dim"]
+    if made["num_classes"] > most or (heads and made["num_classes"] != most):
+        raise WeightsError(
+            f"describes another network: {made['num_classes']} classes, the weights {most if heads else 'none'}"
+        )
 
 
 def _one_or_two(size: Any) -> int | list[int]:

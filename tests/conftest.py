@@ -9,6 +9,7 @@ _PROCESSES = int(os.environ.get("PYTEST_XDIST_WORKER_COUNT", "1"))
 runtime.configure(max(runtime.available_cores() // _PROCESSES, 1))
 
 import atexit  # noqa: E402
+import json  # noqa: E402
 import shutil  # noqa: E402
 import subprocess  # noqa: E402
 import sys  # noqa: E402
@@ -114,3 +115,42 @@ def run_tool(name: str, *arguments: object, launch: int = 0, path: tuple = (), *
 def tool():
     """`run_tool` as a fixture."""
     return run_tool
+
+
+def run_python(code: str, folder: Path, given: str = "") -> str:
+    """What Python code prints, run in a folder with `given` as its standard input."""
+    done = subprocess.run(
+        [sys.executable, "-c", code], input=given, cwd=folder, env={**os.environ, "PYTHONPATH": str(ROOT)},
+        capture_output=True, text=True, timeout=300,
+    )  # fmt: skip
+    assert done.returncode == 0, f"{done.stdout}\n{done.stderr}"
+    return done.stdout
+
+
+# Runs the Python programs of a page in one process: Paddle is imported once.
+_LINES = """
+import contextlib, io, json, runpy, shlex, subprocess, sys
+from ppcore import runtime
+runtime.configure()
+runtime.configure = lambda *_: None  # done: it is for a process that has not imported Paddle
+sys.path.insert(0, "tools")
+said = []
+for line in json.load(sys.stdin):
+    python, *sys.argv = shlex.split(line)
+    if python != "python":
+        said.append(subprocess.run(line, shell=True, check=True, text=True, stdout=subprocess.PIPE).stdout)
+        continue
+    print(f"$ {line}", file=sys.stderr)
+    with contextlib.redirect_stdout(io.StringIO()) as out:
+        try:
+            runpy.run_path(sys.argv[0], run_name="__main__")
+        except SystemExit as end:
+            assert not end.code, line
+    said.append(out.getvalue())
+json.dump(said, sys.stdout)
+"""
+
+
+def run_lines(lines: list[str], folder: Path) -> list[str]:
+    """What each command of a page prints, run one after the other in a folder."""
+    return json.loads(run_python(_LINES, folder, json.dumps(lines)))

@@ -2,15 +2,12 @@
 
 import csv
 import json
-import os
 import re
-import subprocess
-import sys
 
 import cv2
 import pytest
 import skimage.data
-from conftest import ROOT
+from conftest import ROOT, run_lines, run_python
 
 PAGE = (ROOT / "docs" / "deploy.md").read_text(encoding="utf-8")
 
@@ -31,21 +28,12 @@ def folder(tmp_path_factory):
     return found
 
 
-def run(folder, command: list[str]) -> subprocess.CompletedProcess:
-    path = f"{os.path.dirname(sys.executable)}:{os.environ['PATH']}"
-    variables = {**os.environ, "PYTHONPATH": str(ROOT), "PATH": path}
-    done = subprocess.run(command, cwd=folder, env=variables, capture_output=True, text=True, timeout=300, check=False)
-    assert done.returncode == 0, f"{command}\n{done.stdout}\n{done.stderr}"
-    return done
-
-
 def test_word_for_word(folder):
     lines = [line for block in blocks("bash") for line in block.splitlines()]
     assert len(lines) == 4
-    said = []
-    for line in lines:
-        short = " -o 'Global.duration={steps: 20}'" if "tools/train.py" in line else ""
-        said.append(run(folder, ["bash", "-c", line + short]))
+    run_lines(
+        [line + (" -o 'Global.duration={steps: 20}'" if "tools/train.py" in line else "") for line in lines], folder
+    )
     written = json.loads((folder / "infer" / "predictions.json").read_text())["images"]
     assert [record["file"] for record in written] == ["photos/astronaut.png", "photos/coffee.png"]
     with (folder / "answers" / "predictions.csv").open(newline="") as file:
@@ -56,4 +44,4 @@ def test_word_for_word(folder):
     manifest = json.loads((folder / "digits" / "manifest.json").read_text())
     assert manifest["model"]["weights"]["run"]
     [code] = blocks("python")
-    assert f"'class': {written[1]['topk'][0]['class']}, " in run(folder, [sys.executable, "-c", code]).stdout
+    assert f"'class': {written[1]['topk'][0]['class']}, " in run_python(code, folder)

@@ -1,12 +1,10 @@
 """docs/own_images.md, followed word for word."""
 
 import json
-import os
 import re
-import subprocess
-import sys
 
 import pytest
+from conftest import ROOT, run_lines, run_python
 
 import ppdeit
 from ppcore import weights
@@ -22,8 +20,6 @@ def blocks(root, language: str) -> list[str]:
 @pytest.fixture(scope="module")
 def folder(tmp_path_factory):
     """A folder with what a checkout has, and the weights the page asks for (random ones of the same layout)."""
-    from conftest import ROOT
-
     folder = tmp_path_factory.mktemp("own")
     for name in ("tools", "configs", "docs"):
         (folder / name).symlink_to(ROOT / name)
@@ -33,28 +29,15 @@ def folder(tmp_path_factory):
     return folder
 
 
-def run(folder, command: list[str]) -> subprocess.CompletedProcess:
-    from conftest import ROOT
-
-    done = subprocess.run(
-        command, cwd=folder, env={**os.environ, "PYTHONPATH": str(ROOT)}, capture_output=True, text=True, timeout=300
-    )
-    assert done.returncode == 0, f"{command}\n{done.stdout}\n{done.stderr}"
-    return done
-
-
 def test_word_for_word(root, folder):
     lines = [line for block in blocks(root, "bash") for line in block.splitlines()]
     assert len(lines) == 8
-    said = {}
-    for line in lines:
-        python = ["env", f"PATH={os.path.dirname(sys.executable)}:{os.environ['PATH']}", "bash", "-c", line]
-        said[" ".join(line.split()[1:3])] = run(folder, python)
+    said = dict(zip([" ".join(line.split()[1:3]) for line in lines], run_lines(lines, folder), strict=True))
 
     records = [json.loads(line) for line in (folder / "output/own_images/metrics.jsonl").read_text().splitlines()]
     assert records[0]["classes"] == CLASSES
     best = records[-1]["best"]
-    evaluated = json.loads(said["tools/eval.py -c"].stdout)
+    evaluated = json.loads(said["tools/eval.py -c"])
     assert evaluated["top1"] == best["top1"]
     assert evaluated["n"] == 4 * 4
     told = json.loads((folder / "output/own_images/infer/predictions.json").read_text())["images"]
@@ -63,9 +46,9 @@ def test_word_for_word(root, folder):
     assert (folder / "own_images.safetensors").is_file()
 
     [code] = blocks(root, "python")
-    answer = run(folder, [sys.executable, "-c", code]).stdout.split()[-1]
+    answer = run_python(code, folder).split()[-1]
     assert answer == told[0]["topk"][0]["name"]
-    alone = [line.split(": ") for line in said["tools/infer.py --export"].stdout.splitlines()]
+    alone = [line.split(": ") for line in said["tools/infer.py --export"].splitlines()]
     assert [file for file, _ in alone] == [record["file"] for record in told]
     assert [said_of.split()[0] for _, said_of in alone] == [record["topk"][0]["name"] for record in told]
 

@@ -1,33 +1,19 @@
 """docs/weights.md, followed word for word."""
 
 import json
-import os
 import re
-import subprocess
-import sys
 
 import pytest
+from conftest import ROOT, run_lines, run_python
 
 
 @pytest.fixture(scope="module")
 def folder(tmp_path_factory):
     """A folder with what a checkout has."""
-    from conftest import ROOT
-
     folder = tmp_path_factory.mktemp("weights_page")
     for name in ("tools", "configs", "docs"):
         (folder / name).symlink_to(ROOT / name)
     return folder
-
-
-def run(folder, command: list[str]) -> str:
-    from conftest import ROOT
-
-    done = subprocess.run(
-        command, cwd=folder, env={**os.environ, "PYTHONPATH": str(ROOT)}, capture_output=True, text=True, timeout=300
-    )
-    assert done.returncode == 0, f"{command}\n{done.stdout}\n{done.stderr}"
-    return done.stdout
 
 
 def test_word_for_word(root, folder):
@@ -36,10 +22,10 @@ def test_word_for_word(root, folder):
         line for block in re.findall(r"^```bash\n(.*?)^```", text, flags=re.S | re.M) for line in block.splitlines()
     ]
     assert len(lines) == 8
-    path = f"PATH={os.path.dirname(sys.executable)}:{os.environ['PATH']}"
-    said = [run(folder, ["env", path, "bash", "-c", line]) for line in lines]
-    evaluated = [json.loads(answer) for line, answer in zip(lines, said, strict=True) if "tools/eval.py" in line]
-    own = json.loads(run(folder, [sys.executable, "tools/eval.py", "-c", "configs/quick/vit_digits.yaml"]))
+    lines.append("python tools/eval.py -c configs/quick/vit_digits.yaml")
+    said = run_lines(lines, folder)
+    *evaluated, own = [json.loads(answer) for line, answer in zip(lines, said, strict=True) if "tools/eval.py" in line]
+    assert len(evaluated) == 2
     assert own["n"] == 360
     for other in evaluated:
         assert [other[key] for key in ("top1", "top5", "n")] == [own[key] for key in ("top1", "top5", "n")]
@@ -60,4 +46,4 @@ def test_the_python_on_it(root, folder):
     if not (folder / "digits_hf").exists():
         test_word_for_word(root, folder)
     ask = "import numpy as np\nout = model(**processor(np.zeros((8, 8, 3), np.uint8), return_tensors='pt'))\nprint(out.logits.shape[1])"
-    assert run(folder, [sys.executable, "-c", f"{code}\n{ask}"]).split()[-1] == "10"
+    assert run_python(f"{code}\n{ask}", folder).split()[-1] == "10"

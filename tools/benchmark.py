@@ -157,6 +157,7 @@ WHAT = {
     "infer": infer,
     "files": files,
     "data": data,
+    "memory": memory,
     "loop_thread": loop_thread,
     "train": train,
     "augment": augment,

@@ -82,7 +82,10 @@ def infer_section(overrides: Sequence[str], images: Sequence[str] = ()) -> Infer
         raise ConfigError(
             f"-o {strangers[0]}: without a configuration there is the section Infer only: Infer.key=value"
         )
-    mine = {**(tree.get("Infer") or {}), **({"input": list(images)} if images else {})}
+    section = tree.get("Infer") or {}
+    if not isinstance(section, Mapping):
+        raise ConfigError(f"-o Infer={section}: Infer is a section; write it as Infer.key=value")
+    mine = {**section, **({"input": list(images)} if images else {})}
     try:
         return InferSection.model_validate(mine)
     except ValidationError as error:

@@ -17,6 +17,7 @@ Size = tuple[int, int]
 # Pixels from which OpenVINO compiles for a photograph's own size: 3 to 5 s, once. At 8.3 megapixels that takes a quarter (bf16:
 # a half) off each image, and a third (bf16: a half) off the memory.
 OWN_SIZE_FROM = 4_000_000
+ONNX_BYTES = 2**31 - 1  # what a file of ONNX, a message of protobuf, can hold
 # Images times parameters from which a classifier's export pays: writing it takes 2 to 5 s, in which the model itself does
 # some 150 images of 5.7 million parameters, or 15 of 86 million.
 WORTH_EXPORTING = 1_000_000_000
@@ -89,26 +90,34 @@ def for_export(engine: str, precision: str, formats: Sequence[str], folder: Path
     raise ConfigError(f"engine {engine}: {'; '.join(reasons)}")
 
 
-def for_classifier(precision: str, device: str, work: int, *, attention: bool) -> tuple[str, str]:
+def for_classifier(precision: str, device: str, images: int, parameters: int, *, attention: bool) -> tuple[str, str]:
     """What computes a classifier under `auto`, `eager` or of `ENGINES`, and why.
 
     Args:
-        precision: `fp32`, `bf16` or `int8`.
+        precision: `fp32` or `bf16`.
         device: `cpu` or `gpu`.
-        work: images times parameters.
+        images: how many there are.
+        parameters: of the network.
         attention: whether attention maps are wanted, which an export does not give.
+
+    Raises:
+        ConfigError: nothing computes in that precision.
     """
+    if attention:  # in another precision, `eager` is refused there
+        return "eager", "an exported network gives no attention maps"
     if precision == "fp32":
-        if attention:
-            return "eager", "an exported network gives no attention maps"
         if device == "gpu":
             return "eager", "on a GPU"
-        if work < WORTH_EXPORTING:
+        if images * parameters < WORTH_EXPORTING:
             return "eager", "so few images that exporting the network would take longer"
+    too_large = 4 * parameters > ONNX_BYTES
     for name, kind in ENGINES.items():
-        writer = ("paddle2onnx",) if kind.format == "onnx" else ()
-        if installed(kind.package, *writer) and (kind.bf16 or precision == "fp32"):
-            return name, "the fastest that is installed" + ("" if name == "openvino" else "; extra `deploy`: OpenVINO")
+        onnx = kind.format == "onnx"
+        if installed(kind.package, *(["paddle2onnx"] if onnx else [])) and (kind.bf16 or precision == "fp32"):
+            if onnx and too_large:
+                continue
+            why = "; extra `deploy`: OpenVINO" if name != "openvino" else ""
+            return name, "too large for a file of ONNX" if too_large else f"the fastest that is installed{why}"
     raise ConfigError(f"Infer.precision: {precision} needs OpenVINO; install the extra 'deploy'")
 
 

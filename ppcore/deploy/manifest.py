@@ -89,13 +89,23 @@ def _facts(stage: Stage) -> StageFiles:
 
 
 def files(folder: Path, known: Mapping[str, dict[str, Any]] | None = None) -> dict[str, dict[str, Any]]:
-    """Size and sha256 of the files in `folder`; of those `known` that are no int8 form, what is known."""
+    """Size and sha256 of the files in `folder`; where some are `known`, what is known of these, and of the int8 form beside them."""
     kept = {name: facts for name, facts in (known or {}).items() if not name.endswith(INT8_SUFFIX)}
-    return {
-        path.name: kept.get(path.name) or {"bytes": path.stat().st_size, "sha256": sha256(path)}
-        for path in sorted(folder.iterdir())
-        if path.is_file() and path.name != NAME
+    read = {
+        path.name: {"bytes": path.stat().st_size, "sha256": sha256(path)}
+        for path in folder.iterdir()
+        if path.is_file() and path.name != NAME and (known is None or path.name.endswith(INT8_SUFFIX))
     }
+    return dict(sorted((read | kept).items()))
+
+
+def listed(folder: Path) -> set[str] | None:
+    """The names of the files that the folder's manifest lists, whatever its version; None where there is no manifest of ours."""
+    try:
+        content = json.loads((folder / NAME).read_text())
+        return set(content["files"]) if {"version", "arch", "stages"} <= content.keys() else None
+    except (OSError, ValueError, TypeError, KeyError, AttributeError):
+        return None
 
 
 def write(folder: Path, manifest: Manifest) -> None:

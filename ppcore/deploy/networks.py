@@ -12,7 +12,7 @@ from ppcore.config import InferSection
 from ppcore.deploy import engine_choice, tiles
 from ppcore.deploy.by_size import BySize
 from ppcore.deploy.engine_choice import Size
-from ppcore.deploy.export import cached_export
+from ppcore.deploy.export_cache import cached_export
 from ppcore.deploy.fixed_batch import FixedBatch
 from ppcore.deploy.predictor import Predictor
 from ppcore.errors import ConfigError
@@ -40,6 +40,7 @@ def network(model: nn.Layer, wanted: InferSection, device: str, folder: Path, si
     Raises:
         ConfigError: the wanted combination does not exist.
     """
+    _check_precision(wanted)
     exportable = traits(model).needs_weights
     if wanted.engine not in ("auto", "eager") and not exportable:
         raise ConfigError(f"Infer.engine: {type(model).__name__} has no weights and runs without an engine; use auto")
@@ -79,6 +80,7 @@ def exported_classifier(
     """
     if wanted.tile is not None:
         raise ConfigError(f"Infer.tile: {type(model).__name__} makes no images; leave it out")
+    _check_precision(wanted)
     if wanted.engine not in ("auto", "eager") and wanted.rollout:
         raise ConfigError(
             f"Infer.rollout needs the network's attention, which an exported one does not give: "
@@ -87,9 +89,10 @@ def exported_classifier(
     engine, why = wanted.engine, "as Infer.engine says"
     if engine == "auto":
         engine, why = engine_choice.for_classifier(
-            wanted.precision, device, images * _parameters(model), attention=wanted.rollout
+            wanted.precision, device, images, _parameters(model), attention=wanted.rollout
         )
     if engine == "eager":
+        _check_eager(wanted)
         log.info("%s on eager Paddle %s, %s (%s)", type(model).__name__, paddle.__version__, device, why)
         return None
     if device == "gpu":
@@ -117,6 +120,15 @@ def exported_images(model: nn.Layer, wanted: InferSection, folder: Path) -> "Exp
     return Exported(_exported(model, engine, wanted, folder))
 
 
+def _check_precision(wanted: InferSection) -> None:
+    """int8 takes images to calibrate on, so it is never made on the way."""
+    if wanted.precision == "int8":
+        raise ConfigError(
+            "Infer.precision: int8 needs an export that has this form: write it with tools/export_model.py "
+            "-o Export.int8.images=FOLDER, and run it with tools/infer.py --export"
+        )
+
+
 def _parameters(model: nn.Layer) -> int:
     return sum(parameter.size for parameter in model.parameters())
 
@@ -137,16 +149,20 @@ class Exported:
         return self._compute(x)
 
 
+def _check_eager(wanted: InferSection) -> None:
+    if wanted.precision != "fp32":
+        raise ConfigError(
+            f"Infer.precision: {wanted.precision} needs an exported network; set Infer.engine, such as openvino"
+        )
+
+
 def eager(model: nn.Layer, wanted: InferSection) -> Network:
     """The model as it is.
 
     Raises:
         ConfigError: another precision than fp32.
     """
-    if wanted.precision != "fp32":
-        raise ConfigError(
-            f"Infer.precision: {wanted.precision} needs an exported network; set Infer.engine, such as openvino"
-        )
+    _check_eager(wanted)
 
     @paddle.no_grad()
     def compute(x: np.ndarray) -> np.ndarray:

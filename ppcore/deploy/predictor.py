@@ -126,14 +126,18 @@ class Predictor:
             of these.
 
         Raises:
-            ConfigError: the export is no classifier, or says nothing of preprocessing.
-            DataError: an image cannot be read.
+            ConfigError: the export is no classifier, or says nothing of preprocessing; `topk` is less than 1.
+            DataError: an image cannot be read, or the logits are not finite.
         """
         from ppcore.deploy.preprocessing import best
 
+        if topk < 1:
+            raise ConfigError(f"topk: {topk}, but must be at least 1")
         several = isinstance(images, Sequence) and not isinstance(images, str)
-        x = np.stack([self.preprocessing(image) for image in (images if several else [images])])
-        found = [best(row, topk, self.manifest.model.classes) for row in self(x)]
+        inputs = [self.preprocessing(image) for image in (images if several else [images])]
+        if not inputs:
+            return []
+        found = [best(row, topk, self.manifest.model.classes) for row in self(np.stack(inputs))]
         return found if several else found[0]
 
     def enhance(
@@ -143,21 +147,22 @@ class Predictor:
 
         Args:
             photograph: a file's path, or uint8 or uint16 [H, W, 3] RGB.
-            output: where to write it, in the format, bit depth and with the metadata of its file; a new file.
+            output: where to write it, in the format, bit depth and with the metadata of its file (an array: PNG); a new file whose
+                suffix is that format's.
             quality: of JPEG and WebP, 1 to 100.
 
         Returns:
             Pixels, upright, of the photograph's type and form.
 
         Raises:
-            ConfigError: the export makes no images.
+            ConfigError: the export makes no images, or the suffix of `output` is another format's.
             DataError: the photograph cannot be read, or the result not be written.
             OutputError: `output` is there.
         """
         if not self.makes_images:
             raise ConfigError(f"{self.manifest.arch} makes no images: use classify")
         from ppcore.photo.enhance import enhance
-        from ppcore.photo.photo_io import encode_photograph, read_photograph, write_file
+        from ppcore.photo.photo_io import FORMATS, encode_photograph, read_photograph, write_file
         from ppcore.photo.photograph import Photograph
 
         if isinstance(photograph, np.ndarray):
@@ -170,6 +175,10 @@ class Predictor:
             source, name = read_photograph(photograph), os.fspath(photograph)
         if output is not None and os.path.lexists(output):
             raise OutputError(f"cannot write {output}: it is there already; name a new file")
+        if output is not None and Path(output).suffix.lower() not in (suffixes := FORMATS[source.format].suffixes):
+            raise ConfigError(
+                f"enhance: {name} gives {source.format}, so {output} must end with {' or '.join(suffixes)}"
+            )
         result = enhance(self, source, name)
         if output is not None:
             write_file(output, encode_photograph(result, quality))

@@ -79,7 +79,13 @@ class Preprocessing:
 
 
 def best(logits: np.ndarray, topk: int, names: Sequence[str] | None) -> list[dict[str, Any]]:
-    """The likeliest classes of logits [K]: `{class, name, probability}`, of equals the one with the lower number first."""
+    """The likeliest classes of logits [K]: `{class, name, probability}`, of equals the one with the lower number first.
+
+    Raises:
+        DataError: a logit is NaN or infinite.
+    """
+    if not np.isfinite(logits).all():
+        raise DataError("the network's logits are not finite; check the weights, or use precision fp32")
     powers = np.exp(logits - logits.max())
     probability = powers / powers.sum()
     return [

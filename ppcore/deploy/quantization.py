@@ -15,6 +15,7 @@ import tempfile
 from collections.abc import Sequence
 from dataclasses import replace
 from importlib.metadata import version
+from itertools import accumulate, cycle, pairwise, takewhile
 from pathlib import Path
 from typing import Any
 
@@ -31,7 +32,8 @@ log = logging.getLogger("ppcore")
 
 LEAST = 16  # images to calibrate on and compare with
 POOR = 0.99  # top-1 agreement with fp32 below which the log warns
-BATCH = 8
+# Images a call when the two are compared, in turn: OpenVINO 2026.4 computed one int8 form the wronger the larger the batch.
+BATCHES = (8, 64)
 
 Images = str | os.PathLike | Sequence[str | os.PathLike | np.ndarray]
 
@@ -59,13 +61,14 @@ def quantize(
         sha256 of the inputs), and how it was made.
 
     Raises:
-        ConfigError: no ONNX in the export, more than one stage (there is no int8 of these), nncf is not installed.
+        ConfigError: no ONNX in the export, more than one stage (there is no int8 of these), nncf is not installed, or the int8 form
+            gives numbers that are not finite.
         DataError: fewer than 16 images, or an image that cannot be read.
         WeightsError: the folder holds no export, or a file is damaged.
     """
     folder = Path(folder)
     content = manifest.read(folder)
-    _check(content, folder)
+    _check(content)
     if count < 1 or compared < 1:
         raise ConfigError(f"int8: count {count} and compared {compared} must be at least 1")
     chosen, source = _chosen(images, count, compared)
@@ -96,15 +99,18 @@ def quantize(
     return found
 
 
-def _check(content: Manifest, folder: Path) -> None:
+def _check(content: Manifest) -> None:
     if content.padding is not None or len(content.stages) != 1:
         raise ConfigError(
             f"int8: {content.arch} makes images or has several stages; int8 is for classifiers of one stage"
         )
-    if "onnx" not in content.formats:
-        raise ConfigError(
-            f"int8: {folder} has {', '.join(content.formats)}, and int8 is made from onnx; export that, too"
-        )
+    check_int8(content.formats)
+
+
+def check_int8(formats: Sequence[str]) -> None:
+    """Raises ConfigError where an export of these formats, or this installation, allows no int8 form."""
+    if "onnx" not in formats:
+        raise ConfigError(f"int8 is made from the format onnx, not from {', '.join(formats)}: export that, too")
     for package in ("nncf", "onnx"):
         if importlib.util.find_spec(package) is None:
             raise ConfigError(f"int8 needs {package}; install the extra 'deploy'")
@@ -151,11 +157,12 @@ def _write(
     manifest.write(temp, replace(content, int8={}, files=manifest.files(temp)))
     predictor = Predictor(temp, engine, "int8", quiet=True)
     reference = Predictor(folder, predictor.engine, quiet=True)
-    rest = np.stack(inputs[calibrating:])
-    found, wanted = (
-        np.concatenate([run(rest[start : start + BATCH]) for start in range(0, len(rest), BATCH)])
-        for run in (predictor, reference)
-    )
+    rest = inputs[calibrating:]
+    ends = takewhile(lambda end: end < len(rest), accumulate(cycle(BATCHES)))
+    parts = [slice(start, end) for start, end in pairwise([0, *ends, len(rest)])]
+    found, wanted = (np.concatenate([run(np.stack(rest[part])) for part in parts]) for run in (predictor, reference))
+    if not np.isfinite(found).all():
+        raise ConfigError(f"int8: {predictor.runs_on} gives numbers that are not finite; nothing was written")
     difference = np.abs(found - wanted)
     return {
         "top1_agreement": float((found.argmax(1) == wanted.argmax(1)).mean()),
@@ -163,9 +170,17 @@ def _write(
         "mean_difference": float(difference.mean()),
         "relative": float(difference.max() / max(np.abs(wanted).max(), np.finfo(np.float32).tiny)),
         "images": len(rest),
-        "images_sha256": hashlib.sha256(rest.tobytes()).hexdigest(),
-        "calibration_sha256": hashlib.sha256(np.stack(inputs[:calibrating]).tobytes()).hexdigest(),
+        "images_sha256": _sha256(rest),
+        "calibration_sha256": _sha256(inputs[:calibrating]),
         "engine": predictor.runs_on,
         "nncf": version("nncf"),
         "settings": settings,
     }
+
+
+def _sha256(arrays: Sequence[np.ndarray]) -> str:
+    """Of their bytes, one after another; without a copy of all of them."""
+    digest = hashlib.sha256()
+    for array in arrays:
+        digest.update(array.data)
+    return digest.hexdigest()

@@ -9,6 +9,7 @@ from typing import Any
 import paddle
 from paddle.static import InputSpec
 
+from ppcore.deploy.engine_choice import ONNX_BYTES
 from ppcore.deploy.export_spec import Stage
 from ppcore.errors import ConfigError
 
@@ -57,11 +58,19 @@ def program_of(folder: Path, stage: str) -> Path:
 
 
 def write_onnx(stage: Stage, folder: Path) -> None:
-    """Writes <stage>.onnx from the files of `write_paddle`, with the stage's names of inputs and outputs."""
+    """Writes <stage>.onnx from the files of `write_paddle`, with the stage's names of inputs and outputs.
+
+    Raises:
+        ConfigError: the weights are more than a file of ONNX holds.
+    """
     import onnx
     import paddle2onnx
 
-    path = folder / f"{stage.name}.onnx"
+    path, size = folder / f"{stage.name}.onnx", (folder / f"{stage.name}.pdiparams").stat().st_size
+    if size > ONNX_BYTES:
+        raise ConfigError(
+            f"export: the weights are {size / 1e9:.1f} GB, and a file of ONNX holds 2.1: export format paddle alone"
+        )
     with warnings.catch_warnings():
         warnings.simplefilter("ignore")
         # Its optimiser (Polygraphy) takes minutes over the tables and gives up; the engines fold them themselves.

@@ -43,9 +43,15 @@ def class_names(
             names = Path(given).read_text(encoding="utf-8").rstrip().splitlines()
         except (OSError, ValueError) as error:
             raise ConfigError(f"Infer.class_names: cannot read {given}: {reason(error)}") from None
-    if outputs is not None and len(names) != outputs:
-        raise ConfigError(f"Infer.class_names: {len(names)} names for a network with {outputs} outputs")
+    if outputs is not None:
+        check_number(names, outputs)
     return names
+
+
+def check_number(names: Sequence[str], outputs: int) -> None:
+    """Raises ConfigError unless the names that `Infer.class_names` gives are as many as the network's outputs."""
+    if len(names) != outputs:
+        raise ConfigError(f"Infer.class_names: {len(names)} names for a network with {outputs} outputs")
 
 
 def predictions(

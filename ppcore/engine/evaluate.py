@@ -15,7 +15,7 @@ from ppcore.deploy.networks import Exported, exported_classifier, exported_image
 from ppcore.ema import EMA
 from ppcore.engine import build, distributed, evaluators
 from ppcore.engine.distributed import World, in_turn
-from ppcore.engine.evaluators import Evaluation, Evaluator
+from ppcore.engine.evaluators import Evaluation, Evaluator, OverSplit
 from ppcore.engine.logger import log, setup_logging
 from ppcore.engine.precision import Precision
 from ppcore.engine.run_folder import node_text, protocol
@@ -97,14 +97,14 @@ def run(config: Config, weights: Pretrained | str | None = None) -> dict[str, An
     part = config.DataLoader.Eval
     images = build.dataset(part, traits(model).num_classes, used.classes, "DataLoader.Eval") if part else None
     precision = Precision.of_evaluation(config.AMP, world.device)
-    compute = exported(config, model, world, images)
     evaluators.metric_specs(config)  # says where two metrics give a number of one name
+    compute = exported(config, model, world, images, measures)
     measured = Evaluation(config, world, precision, images, compute)
     result = {
         **evaluate(model, measures, measured),
         "weights": str(used),
         "weights_from": used.why,
-        "protocol": protocol(config, precision.describe() if compute is None else compute.runs_on),
+        "protocol": protocol(config, _computed_in(precision, compute, measures)),
         **_each(measured),
     }
     if not config.Baselines and not config.Networks:
@@ -113,16 +113,27 @@ def run(config: Config, weights: Pretrained | str | None = None) -> dict[str, An
     return {"method": name, **result, "baselines": baselines(config), "networks": networks(config)}
 
 
-def exported(config: Config, model: nn.Layer, world: World, images: Any) -> Exported | None:
-    """The model's export, where `Infer` wants one; None where the model computes itself."""
+def exported(
+    config: Config, model: nn.Layer, world: World, images: Any, measures: Sequence[Evaluator]
+) -> Exported | None:
+    """The model's export, where `Infer` wants one and metrics read its outputs; None where the model computes itself."""
+    if images is None or not any(isinstance(measure, OverSplit) for measure in measures):
+        return None  # an evaluator of its own runs the network as it likes
     folder = Path(config.Global.output_dir)
-    if images is None:
-        return None
     if traits(model).makes_images:
         return in_turn(world, lambda: exported_images(model, config.Infer, folder))
     if traits(model).num_classes is None:
         return None
     return in_turn(world, lambda: exported_classifier(model, config.Infer, world.device, folder, len(images)))
+
+
+def _computed_in(precision: Precision, compute: Exported | None, measures: Sequence[Evaluator]) -> str:
+    """For the protocol: metrics read what an export computes, where there is one, and other evaluators run the model itself."""
+    own = precision.describe()
+    if compute is None:
+        return own
+    mixed = not all(isinstance(measure, OverSplit) for measure in measures)
+    return f"{compute.runs_on} (other evaluators: {own})" if mixed else compute.runs_on
 
 
 def baselines(config: Config) -> list[dict[str, Any]]:
@@ -175,10 +186,11 @@ def _world(config: Config) -> World:
 def _beside(config: Config, model: nn.Layer, name: str, precision: Precision) -> dict[str, Any]:
     """Evaluates another model in the place of `Arch`; `runs_on` says what computed."""
     world, images = _world(config), build.dataset(build.section(config, "Eval"), None)
-    compute = exported(config, model, world, images)
+    measures = evaluators.of(config)
+    compute = exported(config, model, world, images, measures)
     run = Evaluation(config, world, precision, images, compute, title=name)
-    runs_on = precision.describe() if compute is None else compute.runs_on
-    return {"method": name, **evaluate(model, evaluators.of(config), run), "runs_on": runs_on, **_each(run)}
+    runs_on = _computed_in(precision, compute, measures)
+    return {"method": name, **evaluate(model, measures, run), "runs_on": runs_on, **_each(run)}
 
 
 def _each(run: Evaluation) -> dict[str, Any]:

@@ -4,6 +4,8 @@ import json
 from pathlib import Path
 from typing import Any
 
+import numpy as np
+
 from ppcore.config import InferSection
 from ppcore.data import find_images
 from ppcore.deploy import engine_choice, manifest
@@ -54,7 +56,14 @@ def _classify(folder: Path, content: manifest.Manifest, wanted: InferSection, ou
     answers = Answers(output, wanted.format)
     loader = classify_files.file_loader(files, preprocessing.transforms, wanted)
     log.info("%d images, export %s, results in %s", len(files), folder, output)
-    compute = FixedBatch(predictor) if predictor.engine == "openvino" else predictor
+    run_on = FixedBatch(predictor) if predictor.engine == "openvino" else predictor
+
+    def compute(images: np.ndarray) -> np.ndarray:
+        logits = run_on(images)
+        if wanted.class_names is not None:  # the manifest does not say how many outputs there are
+            classify_files.check_number(names, logits.shape[1])
+        return logits
+
     found = classify_files.predictions(loader, compute, topk=wanted.topk, names=names)
     records = [record for _, record in classify_files.classify_files(files, loader, found, answers)]
     classify_files.say_skipped(loader.skipped_messages)

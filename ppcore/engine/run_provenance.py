@@ -65,10 +65,11 @@ def _task(model: nn.Layer) -> str | None:
 
 
 def run_of(file: Path) -> Path | None:
-    """The folder of the run whose checkpoint a weight file is part of."""
+    """The folder of the run whose checkpoint a weight file is part of; None where its records are not there (a copied checkpoint)."""
     step = file.absolute().parent
+    folder = step.parents[1]
     inside = step.parent.name == "checkpoints" and (step / "state.json").is_file()
-    return step.parents[1] if inside else None
+    return folder if inside and all((folder / name).is_file() for name in (records.NAME, "config.yaml")) else None
 
 
 def record_start(config: Config, folder: Path) -> None:
@@ -112,10 +113,21 @@ def _of_run(found: Provenance, file: Path, folder: Path) -> Provenance:
     data = {"dataset": train.get("dataset"), "images": start["train_images"], "transforms": train.get("transforms")}
     metrics = _metrics(log, start, state["step"], weights, evaluated.get("dataset"))
     text = (folder / "config.yaml").read_text(encoding="utf-8")
-    return replace(
+    found = replace(
         found, run=run, training_data=data, metrics=metrics, config=text, classes=found.classes or start["classes"],
         started_from=_json(folder / START),
     )  # fmt: skip
+    return found.changed(_differences(found, json_of(tree["Arch"]), _steps(evaluated.get("transforms") or {})))
+
+
+def _differences(found: Provenance, architecture: Mapping[str, Any], steps: Mapping[str, Any]) -> list[str]:
+    """What the configuration says otherwise than the run's, in words: what the run measured is then of something else."""
+    notes, own = [], found.architecture or {}
+    if keys := sorted(key for key in {*own, *architecture} if own.get(key) != architecture.get(key)):
+        notes.append(f"the network is built otherwise than the run's: {', '.join(f'Arch.{key}' for key in keys)}")
+    if found.preprocessing is not None and list(found.preprocessing.items()) != list(steps.items()):
+        notes.append("images are prepared otherwise than the run's: DataLoader.Eval.transforms")
+    return notes
 
 
 def _metrics(

@@ -122,7 +122,7 @@ def _pictures(settings: Config, number: int) -> list[PanelRow]:
     panels = []
     for name, model in _models(settings):
         model.eval()
-        compute = evaluate.exported(settings, model, world, images)
+        compute = evaluate.exported(settings, model, world, images, evaluators.of(settings))
         output = paddle.to_tensor(compute(batch["image"])) if compute else model(paddle.to_tensor(batch["image"]))
         metric = components.build(next(node for node in settings.metrics() if evaluators.is_metric(node)))
         metric.update(output, batch)

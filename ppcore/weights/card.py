@@ -1,7 +1,7 @@
 """Model cards: README.md with the metadata block that Hugging Face reads, and the same as JSON.
 
-A folder gets README.md and card.json, a file `vit.safetensors` vit.card.md and vit.card.json beside it. A card that somebody else
-has written, or edited, is never overwritten.
+A folder gets README.md and card.json, a file `vit.safetensors` vit.card.md and vit.card.json beside it (where these are the card of
+vit.npz, vit.safetensors.card.md and so on). A card that somebody else has written, or edited, is never overwritten.
 """
 
 import json
@@ -47,7 +47,10 @@ def card_paths(target: str | os.PathLike) -> tuple[Path, Path]:
     target = Path(target)
     if target.is_dir():
         return target / README, target / JSON
-    return target.with_name(f"{target.stem}.card.md"), target.with_name(f"{target.stem}.card.json")
+    described = _json(target.with_name(f"{target.stem}.card.json")).get("files")
+    others = set(described) - {target.name} if isinstance(described, dict) else ()
+    name = target.name if any(target.with_name(other).exists() for other in others) else target.stem
+    return target.with_name(f"{name}.card.md"), target.with_name(f"{name}.card.json")
 
 
 def check_card(target: str | os.PathLike) -> None:

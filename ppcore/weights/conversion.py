@@ -32,7 +32,7 @@ from ppcore.weights.files import TORCH_SUFFIXES, Arrays, metadata, read, save_ar
 log = logging.getLogger(__name__)
 
 # How the notes of `load` begin that tell of a change in the weights themselves.
-CHANGES = ("position embedding", "head")
+CHANGES = ("position embedding", "head", "pre_logits")
 WRITTEN = (".safetensors", ".pdparams", ".npz")
 
 

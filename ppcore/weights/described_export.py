@@ -133,12 +133,11 @@ def _replace(folder: Path, temp: Path) -> None:
         temp.rename(folder)
         return
     old = Path(tempfile.mkdtemp(prefix=f".{folder.name[:40]}.old.", dir=folder.parent))
+    os.replace(folder, old / "was")
     try:
-        os.replace(folder, old / "was")
-        try:
-            temp.rename(folder)
-        except OSError:
-            os.replace(old / "was", folder)
-            raise
-    finally:
-        shutil.rmtree(old, ignore_errors=True)
+        temp.rename(folder)
+    except BaseException:
+        os.replace(old / "was", folder)
+        old.rmdir()
+        raise
+    shutil.rmtree(old, ignore_errors=True)

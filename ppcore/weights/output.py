@@ -42,8 +42,6 @@ class Output:
             check_output(path, *inputs)
             check_card(path)
         elif model is None:
-            if path.suffix:
-                check_output(path)  # names the suffixes
             described_export.check_folder_output(path, *inputs)
         if model is None:
             return

@@ -52,8 +52,8 @@ class Provenance:
         origin: where the weights come from: an address, a paper, a person.
         started_from: the weights that their training began with (`Start` as a mapping); None when there were none, or
             when nothing is known of a training.
-        changes: what was changed in the weights on the way here (a classifier initialised afresh, a position embedding resampled),
-            in words; the run's metrics are then not these weights'.
+        changes: what was changed on the way here in the weights (a classifier initialised afresh, a position embedding resampled),
+            in the network or in how images are prepared, in words; the run's metrics are then not of these.
         task: `image-classification` or `image-to-image`.
         architecture: `name`, the builder, and its arguments, as in the section `Arch`.
         parameters: how many numbers the network has that train.
@@ -86,7 +86,7 @@ class Provenance:
     suite: str | None = None
 
     def changed(self, notes: Sequence[str]) -> "Provenance":
-        """The same after changes that make other weights of them, in words: the metrics no longer hold."""
+        """The same after changes that make something else of it, in words: the metrics no longer hold."""
         return replace(self, changes=[*self.changes, *notes], metrics=[]) if notes else self
 
     def to_json(self) -> dict[str, Any]:

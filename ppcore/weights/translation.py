@@ -13,7 +13,7 @@ import ppcore
 from ppcore.config import components, roles
 from ppcore.errors import ConfigError
 from ppcore.model import traits
-from ppcore.weights.conversion import CHANGES, load
+from ppcore.weights.conversion import CHANGES, load, map_of
 from ppcore.weights.description import described_architecture, read_config, weight_file
 from ppcore.weights.files import read
 from ppcore.weights.output import Output
@@ -84,7 +84,7 @@ def _known(said: Said, file: Path, node: Mapping[str, Any], model: paddle.nn.Lay
         architecture=dict(node),
         parameters=sum(int(np.prod(p.shape)) for p in model.parameters()),
         task="image-to-image" if own.makes_images else "image-classification" if own.num_classes else None,
-        classes=_classes(file, own.num_classes),
+        classes=_classes(file, own.num_classes) if map_of(model, said.source).description else None,
         suite=ppcore.__version__,
     )
     stated = {"licence": said.licence, "origin": said.origin}
@@ -94,7 +94,7 @@ def _known(said: Said, file: Path, node: Mapping[str, Any], model: paddle.nn.Lay
 
 def _classes(file: Path, count: int | None) -> list[str] | None:
     """Class names in the config.json beside a file, where they are as many as the outputs."""
-    names = (read_config(file.parent) or {}).get("id2label") if file.name != "config.json" else None
+    names = (read_config(file.parent) or {}).get("id2label")
     if not isinstance(names, Mapping) or len(names) != count:
         return None
     listed = [names.get(str(number)) for number in range(len(names))]

@@ -1,6 +1,7 @@
 """The benchmarks measure what is installed, say what is not, and compare like with like."""
 
 import json
+import re
 
 import numpy as np
 import pytest
@@ -35,6 +36,22 @@ def test_a_real_step():
     found = classify.in_a_process("ours", "suite", 1, batch=1, size=32, steps=2, arch=ARCH)
     assert 0 < found["slowest"] <= found["images_per_second"] <= found["fastest"]
     assert 0 < found["loss"] < 7  # it has learned something of its one image; -log(1/1000) is 6.9
+
+
+def test_all_that_there_is_can_be_asked_for(root, tool):
+    """Every YAML file is a `--what`, and so is every command that the documentation gives."""
+    done = tool("benchmark", "--help")
+    offered = set(re.search(r"--what {([\w,]+)}", done.stdout)[1].split(","))
+    assert offered == {path.stem for path in (root / "benchmarks").glob("*.yaml")}
+    assert offered == set(re.findall(r"^(\w+): ", done.stdout, flags=re.M)) - {"options", "usage"}
+    pages = [
+        root / "README.md",
+        root / "RESULTS.md",
+        *(root / "docs").glob("*.md"),
+        *(root / "benchmarks").glob("*.yaml"),
+    ]
+    asked = {word for page in pages for word in re.findall(r"--what (\w+)", page.read_text(encoding="utf-8"))}
+    assert {"infer", "memory"} <= asked <= offered
 
 
 def test_the_components_in_the_yaml_files(root):
@@ -149,3 +166,12 @@ def test_distill_measures_all_three_parts():
     assert all(0 < row["lowest"] <= row["milliseconds"] <= row["highest"] for row in result["rows"])
     assert np.isfinite(result["overhead"])
     assert "teacher's forward" in teacher_cost.table(result)
+
+
+def test_the_tool_takes_what_it_says_it_measures(root, tool):
+    """Every name at the head of its help, and every file of components."""
+    done = tool("benchmark", "--help")
+    assert done.returncode == 0, done.stderr
+    choices = set(re.search(r"--what \{([a-z_,]+)\}", done.stdout)[1].split(","))
+    described = set(re.findall(r"^([a-z_]+): ", done.stdout, flags=re.MULTILINE)) - {"usage"}
+    assert described == choices == {path.stem for path in (root / "benchmarks").glob("*.yaml")}

@@ -87,6 +87,28 @@ class TestFiles:
         monkeypatch.setenv("HOME", str(tmp_path / "home"))
         assert CompiledCache().folder == tmp_path / "home" / ".cache" / "ppcore" / "compiled"
 
+    def test_a_folder_of_another_user_is_not_read(self, monkeypatch, tmp_path):
+        """What is compiled is run: it must not come from whoever made the folder first."""
+        monkeypatch.delenv("PP_CACHE_DIR")
+        monkeypatch.setenv("XDG_CACHE_HOME", str(tmp_path))
+        assert CompiledCache().save(KEY, [b"x"])
+        me = os.getuid()
+        monkeypatch.setattr(os, "getuid", lambda: me + 1)
+        assert CompiledCache().load(KEY) is None
+        assert CompiledCache().save(KEY, [b"y"]) is None
+        monkeypatch.setenv("PP_CACHE_DIR", str(tmp_path / "ppcore"))  # one that the user names is shared on purpose
+        assert CompiledCache().load(KEY) == [b"x"]
+
+    def test_what_killed_processes_left_goes(self, users_cache):
+        cache = CompiledCache()
+        cache.save(KEY, [b"x"])
+        old, young = users_cache / ".low-1.compiled.77.tmp", users_cache / ".low-2.compiled.78.tmp"
+        for path in (old, young):
+            path.write_bytes(b"half")
+        os.utime(old, (1e9, 1e9))
+        cache.save(KEY, [b"x"])
+        assert {path.name for path in users_cache.iterdir()} == {f"{KEY}.compiled", young.name}
+
     def test_a_folder_that_cannot_be_written(self, unwritable, users_cache):
         unwritable.append(users_cache)
         assert CompiledCache().save(KEY, [b"x"]) is None

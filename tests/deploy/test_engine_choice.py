@@ -7,6 +7,7 @@ import paddle
 import pytest
 
 import ppuhdfour
+import ppvit
 from ppcore.config import InferSection
 from ppcore.deploy import Predictor, engine_choice, networks
 from ppcore.deploy.engine_choice import chosen_by_size, compilations, for_photographs, for_size, shares
@@ -106,13 +107,13 @@ class TestClassifiers:
     )
     def test_an_export_must_pay(self, monkeypatch, images, parameters, engine):
         monkeypatch.setattr(engine_choice, "installed", lambda *packages: True)
-        found, why = engine_choice.for_classifier("fp32", "cpu", images * parameters, attention=False)
+        found, why = engine_choice.for_classifier("fp32", "cpu", images, parameters, attention=False)
         assert found == engine
         assert why
 
     def test_what_needs_the_model_itself(self):
-        assert engine_choice.for_classifier("fp32", "gpu", 10**12, attention=False)[0] == "eager"
-        assert engine_choice.for_classifier("fp32", "cpu", 10**12, attention=True)[0] == "eager"
+        assert engine_choice.for_classifier("fp32", "gpu", 10**5, BASE, attention=False)[0] == "eager"
+        assert engine_choice.for_classifier("fp32", "cpu", 10**5, BASE, attention=True)[0] == "eager"
 
     @pytest.mark.parametrize(
         ("there", "engine"),
@@ -124,9 +125,36 @@ class TestClassifiers:
     )
     def test_the_fastest_that_is_there(self, monkeypatch, there, engine):
         monkeypatch.setattr(engine_choice, "installed", lambda *packages: set(packages) <= set(there))
-        assert engine_choice.for_classifier("fp32", "cpu", 10**12, attention=False)[0] == engine
+        assert engine_choice.for_classifier("fp32", "cpu", 10**5, BASE, attention=False)[0] == engine
 
     def test_bf16_without_an_engine_for_it(self, monkeypatch):
         monkeypatch.setattr(engine_choice, "installed", lambda *packages: packages == ("onnxruntime", "paddle2onnx"))
         with pytest.raises(ConfigError, match="needs OpenVINO; install the extra 'deploy'"):
-            engine_choice.for_classifier("bf16", "cpu", 1, attention=False)
+            engine_choice.for_classifier("bf16", "cpu", 1, BASE, attention=False)
+
+    def test_attention_in_another_precision(self):
+        """`eager` refuses that precision; an export would give other numbers than the pictures are of."""
+        assert engine_choice.for_classifier("bf16", "cpu", 10**5, BASE, attention=True)[0] == "eager"
+
+    def test_more_weights_than_a_file_of_onnx_holds(self, monkeypatch):
+        monkeypatch.setattr(engine_choice, "installed", lambda *packages: True)
+        found, why = engine_choice.for_classifier("fp32", "cpu", 1000, 632_045_800, attention=False)
+        assert (found, why) == ("paddle", "too large for a file of ONNX")
+
+
+@pytest.mark.parametrize(
+    ("wanted", "message"),
+    [
+        ({"precision": "int8"}, r"int8 needs an export that has this form: .* -o Export\.int8\.images"),
+        ({"precision": "int8", "engine": "openvino"}, "int8 needs an export"),
+        ({"precision": "bf16", "engine": "eager"}, "bf16 needs an exported network"),
+        ({"precision": "bf16", "rollout": True}, "bf16 needs an exported network"),
+    ],
+)
+def test_a_precision_that_is_not_there_is_refused_before_anything_is_exported(tmp_path, wanted, message):
+    """Also for tools/eval.py, which would otherwise measure float32."""
+    with pytest.raises(ConfigError, match=message):
+        networks.exported_classifier(
+            ppvit.vit_tiny_patch16_224(img_size=16, num_classes=3), InferSection(**wanted), "cpu", tmp_path, 8
+        )
+    assert not list(tmp_path.iterdir())

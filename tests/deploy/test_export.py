@@ -2,14 +2,13 @@
 
 import importlib.util
 import json
-import sys
+from pathlib import Path
 
 import paddle
 import pytest
 
 import ppvit
-from ppcore.deploy import export, export_spec, manifest
-from ppcore.deploy.code import reachable
+from ppcore.deploy import export, manifest, writers
 from ppcore.errors import ConfigError, WeightsError
 from ppllie.classical import Identity
 from ppuhdfour import UHDFour
@@ -21,6 +20,12 @@ needs_onnx = pytest.mark.skipif(importlib.util.find_spec("paddle2onnx") is None,
 def tiny():
     paddle.seed(0)
     return UHDFour(**TINY)
+
+
+def small():
+    """One stage: written in a fifth of the time."""
+    paddle.seed(0)
+    return ppvit.VisionTransformer(img_size=16, patch_size=8, embed_dim=16, depth=1, num_heads=2, num_classes=3)
 
 
 class TestExportModel:
@@ -59,14 +64,83 @@ class TestExportModel:
         assert capfd.readouterr().err == ""
 
     def test_replaces_an_export_and_nothing_else(self, tmp_path):
-        export.export_model(tiny(), tmp_path / "out", formats=["paddle"])
-        export.export_model(tiny(), tmp_path / "out", formats=["paddle"])
+        export.export_model(small(), tmp_path / "out", formats=["paddle"])
+        export.export_model(small(), tmp_path / "out", formats=["paddle"])
+        assert [path.name for path in tmp_path.iterdir()] == ["out"], "nothing half-written stays"
         mine = tmp_path / "mine"
         mine.mkdir()
         (mine / "thesis.txt").write_text("all of it")
         with pytest.raises(ConfigError, match="no export"):
-            export.export_model(tiny(), mine, formats=["paddle"])
+            export.export_model(small(), mine, formats=["paddle"])
         assert (mine / "thesis.txt").read_text() == "all of it"
+
+    @pytest.mark.parametrize("name", ["labels.txt", ".git"])
+    def test_what_somebody_put_beside_an_export_stays(self, tmp_path, name):
+        folder = export.export_model(small(), tmp_path / "out", formats=["paddle"])
+        (folder / name).write_text("mine")
+        before = {path.name: path.read_bytes() for path in folder.iterdir()}
+        with pytest.raises(ConfigError, match=rf"out: holds {name}, which the export there did not write"):
+            export.export_model(small(), folder, formats=["paddle"])
+        assert {path.name: path.read_bytes() for path in folder.iterdir()} == before
+
+    @pytest.mark.parametrize("content", ['{"name": "my web page", "files": ["a"]}', "[]", "no JSON"])
+    def test_a_manifest_of_something_else(self, tmp_path, content):
+        (tmp_path / "src").mkdir()
+        (tmp_path / "manifest.json").write_text(content)
+        with pytest.raises(ConfigError, match="holds files that are no export"):
+            export.export_model(small(), tmp_path, formats=["paddle"])
+        assert (tmp_path / "src").is_dir()
+
+    def test_an_export_of_another_version_is_replaced(self, tmp_path):
+        folder = export.export_model(small(), tmp_path / "out", formats=["paddle"])
+        path = folder / manifest.NAME
+        path.write_text(json.dumps({**json.loads(path.read_text()), "version": 2}))
+        export.export_model(small(), folder, formats=["paddle"])
+        assert manifest.read(folder).arch == "VisionTransformer"
+
+    def test_the_export_before_stays_until_the_new_one_is_there(self, tmp_path, monkeypatch):
+        folder = export.export_model(small(), tmp_path / "out", formats=["paddle"])
+        before = {path.name: path.read_bytes() for path in folder.iterdir()}
+        rename = Path.rename
+
+        def fails(path, target):
+            if Path(target) == folder and not path.name.endswith(".old"):
+                raise OSError(5, "Input/output error")
+            return rename(path, target)
+
+        monkeypatch.setattr(Path, "rename", fails)
+        with pytest.raises(ConfigError, match="out: cannot be written: Input/output error"):
+            export.export_model(small(), folder, formats=["paddle"])
+        assert {path.name: path.read_bytes() for path in folder.iterdir()} == before
+        assert list(tmp_path.iterdir()) == [folder]
+
+    def test_a_link_to_a_folder(self, tmp_path):
+        """Its target is written; the link stays."""
+        (tmp_path / "disk").mkdir()
+        (tmp_path / "out").symlink_to(tmp_path / "disk")
+        for _ in range(2):
+            export.export_model(small(), tmp_path / "out", formats=["paddle"])
+        assert (tmp_path / "out").is_symlink()
+        assert manifest.read(tmp_path / "disk").arch == "VisionTransformer"
+
+    def test_a_network_that_paddle_cannot_trace_is_one_line(self, tmp_path):
+        class Untraceable(paddle.nn.Layer):
+            def forward(self, x):
+                if not paddle.in_dynamic_mode():
+                    raise TypeError("not in\na graph")
+                return x
+
+        with pytest.raises(ConfigError, match=r"Untraceable cannot be exported \(.*Infer\.engine=eager") as caught:
+            export.export_model(Untraceable(), tmp_path / "out", formats=["paddle"])
+        assert "\n" not in str(caught.value)
+        assert not list(tmp_path.iterdir())
+
+    @needs_onnx
+    def test_more_weights_than_a_file_of_onnx_holds(self, tmp_path, monkeypatch):
+        monkeypatch.setattr(writers, "ONNX_BYTES", 100)
+        with pytest.raises(ConfigError, match=r"a file of ONNX holds 2\.1: export format paddle alone"):
+            export.export_model(small(), tmp_path / "out", formats=["onnx"])
+        assert not list(tmp_path.iterdir())
 
     @pytest.mark.parametrize("formats", [["tflite"], []])
     def test_unknown_formats(self, tmp_path, formats):
@@ -83,116 +157,6 @@ class TestExportModel:
     def test_a_method_without_weights(self, tmp_path):
         with pytest.raises(ConfigError, match="without weights"):
             export.export_model(Identity(), tmp_path / "out", formats=["paddle"])
-
-
-class TestCachedExport:
-    def test_is_written_once_and_anew_for_other_weights(self, tmp_path):
-        model = tiny()
-        folder = export.cached_export(model, tmp_path, formats=["paddle"])
-        assert folder.parent == tmp_path / "exported"
-        written = (folder / manifest.NAME).stat().st_mtime_ns
-        assert export.cached_export(tiny(), tmp_path, formats=["paddle"]) == folder
-        assert (folder / manifest.NAME).stat().st_mtime_ns == written
-        model.low.conv_in.bias.set_value(model.low.conv_in.bias + 1)
-        assert export.cached_export(model, tmp_path, formats=["paddle"]) != folder
-        assert len(list(folder.parent.iterdir())) == 2, "nothing half-written stays"
-
-    def test_damage_is_mended(self, tmp_path):
-        folder = export.cached_export(tiny(), tmp_path, formats=["paddle"])
-        (folder / "tail.pdiparams").write_bytes(b"short")
-        assert export.cached_export(tiny(), tmp_path, formats=["paddle"]) == folder
-        manifest.check(folder, manifest.read(folder))
-
-    def test_another_process_was_faster(self, tmp_path, monkeypatch):
-        write, written = export.write_paddle, []
-
-        def slow(stage, folder):
-            if not written:
-                written.append(None)
-                written[0] = export.cached_export(tiny(), tmp_path, formats=["paddle"])
-            write(stage, folder)
-
-        monkeypatch.setattr(export, "write_paddle", slow)
-        assert export.cached_export(tiny(), tmp_path, formats=["paddle"]) == written[0]
-        manifest.check(written[0], manifest.read(written[0]))
-        assert list(written[0].parent.iterdir()) == written, "nothing half-written stays"
-
-    def test_a_full_disk_is_one_line(self, tmp_path, monkeypatch):
-        def full(stage, folder):
-            raise OSError(28, "No space left on device")
-
-        monkeypatch.setattr(export, "write_paddle", full)
-        with pytest.raises(ConfigError, match="cannot be written: No space left on device"):
-            export.cached_export(tiny(), tmp_path, formats=["paddle"])
-        assert not list((tmp_path / "exported").iterdir())
-
-
-class TestFingerprint:
-    """Decides whether a cached export is still the network's."""
-
-    @pytest.fixture
-    def package(self, tmp_path, monkeypatch):
-        """A user's own package: a layer, functions in modules of their own, something it never imports."""
-        folder = tmp_path / "my_nets"
-        (folder / "deep").mkdir(parents=True)
-        files = {
-            "__init__.py": "",
-            "net.py": "import paddle.nn as nn\nfrom my_nets.middle import twice\n\n\nclass Net(nn.Layer):\n"
-            "    def forward(self, x):\n        from my_nets import late\n\n        return late.same(twice(x))\n",
-            "middle.py": "from .deep.functions import double\n\n\ndef twice(x):\n    return double(x)\n",
-            "deep/__init__.py": "",
-            "deep/functions.py": "def double(x):\n    return x * 2\n",
-            "late.py": "import my_functions\n\n\ndef same(x):\n    return x\n",
-            "unrelated.py": "",
-        }
-        for name, text in files.items():
-            (folder / name).write_text(text)
-        (tmp_path / "my_functions.py").write_text("def half(x):\n    return x / 2\n")
-        monkeypatch.syspath_prepend(tmp_path)
-        yield folder
-        for name in [name for name in sys.modules if name.partition(".")[0] == "my_nets"]:
-            del sys.modules[name]
-
-    def fingerprint(self):
-        net = importlib.import_module("my_nets.net").Net()
-        stage = export_spec.Stage("model", net, {"x": (None, 3, None, None)}, ("y",))
-        return export.fingerprint(export_spec.ExportSpec((stage,)), ["paddle"])
-
-    @pytest.mark.parametrize("name", ["net.py", "middle.py", "deep/functions.py", "late.py", "../my_functions.py"])
-    def test_code_that_the_forward_reaches(self, package, name):
-        before = self.fingerprint()
-        assert self.fingerprint() == before
-        (package / name).write_text((package / name).read_text() + "\nCHANGED = True\n")
-        assert self.fingerprint() != before
-
-    def test_code_that_it_does_not(self, package):
-        before = self.fingerprint()
-        (package / "unrelated.py").write_text("CHANGED = True\n")
-        assert self.fingerprint() == before
-
-    def test_the_suites_own_functions(self):
-        """`bilinear` holds functions only; no layer is of that module."""
-        layers = {
-            type(layer).__module__ for stage in tiny().export_spec().stages for layer in stage.layer.sublayers(True)
-        }
-        files = reachable(name for name in layers if not name.startswith("paddle."))
-        assert "ppcore.layers.bilinear" not in layers
-        assert files["ppcore.layers.bilinear"].read_text().startswith('"""')
-        assert not [name for name in files if name.startswith(("paddle", "numpy", "ppcore.engine"))]
-
-    def test_an_edit_of_the_suites_own_functions(self, tmp_path, monkeypatch):
-        before = export.fingerprint(tiny().export_spec(), ["paddle"])
-        edited = tmp_path / "bilinear.py"
-        edited.write_bytes(reachable(["ppcore.layers.bilinear"])["ppcore.layers.bilinear"].read_bytes() + b"\n")
-        monkeypatch.setattr(
-            export, "reachable", lambda modules: {**reachable(modules), "ppcore.layers.bilinear": edited}
-        )
-        assert export.fingerprint(tiny().export_spec(), ["paddle"]) != before
-
-    def test_another_paddle(self, monkeypatch):
-        before = export.fingerprint(tiny().export_spec(), ["paddle"])
-        monkeypatch.setattr(paddle, "__version__", "9.9.9")
-        assert export.fingerprint(tiny().export_spec(), ["paddle"]) != before
 
 
 class TestManifest:

@@ -2,6 +2,7 @@
 
 import importlib.util
 import json
+import shutil
 import subprocess
 import sys
 
@@ -142,6 +143,24 @@ class TestForm:
 
 
 @needs_nncf
+@needs_nncf
+@pytest.mark.skipif(len(ENGINES) < 2, reason="needs OpenVINO and onnxruntime")
+def test_the_mean_of_the_tokens_is_the_same_in_every_engine_and_batch(tmp_path):
+    paddle.seed(0)
+    model = ppvit.VisionTransformer(**{**SIZES, "img_size": 32, "embed_dim": 96, "num_heads": 3}, pool="gap")
+    rng = np.random.default_rng(0)
+    for parameter in model.parameters():
+        parameter.set_value(parameter.numpy() + 0.05 * rng.standard_normal(parameter.shape).astype("float32"))
+    model.eval()
+    images = rng.standard_normal((200, 1, 32, 32)).astype("float32")
+    export_model(model, tmp_path / "out", ["onnx"])
+    quantize(tmp_path / "out", list(images), count=50, compared=50)
+    wanted = Predictor(tmp_path / "out", "onnxruntime", "int8")(images)
+    predictor = Predictor(tmp_path / "out", "openvino", "int8")
+    for found in (predictor(images), np.concatenate([predictor(images[:8]), predictor(images[8:])])):
+        assert np.abs(found - wanted).max() < 0.05 * np.abs(wanted).max()
+
+
 def test_a_folder_of_files(exported, tmp_path):
     """Another int8 form takes the place of the first."""
     folder = tmp_path / "copy"
@@ -155,6 +174,32 @@ def test_a_folder_of_files(exported, tmp_path):
     assert manifest.read(folder).int8 == found
     Predictor(folder, precision="int8")
     assert sorted(path.name for path in folder.iterdir()) == sorted(path.name for path in exported[0].iterdir())
+
+
+@needs_nncf
+def test_what_is_beside_the_export_is_not_part_of_it(exported, tmp_path):
+    """A card or a note that somebody changes later must not make the export a damaged one."""
+    folder = shutil.copytree(exported[0], tmp_path / "copy")
+    (folder / "card.json").write_text("{}")
+    quantize(folder, list(digits()[0][:32]))
+    assert set(manifest.read(folder).files) == set(manifest.read(exported[0]).files)
+    (folder / "card.json").write_text("another")
+    Predictor(folder, "paddle")
+
+
+@needs_nncf
+def test_numbers_that_are_not_finite_are_no_form(exported, tmp_path, monkeypatch):
+    folder = shutil.copytree(exported[0], tmp_path / "copy")
+    before = {path.name: path.read_bytes() for path in folder.iterdir()}
+    real = Predictor.__call__
+
+    def broken(self, x):
+        return real(self, x) * (np.float32(np.nan) if self.precision == "int8" else np.float32(1))
+
+    monkeypatch.setattr(Predictor, "__call__", broken)
+    with pytest.raises(ConfigError, match="gives numbers that are not finite; nothing was written"):
+        quantize(folder, list(digits()[0][:32]))
+    assert {path.name: path.read_bytes() for path in folder.iterdir()} == before
 
 
 @needs_nncf
@@ -198,7 +243,7 @@ class TestRefusals:
 
     def test_no_onnx_and_no_form(self, tmp_path):
         folder = export_model(ppvit.VisionTransformer(**SIZES), tmp_path / "out", ["paddle"])
-        with pytest.raises(ConfigError, match="int8 is made from onnx"):
+        with pytest.raises(ConfigError, match="int8 is made from the format onnx, not from paddle"):
             quantize(folder, "photos")
         with pytest.raises(ConfigError, match=r"no int8 form; write it with ppcore\.deploy\.quantize"):
             Predictor(folder, precision="int8")

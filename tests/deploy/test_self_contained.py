@@ -128,6 +128,16 @@ class TestClassify:
         with pytest.raises(ConfigError, match="makes no images: use classify"):
             predictor.enhance("photo.jpg")
 
+    def test_lists_that_are_empty_and_numbers_that_are_none(self, exported, monkeypatch):
+        predictor = Predictor(exported)
+        assert predictor.classify([]) == []
+        with pytest.raises(ConfigError, match="topk: 0, but must be at least 1"):
+            predictor.classify(np.zeros((20, 20, 3), np.uint8), topk=0)
+        for value in (np.nan, np.inf):
+            monkeypatch.setattr(Predictor, "__call__", lambda self, x, v=value: np.array([[0, v, 1]], np.float32))
+            with pytest.raises(DataError, match="logits are not finite"):
+                predictor.classify(np.zeros((20, 20, 3), np.uint8))
+
     def test_an_export_without_preprocessing(self, tmp_path):
         export_model(ppvit.VisionTransformer(**TINY), tmp_path / "e", [FORMAT])
         with pytest.raises(ConfigError, match=r"says nothing of preprocessing: export it with tools/export_model.py"):
@@ -192,13 +202,17 @@ class TestTool:
             (["-o", "Infer.presicion=bf16"], "precision"),
             (["-o", "Global.device=cpu"], "the section Infer only"),
             (["-o", "Infer.precision=int8"], "int8"),
+            (["-o", "Infer=5"], "Infer=5: Infer is a section; write it as Infer.key=value"),
+            (["-o", "Infer.class_names=[a, b]"], "class_names: 2 names for a network with 3 outputs"),
         ],
     )
-    def test_what_it_refuses(self, exported, made, arguments, message):
+    def test_what_it_refuses(self, exported, made, arguments, message, tmp_path):
         tree = config.infer_section
+        output = tmp_path / "out"
         with pytest.raises(PPError, match=message) as caught:
-            run_export.run(exported, tree(arguments[1:], [str(made / "photos")]))
+            run_export.run(exported, tree([f"Infer.output={output}", *arguments[1:]], [str(made / "photos")]))
         assert "\n" not in str(caught.value)
+        assert not list(output.glob("*"))
 
     def test_a_folder_that_is_no_export(self, tool, tmp_path):
         done = tool("infer", "--export", tmp_path, "photo.jpg")
@@ -263,6 +277,18 @@ class TestEnhance:
         with pytest.raises(OutputError, match="is there already"):
             Predictor(enhancer[0]).enhance(tmp_path / "dark.png", tmp_path / "dark.png")
         assert (tmp_path / "dark.png").read_bytes() == before
+
+    @pytest.mark.parametrize("given", ["dark.jpg", "array"])
+    def test_a_name_of_another_format(self, enhancer, tmp_path, given):
+        """The bytes would be those of the photograph's format, whatever the name says."""
+        cv2.imwrite(str(tmp_path / "dark.jpg"), np.zeros((8, 8, 3), np.uint8))
+        photograph = tmp_path / given if given == "dark.jpg" else np.zeros((8, 8, 3), np.uint8)
+        output = tmp_path / ("bright.png" if given == "dark.jpg" else "bright.jpg")
+        with pytest.raises(
+            ConfigError, match=r"must end with \.jpg or" if given == "dark.jpg" else r"gives PNG.*\.png"
+        ):
+            Predictor(enhancer[0]).enhance(photograph, output)
+        assert not output.exists()
 
     def test_it_is_no_classifier(self, enhancer):
         with pytest.raises(ConfigError, match="makes images: use enhance"):

@@ -40,6 +40,27 @@ def test_two_processes_match_one(tiny_config, tmp_path, tool, accumulate):
         assert first["loss"] == pytest.approx(second["loss"], abs=1e-4)
 
 
+@pytest.mark.slow
+def test_recomputed_blocks_in_two_processes(tiny_config, tmp_path, tool):
+    """The same bits as without, in two processes: dropout, accumulation and clipping included; and about one process's numbers."""
+    random = ["Arch.drop_rate=0.1", "Arch.drop_path_rate=0.2", "Optimizer.accumulate=2"]
+
+    def run(name, *options, launch):
+        texts = [text for option in (*options, f"Global.output_dir={tmp_path / name}") for text in ("-o", option)]
+        more = {"launch": launch, "log_dir": tmp_path / f"log_{name}"} if launch else {}
+        done = tool("train", "-c", tiny_config, "-o", "Global.device=cpu", *texts, **more)
+        assert done.returncode == 0, done.stdout + done.stderr
+        return read(tmp_path / name / "checkpoints" / "step_20" / "weights.safetensors"), done.stdout + done.stderr
+
+    plain, _ = run("plain", *random, launch=2)
+    ours, said = run("ours", *random, "Global.recompute=true", launch=2)
+    assert "2 blocks are computed again" in said
+    assert all(np.array_equal(plain[name], ours[name]) for name in plain)
+    one, _ = run("one", "Global.recompute=true", launch=0)
+    two, _ = run("two", "Global.recompute=true", launch=2)
+    assert max(float(np.abs(one[name] - two[name]).max()) for name in one) < 1e-5
+
+
 def test_running_statistics_are_the_saved_ones_on_every_process(tiny_config, tmp_path, tool):
     """What two processes measure during training is what one process measures of the checkpoint."""
     network = "{name: ppdeit.RegNet, widths: [8], depths: [1], group_width: 4, stem_width: 4, num_classes: 10}"

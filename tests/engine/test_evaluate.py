@@ -5,6 +5,7 @@ import json
 
 import cv2
 import numpy as np
+import paddle
 import pytest
 
 import ppvit
@@ -20,6 +21,7 @@ from ppcore.engine.evaluate import run as evaluate_run
 from ppcore.engine.evaluators import Evaluation
 from ppcore.engine.precision import Precision
 from ppcore.errors import DataError
+from ppcore.metrics.spec import MetricSpec
 
 WORLD = World(0, 1, "cpu")
 ONNX = importlib.util.find_spec("paddle2onnx") is not None
@@ -128,8 +130,34 @@ def test_auto_exports_what_pays(tiny_config, model, tmp_path, monkeypatch):
     weights.save(model, file)
     settings = config.load(tiny_config)
     assert "float32" in evaluate_run(settings, file)["protocol"]
-    assert not (tmp_path / "exported").exists()
+    assert not (tmp_path / "run" / "exported").exists()
     monkeypatch.setattr("ppcore.deploy.engine_choice.WORTH_EXPORTING", 1000)
     fastest = NAMES_OF[ENGINES_HERE[0]]
     assert fastest in evaluate_run(settings, file)["protocol"]
     assert fastest in evaluate_run(settings, file)["protocol"], "with the export that is there"
+
+
+class Own:
+    """An evaluator that runs the model itself."""
+
+    specs = (MetricSpec("own", "own", "own"),)
+
+    def evaluate(self, model, run):
+        yield self.specs[0], float(model(paddle.zeros([1, 3, 8, 8])).shape[1])
+
+
+def test_the_protocol_says_what_evaluators_of_their_own_compute_in(tiny_config, model, tmp_path, monkeypatch):
+    """They run the model itself: no export is made for them alone, and none is said to have computed their numbers."""
+    file = str(tmp_path / "net.safetensors")
+    weights.save(model, file)
+    settings = config.load(tiny_config)
+    monkeypatch.setattr("ppcore.deploy.engine_choice.WORTH_EXPORTING", 1000)
+    both = [*evaluators.of(settings), Own()]
+    monkeypatch.setattr(evaluators, "of", lambda config: [Own()])
+    assert "; float32; " in evaluate_run(settings, file)["protocol"]
+    assert not (tmp_path / "run" / "exported").exists()
+    monkeypatch.setattr(evaluators, "of", lambda config: both)
+    found = evaluate_run(settings, file)
+    assert found["own"] == 10
+    assert f"; {NAMES_OF[ENGINES_HERE[0]]}" in found["protocol"]
+    assert "(other evaluators: float32)" in found["protocol"]

@@ -14,7 +14,7 @@ import skimage.data
 import ppvit
 from ppcore import config, weights
 from ppcore.engine import export_run
-from ppcore.errors import OutputError
+from ppcore.errors import ConfigError, DataError, OutputError
 
 TINY = {"img_size": 16, "patch_size": 4, "embed_dim": 16, "depth": 2, "num_heads": 2, "num_classes": 3}
 FORMATS = ["paddle", "onnx"] if importlib.util.find_spec("paddle2onnx") else ["paddle"]
@@ -84,3 +84,51 @@ def test_with_an_int8_form(settings, tmp_path):
     assert content["int8"]["images"] >= 4
     assert "model.int8.onnx" in content["files"]
     assert "model.int8.onnx" in json.loads((tmp_path / "net" / "card.json").read_text())["files"]
+
+
+class TestNothingIsReplaced:
+    """By an export that does not come to its end: what was there stays, and nothing is left beside it."""
+
+    @pytest.fixture
+    def before(self, settings, tmp_path):
+        export_run.run(settings, config.Pretrained(path=str(tmp_path / "net.safetensors")))
+        return self.content(tmp_path)
+
+    def content(self, tmp_path):
+        files = {path.name: path.read_bytes() for path in (tmp_path / "net").iterdir()}
+        return files, sorted(path.name for path in tmp_path.iterdir())
+
+    def again(self, tmp_path, *overrides):
+        export_run.run(
+            config.load(tmp_path / "net.yaml", overrides), config.Pretrained(path=str(tmp_path / "net.safetensors"))
+        )
+
+    def test_where_int8_is_not_possible(self, before, tmp_path, monkeypatch):
+        find = importlib.util.find_spec
+        monkeypatch.setattr(
+            importlib.util, "find_spec", lambda name, *more: None if name == "nncf" else find(name, *more)
+        )
+        with pytest.raises(ConfigError, match=r"int8 (needs nncf|is made from the format onnx)"):
+            self.again(tmp_path, "Export.int8.images=Eval")
+        with pytest.raises(ConfigError, match="int8 is made from the format onnx, not from paddle: export that, too"):
+            self.again(tmp_path, "Export.int8.images=Eval", "Export.formats=[paddle]")
+        assert self.content(tmp_path) == before
+
+    def test_where_it_fails(self, before, tmp_path, monkeypatch):
+        """After the files of the export have been written."""
+
+        def quantize(folder, images, **numbers):
+            assert (folder / "manifest.json").is_file()
+            raise DataError("int8: too few images")
+
+        monkeypatch.setattr(export_run, "quantize", quantize)
+        monkeypatch.setattr(export_run, "check_int8", lambda formats: None)
+        with pytest.raises(DataError, match="too few images"):
+            self.again(tmp_path, "Export.int8.images=Eval", "Global.seed=3")
+        assert self.content(tmp_path) == before
+
+    def test_where_somebody_has_put_something(self, before, tmp_path):
+        (tmp_path / "net" / "labels.txt").write_text("mine")
+        with pytest.raises(ConfigError, match=r"net: holds labels\.txt, which the export there did not write"):
+            self.again(tmp_path)
+        assert (tmp_path / "net" / "labels.txt").read_text() == "mine"

@@ -146,7 +146,10 @@ class TestEngines:
                 ["Infer.engine=eager", "Infer.precision=bf16"],
                 "Infer.precision: bf16 needs an exported network; set Infer.engine",
             ),
-            (["Infer.engine=eager", "Infer.precision=int8"], "Infer.precision: int8 needs an exported network"),
+            (
+                ["Infer.engine=eager", "Infer.precision=int8"],
+                "Infer.precision: int8 needs an export that has this form",
+            ),
             (["Infer.engine=onnxruntime", "Infer.precision=bf16"], "bf16|paddle2onnx"),
             (["Infer.tile=64"], "Infer.tile: VisionTransformer makes no images"),
         ],

@@ -1,6 +1,7 @@
 """What a run recorded of its weights, found again for cards and files."""
 
 import json
+import shutil
 
 import yaml
 
@@ -35,6 +36,14 @@ def test_a_run_and_what_is_trained_on_from_it(tmp_path, tiny_config):
     assert yaml.safe_load(found.config)["Arch"]["embed_dim"] == 16
     json.dumps(found.to_json())
 
+    # What the run measured is not said of another network, or of images prepared otherwise.
+    _, other = known(tiny_config, "Arch.act=relu")
+    assert other.changes == ["the network is built otherwise than the run's: Arch.act"]
+    assert other.metrics == []
+    _, other = known(tiny_config, "DataLoader.Eval.transforms.normalize.std=[0.4, 0.4, 0.4]")
+    assert other.changes == ["images are prepared otherwise than the run's: DataLoader.Eval.transforms"]
+    assert (other.metrics, found.changes) == ([], [])
+
     # The file is exported, and another run starts from it.
     save_file(model, tmp_path / "first.safetensors", "timm", found)
     start = f"Global.pretrained={{path: {tmp_path / 'first.safetensors'}, source: timm}}"
@@ -49,6 +58,13 @@ def test_a_run_and_what_is_trained_on_from_it(tmp_path, tiny_config):
     train(config.load(tiny_config, third))
     _, found = known(tiny_config, *third)
     assert found.started_from["started_from"]["licence"] == "mit"
+
+    # A checkpoint copied without its run's records, in folders of the same names.
+    copied = tmp_path / "elsewhere" / "checkpoints" / best.parent.name
+    shutil.copytree(best.parent, copied)
+    _, found = known(tiny_config, weights=str(copied))
+    assert (found.run, found.metrics, found.sha256) == (None, [], sha256(best))
+    assert found.classes == [str(i) for i in range(10)]
 
     # A file by itself: no run, no measurement, and nothing made up.
     _, found = known(tiny_config, weights={"path": str(tmp_path / "first.safetensors"), "source": "timm"})

@@ -224,11 +224,17 @@ def adam(path, lr: float, steps: int, dtype: str) -> tuple[list, list, dict]:
     return values, norms, {key: np.linalg.norm(array.astype(np.float64)) for key, array in final.items()}
 
 
-TRAJECTORIES = pytest.mark.parametrize(("prefix", "lr"), [("", 1e-4), ("lr1e-6/", 1e-6)])
+LARGE, SMALL = ("", 1e-4), ("lr1e-6/", 1e-6)
+
+
+def trajectories(*quick: tuple[str, float]):
+    """Both rates; one that is not named only among the slow tests."""
+    marks = {case: () if case in quick else pytest.mark.slow for case in (LARGE, SMALL)}
+    return pytest.mark.parametrize(("prefix", "lr"), [pytest.param(*case, marks=marks[case]) for case in marks])
 
 
 @pytest.mark.skipif(paddle.__version__.startswith("2."), reason="Paddle 2.6 keeps scalars such as 0.8 as float32")
-@TRAJECTORIES
+@trajectories(LARGE)
 @pytest.mark.parametrize("path", filling.files("uhd_traj"))
 def test_adam_in_float64(path, prefix, lr):
     # In float64 no bin of these files lies within rounding of a jump of the phase: the function itself is compared.
@@ -243,7 +249,7 @@ def test_adam_in_float64(path, prefix, lr):
     gaps.check()
 
 
-@TRAJECTORIES
+@trajectories(LARGE)
 @pytest.mark.parametrize("path", filling.files("uhd_traj"))
 def test_adam(path, prefix, lr):
     manifest, arrays = filling.load(path)

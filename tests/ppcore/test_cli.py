@@ -235,3 +235,26 @@ def _resolves(name, role) -> bool:
     except ConfigError:
         return False
     return True
+
+
+class TestEnds:
+    def test_an_import_that_is_interrupted(self, capsys):
+        """What an extension module raises whose initialisation is interrupted."""
+
+        def main():
+            try:
+                raise KeyboardInterrupt
+            except KeyboardInterrupt as interrupt:
+                raise ImportError("initialization failed") from interrupt
+
+        with pytest.raises(SystemExit) as end:
+            cli.run(main)
+        assert end.value.code == 130
+        assert capsys.readouterr().err == "interrupted\n"
+
+    def test_a_defect_shows_its_traceback(self):
+        def main():
+            raise ImportError("initialization failed")
+
+        with pytest.raises(ImportError):
+            cli.run(main)

@@ -135,6 +135,30 @@ def test_a_folder_says_its_network(tmp_path, model):
         translate(said, None, {}, tmp_path / "y.safetensors", "transformers")
 
 
+@pytest.mark.parametrize("text", ["[not JSON", '{"id2label": {"0": "a", "1": "b", "2": "c", "3": "d"}}'])
+def test_a_config_beside_another_layouts_file_says_nothing(tmp_path, model, text):
+    weights.save(model, tmp_path / "a.safetensors", layout="timm")
+    (tmp_path / "config.json").write_text(text)
+    converted(tmp_path / "a.safetensors", "timm", tmp_path / "x.safetensors")
+    assert json.loads((tmp_path / "x.card.json").read_text())["provenance"]["classes"] is None
+
+
+def test_a_folders_name_may_have_a_dot(tmp_path, model):
+    weights.save(model, tmp_path / "a.safetensors", layout="timm")
+    converted(tmp_path / "a.safetensors", "timm", tmp_path / "vit-1.5", layout="transformers")
+    assert (tmp_path / "vit-1.5" / "config.json").is_file()
+    with pytest.raises(WeightsError, match="weights are written as"):
+        converted(tmp_path / "a.safetensors", "timm", tmp_path / "x.onnx")
+
+
+def test_a_representation_layer_that_is_left_out_is_a_change(tmp_path):
+    model = ppvit.VisionTransformer(**TINY, representation_size=8)
+    weights.save(model, tmp_path / "a.safetensors", layout="timm")
+    notes = converted(tmp_path / "a.safetensors", "timm", tmp_path / "x.safetensors", new_head=True)
+    assert notes == ["pre_logits: left out, the model has none"]
+    assert json.loads((tmp_path / "x.card.json").read_text())["provenance"]["changes"] == notes
+
+
 def test_the_list_is_what_packages_register(tool):
     done = tool("export_weights", "--list")
     assert done.returncode == 0, done.stderr

@@ -86,6 +86,19 @@ def test_a_card_of_somebody_else_stays(file, name):
     assert (file.parent / name).read_text() == "mine"
 
 
+def test_two_files_that_differ_in_their_suffix_have_a_card_each(file):
+    write_card(file, FULL)
+    other = file.with_suffix(".npz")
+    other.write_bytes(b"the same in numpy")
+    text, _ = write_card(other, Provenance())
+    assert text.name == "vit.npz.card.md"
+    assert json.loads(file.with_name("vit.card.json").read_text())["files"].keys() == {"vit.safetensors"}
+    assert write_card(file, FULL)[0].name == "vit.card.md"
+    assert write_card(other, FULL)[0].name == "vit.npz.card.md"
+    file.unlink()  # its card is that of nothing
+    assert write_card(other, FULL)[0].name == "vit.card.md"
+
+
 def test_an_edited_card_stays_and_ours_is_replaced(file):
     text, _ = write_card(file, Provenance())
     write_card(file, FULL)

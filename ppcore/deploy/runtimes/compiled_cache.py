@@ -5,6 +5,7 @@ import logging
 import os
 import struct
 import tempfile
+import time
 from collections.abc import Sequence
 from contextlib import suppress
 from pathlib import Path
@@ -15,6 +16,7 @@ from ppcore.io import write_atomically
 log = logging.getLogger("ppcore")
 
 LIMIT = 1 << 30  # bytes that are kept; beyond, what was used longest ago goes
+ABANDONED = 86_400.0  # seconds after which a half-written file is that of a process that was killed
 MAGIC = b"ppcore compiled\n"
 SUFFIX = ".compiled"
 
@@ -34,6 +36,8 @@ class CompiledCache:
         """The parts kept under a key, or None; a damaged file is removed."""
         path = self.folder / (key + SUFFIX)
         try:
+            if not _is_ones_own(self.folder):
+                return None
             content = path.read_bytes()
         except OSError:
             return None
@@ -55,6 +59,8 @@ class CompiledCache:
         """Keeps parts under a key; returns the folder, or None where it cannot be written."""
         try:
             self.folder.mkdir(parents=True, exist_ok=True, mode=0o700)
+            if not _is_ones_own(self.folder):
+                return None
             write_atomically(self.folder / (key + SUFFIX), lambda temp: _pack(temp, parts))
         except (OSError, OutputError):
             return None
@@ -70,6 +76,11 @@ def _users() -> Path:
         return Path(os.environ.get("XDG_CACHE_HOME") or "~/.cache").expanduser() / "ppcore"
     except RuntimeError:  # a user without a home
         return Path(tempfile.gettempdir()) / f"ppcore-{os.getuid()}"
+
+
+def _is_ones_own(folder: Path) -> bool:
+    """Whether what lies in a folder may be run: it is this user's, or the one that the user has named."""
+    return bool(os.environ.get("PP_CACHE_DIR")) or folder.stat().st_uid == os.getuid()
 
 
 def _pack(path: Path, parts: Sequence[bytes]) -> None:
@@ -109,4 +120,8 @@ def _shrink(folder: Path, limit: int) -> None:
         total += size
         if number and total > limit:
             with suppress(OSError):
+                path.unlink()
+    for path in folder.glob(".*.tmp"):  # of `write_atomically`, in a process that was killed
+        with suppress(OSError):
+            if time.time() - path.stat().st_mtime > ABANDONED:
                 path.unlink()

@@ -103,22 +103,22 @@ class Compiler:
         return made
 
     def _compiled(self, stage: str, shapes: dict[str, Shape]) -> Compiled:
-        model, tables = self._prepared(stage, shapes)
-        return Compiled(self.core.compile_model(model, "CPU", self.options), tables)
-
-    def _prepared(self, stage: str, shapes: dict[str, Shape]) -> tuple[ov.Model, Tables | None]:
         path = self.folder / onnx_file(stage, self.precision)
-        opened = any(None in shape for shape in shapes.values())
         try:
-            model = self.core.read_model(path)
-            drop_identities(model)
-            model.reshape({name: [-1 if size is None else size for size in shape] for name, shape in shapes.items()})
-            tables = take_out(model) if opened else None
-            use_polynomials(model)
-            if self.bf16 is not None:
-                model = keep_float32(self.core, model, stage in self.bf16)
+            model, tables = self._prepared(path, stage, shapes)
+            return Compiled(self.core.compile_model(model, "CPU", self.options), tables)
         except RuntimeError as error:
             raise WeightsError(f"{path}: OpenVINO does not take it: {reason(error)}") from error
+
+    def _prepared(self, path: Path, stage: str, shapes: dict[str, Shape]) -> tuple[ov.Model, Tables | None]:
+        opened = any(None in shape for shape in shapes.values())
+        model = self.core.read_model(path)
+        drop_identities(model)
+        model.reshape({name: [-1 if size is None else size for size in shape] for name, shape in shapes.items()})
+        tables = take_out(model) if opened else None
+        use_polynomials(model)
+        if self.bf16 is not None:
+            model = keep_float32(self.core, model, stage in self.bf16)
         return model, tables
 
     def _imported(self, blob: bytes, graph: bytes, constants: bytes) -> Compiled:
