@@ -111,6 +111,7 @@ def exported_images(model: nn.Layer, wanted: InferSection, folder: Path) -> "Exp
     asked = wanted.engine not in ("auto", "eager") or wanted.precision != "fp32"
     if not asked or not traits(model).needs_weights:
         return None
+    _check_precision(wanted)
     engine = wanted.engine
     if engine == "eager":
         eager(model, wanted)  # says that it has one precision
