@@ -51,6 +51,8 @@ setup(
         "paddleclas": ["paddleclas==2.6.0"],
         # Exporting to ONNX needs Paddle 3 (paddle2onnx 2); running an export needs neither.
         "deploy": ["openvino>=2024.4", "onnxruntime>=1.17", "onnx>=1.16,<1.18", "paddle2onnx>=2.0", "nncf>=2.14"],
+        # Reading Keras's .h5 weight files.
+        "keras": ["h5py>=3.8"],
         "test": ["pytest>=8", "pytest-xdist>=3.6", "hypothesis>=6", "ruff>=0.6"],
         # Other torch versions pull gigabytes of CUDA packages.
         "reference": ["torch==2.13.0", "transformers>=4.44"],

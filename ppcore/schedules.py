@@ -177,6 +177,25 @@ class StepDecay(_Scaled):
         return lr
 
 
+class ExponentialDecay(_Scaled):
+    """The rate times `gamma` after every `every`.
+
+    Args:
+        base_lr: first rate.
+        gamma: factor of a drop.
+        every: between two drops.
+        reference_batch: batch the rate was given for; None: the rate does not scale.
+    """
+
+    def __init__(self, *, base_lr: float, gamma: float, every: Duration, reference_batch: int | None = None):
+        super().__init__(base_lr, reference_batch)
+        self.gamma, self.every = gamma, every
+
+    def bind(self, plan: Plan) -> Schedule:
+        base, every = self.peak(plan), max(self.every.in_steps(plan), 1)
+        return lambda step: base * self.gamma ** (step // every)
+
+
 class Constant(_Scaled):
     """One rate throughout."""
 

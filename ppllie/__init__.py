@@ -1,9 +1,13 @@
-"""Low-light image enhancement beside UHDFour: `ppllie.classical`, the methods without training.
+"""Low-light image enhancement: PairLIE, MBLLEN, and `ppllie.classical`, the methods without training.
 
 `Arch: {name: ppllie.classical.LIME}` in a configuration, or `ppllie.classical.LIME()(images)`, float32 [B, 3, H, W].
 """
 
 import ppcore  # noqa: F401  (what must happen before Paddle is imported)
-from ppllie import classical
+from ppllie import classical, exposures
+from ppllie.mbllen import MBLLEN
+from ppllie.pairlie import PairLIE
+from ppllie.pairlie_loss import PairLIELoss
+from ppllie.pairlie_task import ExposurePairs
 
-__all__ = ["classical"]
+__all__ = ["MBLLEN", "ExposurePairs", "PairLIE", "PairLIELoss", "classical", "exposures"]

@@ -14,6 +14,7 @@ from ppcore.config.schema import (
     GlobalSection,
     InferSection,
     LoaderSection,
+    NetworkSection,
     OptimizerSection,
     Pretrained,
 )
@@ -27,6 +28,7 @@ __all__ = [
     "GlobalSection",
     "InferSection",
     "LoaderSection",
+    "NetworkSection",
     "OptimizerSection",
     "Pretrained",
     "check",

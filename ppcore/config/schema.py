@@ -93,6 +93,19 @@ class AMPSection(Section):
     computes in float32 there, and says so."""
 
 
+class NetworkSection(Section):
+    """A network with weights that `tools/eval.py` evaluates beside `Arch`, on the same images and by the same metrics."""
+
+    method: str
+    """What it is called in the table."""
+    arch: Annotated[Component, roles.NETWORK]
+    """The network."""
+    weights: Pretrained
+    """Its weights: a path, or a mapping (see Global.pretrained). Where there is no such file it is left out, and the table says so."""
+    published: str = ""
+    """What was published for it, and by which protocol, in words: stands beside its numbers."""
+
+
 class EMASection(Section):
     """Exponential moving average of the weights, kept in float32.
 
@@ -212,6 +225,8 @@ class Config(Section):
     """What evaluation measures: a metric or an evaluator, or a list of them, the primary one first."""
     Baselines: Annotated[list[Component], roles.NETWORK] = Field([])
     """Networks without weights that `tools/eval.py` evaluates beside `Arch`."""
+    Networks: list[NetworkSection] = Field([])
+    """Networks with weights that `tools/eval.py` evaluates beside `Arch`."""
     EMA: EMASection | None = None
     """Moving average of the weights; `null`: there is none."""
     Infer: InferSection = InferSection()

@@ -2,6 +2,7 @@
 
 from ppcore.data.datasets.cifar import Cifar10Jpeg
 from ppcore.data.datasets.class_names import Relabelled, match_classes
+from ppcore.data.datasets.darkened import DarkenedFolder, DarkenedImage, DarkenedPhotographs
 from ppcore.data.datasets.dataset import ArrayImages, Dataset, FileImages, check_labels
 from ppcore.data.datasets.digits import Digits
 from ppcore.data.datasets.file_list import FileList
@@ -18,6 +19,7 @@ from ppcore.data.loader import EvalLoader, TrainLoader
 from ppcore.data.samplers import EvalBatchSampler, TrainBatchSampler
 from ppcore.data.transforms.auto_augment import AutoAugment
 from ppcore.data.transforms.color import ColorJitter, Grayscale
+from ppcore.data.transforms.darken import Darken, Darkening, GammaDarken
 from ppcore.data.transforms.geometry import CenterCrop, Resize, resized_shape
 from ppcore.data.transforms.mixup import Mixup, cut_images, cutmix_box, mix_images, mix_targets, smooth_one_hot
 from ppcore.data.transforms.normalize import Normalize
@@ -38,12 +40,13 @@ from ppcore.data.transforms.transform import Transform
 from ppcore.data.transforms.views import Views
 
 __all__ = [
-    "IMAGE_SUFFIXES", "ArrayImages", "AutoAugment", "CenterCrop", "Cifar10Jpeg", "ColorJitter", "Dataset", "Digits",
-    "EvalBatchSampler", "EvalLoader", "FileImages", "FileList", "FlatFolder", "Grayscale", "ImageFile", "ImageFolder",
+    "IMAGE_SUFFIXES", "ArrayImages", "AutoAugment", "CenterCrop", "Cifar10Jpeg", "ColorJitter", "Darken",
+    "DarkenedFolder", "DarkenedImage", "DarkenedPhotographs", "Darkening", "Dataset", "Digits", "EvalBatchSampler",
+    "EvalLoader", "FileImages", "FileList", "FlatFolder", "GammaDarken", "Grayscale", "ImageFile", "ImageFolder",
     "Mixup", "MnistIdx", "Normalize", "PaddleVision", "PairToFloat", "PairedCenterCrop", "PairedChannelShuffle",
     "PairedFlipRotate", "PairedFolder", "PairedRandomCrop", "PairedResize", "Photographs", "RandAugment", "RandomCrop",
     "RandomErasing", "RandomHorizontalFlip", "RandomResizedCrop", "Relabelled", "Resize", "ThreeAugment",
-    "TrainBatchSampler", "TrainLoader", "Transform", "Views", "check_labels", "cut_images", "cutmix_box", "decode_image",
-    "find_images", "match_classes", "mix_images", "mix_targets", "read_image", "resize_image", "resized_shape",
-    "smooth_one_hot", "walk_images",
+    "TrainBatchSampler", "TrainLoader", "Transform", "Views", "check_labels", "cut_images", "cutmix_box",
+    "decode_image", "find_images", "match_classes", "mix_images", "mix_targets", "read_image", "resize_image",
+    "resized_shape", "smooth_one_hot", "walk_images",
 ]  # fmt: skip

@@ -59,10 +59,10 @@ class Padding:
 
 @dataclass(frozen=True)
 class TileRule:
-    """How the last stage may run tile by tile, which bounds its memory.
+    """How a stage may run tile by tile, which bounds its memory.
 
     Attributes:
-        stage: its name.
+        stage: its name; it has one output.
         axis: of its inputs that is cut.
         channels: axis of its inputs that holds the channels.
         output_axis: of its output that this becomes.
@@ -85,7 +85,7 @@ class ExportSpec:
     Attributes:
         stages: the first reads `x`, [B, 3, H, W]; the last output of the last stage is the result.
         padding: None for a model whose result is not an image, or that takes its size only.
-        tiles: how the last stage may be cut, or None.
+        tiles: how one of them may be cut, or None.
         bf16: with precision bf16, the stages in which convolutions (and nothing else) are computed in
             bfloat16; None leaves the choice to the engine.
         onednn: whether Paddle Inference may use oneDNN. False where its operators make wrong numbers of a

@@ -101,6 +101,26 @@ def exported_classifier(
     return Exported(_exported(model, engine, wanted, folder))
 
 
+def exported_images(model: nn.Layer, wanted: InferSection, folder: Path) -> "Exported | None":
+    """The export of a network that makes images, where `Infer` names an engine or a precision that needs one; None where
+    the model itself is to compute, as methods without weights always do.
+
+    Raises:
+        ConfigError: the wanted combination does not exist.
+    """
+    asked = wanted.engine not in ("auto", "eager") or wanted.precision != "fp32"
+    if not asked or not traits(model).needs_weights:
+        return None
+    _check_precision(wanted)
+    engine = wanted.engine
+    if engine == "eager":
+        eager(model, wanted)  # says that it has one precision
+    if engine == "auto":
+        engine, why = engine_choice.for_photographs(wanted.precision, ())
+        log.info("Infer.engine=auto: %s, %s", engine, why)
+    return Exported(_exported(model, engine, wanted, folder))
+
+
 def _check_precision(wanted: InferSection) -> None:
     """int8 takes images to calibrate on, so it is never made on the way."""
     if wanted.precision == "int8":
@@ -115,7 +135,7 @@ def _parameters(model: nn.Layer) -> int:
 
 
 class Exported:
-    """A classifier's export: [B, C, H, W] -> [B, K].
+    """An export: [B, C, H, W] -> [B, K], or to images of the same size.
 
     Attributes:
         runs_on: engine, version and precision.
@@ -123,7 +143,8 @@ class Exported:
 
     def __init__(self, predictor: Predictor):
         self.runs_on = predictor.runs_on
-        self._compute = FixedBatch(predictor) if predictor.engine == "openvino" else predictor
+        fixed = predictor.engine == "openvino" and not predictor.makes_images
+        self._compute = FixedBatch(predictor) if fixed else predictor
 
     def __call__(self, x: np.ndarray) -> np.ndarray:
         return self._compute(x)

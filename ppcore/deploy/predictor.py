@@ -226,6 +226,10 @@ class Predictor:
             inputs = {name: values[name] for name in stage.inputs}
             run = partial(self._runtime.run, stage.name)
             if self.manifest.tiles and stage.name == self.manifest.tiles.stage:
-                return tiles.run_exported(self.manifest.tiles, inputs, lambda tile, run=run: run(tile)[-1], self.tile)
-            values |= dict(zip(stage.outputs, run(inputs), strict=True))
+                found = [
+                    tiles.run_exported(self.manifest.tiles, inputs, lambda tile, run=run: run(tile)[-1], self.tile)
+                ]
+            else:
+                found = run(inputs)
+            values |= dict(zip(stage.outputs, found, strict=True))
         return values[self.manifest.stages[-1].outputs[-1]]

@@ -10,13 +10,13 @@ import numpy as np
 import paddle
 import paddle.nn as nn
 
-from ppcore.config import AMPSection, Config, Pretrained, components
-from ppcore.deploy.networks import Exported, exported_classifier
+from ppcore.config import AMPSection, Config, NetworkSection, Pretrained, components
+from ppcore.deploy.networks import Exported, exported_classifier, exported_images
 from ppcore.ema import EMA
 from ppcore.engine import build, distributed, evaluators
 from ppcore.engine.distributed import World, in_turn
 from ppcore.engine.evaluators import Evaluation, Evaluator, OverSplit
-from ppcore.engine.logger import setup_logging
+from ppcore.engine.logger import log, setup_logging
 from ppcore.engine.precision import Precision
 from ppcore.engine.run_folder import node_text, protocol
 from ppcore.engine.trained import load_model
@@ -85,7 +85,8 @@ def run(config: Config, weights: Pretrained | str | None = None) -> dict[str, An
 
     Returns:
         The numbers of `evaluate` with `weights` (the file), `weights_from` (why that one) and `protocol` (how it was
-        measured), and under `baselines` those of the models of `Baselines`, each with its `method`, when there are some.
+        measured), under `images` those of single images where a metric keeps them, and under `baselines` and `networks` those
+        of the models of these sections, each with its `method`, when there are some.
     """
     world = distributed.start(config.Global.device, tf32=config.Global.tf32)
     setup_logging()
@@ -96,28 +97,33 @@ def run(config: Config, weights: Pretrained | str | None = None) -> dict[str, An
     part = config.DataLoader.Eval
     images = build.dataset(part, traits(model).num_classes, used.classes, "DataLoader.Eval") if part else None
     precision = Precision.of_evaluation(config.AMP, world.device)
-    compute = _exported(config, model, world, images, measures)
+    evaluators.metric_specs(config)  # says where two metrics give a number of one name
+    compute = exported(config, model, world, images, measures)
+    measured = Evaluation(config, world, precision, images, compute)
     result = {
-        **evaluate(model, measures, Evaluation(config, world, precision, images, compute)),
+        **evaluate(model, measures, measured),
         "weights": str(used),
         "weights_from": used.why,
         "protocol": protocol(config, _computed_in(precision, compute, measures)),
+        **_each(measured),
     }
-    if not config.Baselines:
+    if not config.Baselines and not config.Networks:
         return result
     name = type(model).__name__ if traits(model).needs_weights else method(config.Arch)
-    return {"method": name, **result, "baselines": baselines(config)}
+    return {"method": name, **result, "baselines": baselines(config), "networks": networks(config)}
 
 
-def _exported(
+def exported(
     config: Config, model: nn.Layer, world: World, images: Any, measures: Sequence[Evaluator]
 ) -> Exported | None:
-    """A classifier's export, where `Infer.engine` wants one and metrics read its outputs; None where the model computes itself."""
-    if images is None or traits(model).num_classes is None or traits(model).makes_images:
-        return None
-    if not any(isinstance(measure, OverSplit) for measure in measures):
+    """The model's export, where `Infer` wants one and metrics read its outputs; None where the model computes itself."""
+    if images is None or not any(isinstance(measure, OverSplit) for measure in measures):
         return None  # an evaluator of its own runs the network as it likes
     folder = Path(config.Global.output_dir)
+    if traits(model).makes_images:
+        return in_turn(world, lambda: exported_images(model, config.Infer, folder))
+    if traits(model).num_classes is None:
+        return None
     return in_turn(world, lambda: exported_classifier(model, config.Infer, world.device, folder, len(images)))
 
 
@@ -136,37 +142,70 @@ def baselines(config: Config) -> list[dict[str, Any]]:
     Raises:
         ConfigError: one of them has weights to train.
     """
-    world = distributed.start(config.Global.device, tf32=config.Global.tf32)
-    part = build.section(config, "Eval")
-    precision, measures = Precision(AMPSection(), world.device), evaluators.of(config)
     found = []
     for node in (node for node in config.Baselines if node != config.Arch):
         model = components.build(node)
         if traits(model).needs_weights:
-            raise ConfigError(f"Baselines: {node['name']} has weights: evaluate it by a configuration of its own")
-        run = Evaluation(config, world, precision, build.dataset(part, None), title=method(node))
-        found.append({"method": method(node), **evaluate(model, measures, run)})
+            raise ConfigError(f"Baselines: {node['name']} has weights: put it into Networks, which says where they are")
+        found.append(_beside(config, model, method(node), Precision(AMPSection(), _world(config).device)))
     return found
+
+
+def networks(config: Config) -> list[dict[str, Any]]:
+    """Evaluates the models of `Networks` as `Arch` is: the numbers of `evaluate`, `method`, `published`, `weights` (the file).
+
+    One whose weights are not there has `left_out`, which says so, and no numbers.
+    """
+    found = []
+    for item in config.Networks:
+        about = {"method": item.method, "published": item.published, "weights": item.weights.path}
+        if why := missing_weights(item):
+            log.info("left out %s: %s", item.method, why)
+            found.append({**about, "left_out": why})
+        else:
+            precision = Precision.of_evaluation(config.AMP, _world(config).device)
+            found.append({**_beside(config, network(config, item), item.method, precision), **about})
+    return found
+
+
+def missing_weights(item: NetworkSection) -> str | None:
+    """Why a network of `Networks` cannot be evaluated; None where its weights are there."""
+    return None if Path(item.weights.path).exists() else f"there is no {item.weights.path}"
+
+
+def network(config: Config, item: NetworkSection) -> nn.Layer:
+    """A network of `Networks` with its weights."""
+    model, _ = load_model(config.model_copy(update={"Arch": item.arch}), item.weights)
+    return model
+
+
+def _world(config: Config) -> World:
+    return distributed.start(config.Global.device, tf32=config.Global.tf32)
+
+
+def _beside(config: Config, model: nn.Layer, name: str, precision: Precision) -> dict[str, Any]:
+    """Evaluates another model in the place of `Arch`; `runs_on` says what computed."""
+    world, images = _world(config), build.dataset(build.section(config, "Eval"), None)
+    measures = evaluators.of(config)
+    compute = exported(config, model, world, images, measures)
+    run = Evaluation(config, world, precision, images, compute, title=name)
+    runs_on = _computed_in(precision, compute, measures)
+    return {"method": name, **evaluate(model, measures, run), "runs_on": runs_on, **_each(run)}
+
+
+def _each(run: Evaluation) -> dict[str, Any]:
+    """`images`: the numbers of single images, with their files' names, where a metric keeps them."""
+    if not run.each or run.world.size > 1:  # each process has seen a share
+        return {}
+    return {"images": [{"image": name_of(run.images, index), **run.each[index]} for index in sorted(run.each)]}
+
+
+def name_of(images: Any, index: int) -> str:
+    """The name of an image's file, without its suffix; its number where it is in no file."""
+    path = images.load(index).get("path")
+    return str(index) if path is None else Path(str(path)).stem
 
 
 def method(node: dict[str, Any]) -> str:
     """What a model without weights is called: its name without package, and its arguments."""
     return node_text(node).removesuffix("()")
-
-
-def table(result: dict[str, Any], specs: Sequence[MetricSpec]) -> str:
-    """The numbers of `run` for `Arch` and those beside it: one line a method under a heading, the best marked `*`."""
-    rows = [result, *result["baselines"]]
-    shown = [spec for spec in specs if spec.key in result]
-    cells = [["method", *(unit.heading for unit in shown), "images", "s/image"]]
-    for row in rows:
-        numbers = []
-        for unit in shown:
-            best = not any(unit.better(other[unit.key], row[unit.key]) for other in rows)
-            numbers.append(f"{unit.written(row[unit.key]):.{unit.digits}f}{'*' if best else ' '}")
-        cells.append([row["method"], *numbers, f"{row['n']:,}", f"{row['seconds'] / row['n']:.2f}"])
-    widths = [max(len(line[i]) for line in cells) for i in range(len(cells[0]))]
-    return "\n".join(
-        "  ".join([line[0].ljust(widths[0]), *(c.rjust(w) for c, w in zip(line[1:], widths[1:], strict=True))])
-        for line in cells
-    )

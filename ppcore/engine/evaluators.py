@@ -3,7 +3,7 @@
 import math
 from collections.abc import Callable, Iterator, Mapping, Sequence
 from dataclasses import dataclass, field
-from typing import Any, Protocol
+from typing import Any, Protocol, runtime_checkable
 
 import numpy as np
 import paddle
@@ -24,6 +24,13 @@ class Interrupted(Exception):
     """An evaluation was stopped; it has no result."""
 
 
+@runtime_checkable
+class KeepsEach(Protocol):
+    """A metric that keeps the numbers of single images: `{"index", …}` each."""
+
+    per_image: list[dict[str, float]]
+
+
 @dataclass
 class Evaluation:
     """What an evaluator is given to measure a model with.
@@ -39,6 +46,7 @@ class Evaluation:
         facts: numbers that are recorded beside the metrics, such as `n` images.
         seen: images that went through `batches` in this process.
         skipped: images that could not be read, in this process.
+        each: the numbers of single images by their `index`, in this process, of the metrics that keep them.
     """
 
     config: Config
@@ -51,6 +59,7 @@ class Evaluation:
     facts: dict[str, float] = field(default_factory=dict)
     seen: int = 0
     skipped: int = 0
+    each: dict[int, dict[str, float]] = field(default_factory=dict)
 
     def batches(self, part: LoaderSection, images: Any) -> Iterator[dict[str, np.ndarray]]:
         """This process's share of a data set, every image once over all processes.
@@ -86,6 +95,12 @@ class Evaluation:
         """Outputs of a network on a batch [B, C, H, W], in float32."""
         return self.precision.forward(network, paddle.to_tensor(images))
 
+    def keep_each(self, metrics: Sequence[Any]) -> None:
+        """Keeps the numbers of single images, of the metrics that have some (`per_image`)."""
+        kept = [metric for metric in metrics if isinstance(metric, KeepsEach)]
+        for image in (image for metric in kept for image in metric.per_image):
+            self.each.setdefault(image["index"], {}).update(image)
+
 
 class Evaluator(Protocol):
     """Measures a model. A configuration names one in `Metric`, beside metrics or instead of them.
@@ -102,41 +117,52 @@ class Evaluator(Protocol):
 
 
 class OverSplit:
-    """A metric over `DataLoader.Eval`: every image once, the same number whatever the batch size or process count.
+    """Metrics over `DataLoader.Eval`: every image once, the same numbers whatever the batch size or process count.
+
+    The network computes once, however many metrics look at its outputs.
 
     Args:
-        node: the metric's component; a fresh one is built for each evaluation.
+        nodes: the metrics' components, the primary one first; fresh ones are built for each evaluation.
         part: the split.
     """
 
-    def __init__(self, node: Mapping[str, Any], part: LoaderSection):
-        self.node, self.part = node, part
-        metric = components.build(node)
-        known = {spec.key: spec for spec in metric.specs}
-        primary = known.pop(metric.primary_metric, None)
-        self.specs = [*([primary] if primary else []), *known.values()]
+    def __init__(self, nodes: Sequence[Mapping[str, Any]], part: LoaderSection):
+        self.nodes, self.part = nodes, part
+        self.specs = [spec for node in nodes for spec in _primary_first(components.build(node))]
 
     def evaluate(self, model: nn.Layer, run: Evaluation) -> Iterator[tuple[MetricSpec, float]]:
-        metric = components.build(self.node)
+        metrics = [components.build(node) for node in self.nodes]
         for batch in run.batches(self.part, run.images):
             check_input(model, batch["image"], "Eval")
-            metric.update(run.outputs(model, batch["image"]), batch)
-        metric.sums = run.world.sum(metric.sums)
-        numbers = metric.compute()
+            outputs = run.outputs(model, batch["image"])
+            for metric in metrics:
+                metric.update(outputs, batch)
+        numbers = {}
+        for metric in metrics:
+            metric.sums = run.world.sum(metric.sums)
+            numbers |= metric.compute()
         for spec in self.specs:
             yield spec, numbers.pop(spec.key)
         run.facts = {**numbers, **run.facts}
+        run.keep_each(metrics)
+
+
+def _primary_first(metric: Any) -> list[MetricSpec]:
+    known = {spec.key: spec for spec in metric.specs}
+    primary = known.pop(metric.primary_metric, None)
+    return [*([primary] if primary else []), *known.values()]
 
 
 def of(config: Config) -> list[Evaluator]:
     """The evaluators of `Metric`; metrics are left out where there is no `DataLoader.Eval`."""
-    part = config.DataLoader.Eval
+    part, nodes = config.DataLoader.Eval, config.metrics()
+    summed = [node for node in nodes if is_metric(node)]
     found: list[Evaluator] = []
-    for node in config.metrics():
-        if is_metric(node):
-            found += [OverSplit(node, part)] if part else []
-        else:
+    for node in nodes:
+        if not is_metric(node):
             found.append(components.build(node))
+        elif part and node is summed[0]:
+            found.append(OverSplit(summed, part))
     return found
 
 

@@ -26,7 +26,7 @@ FREE = {
     "DataLoader.Eval": {"num_workers", "batch_size"},
     "EMA": {"headline"},
 }  # fmt: skip
-IGNORED_SECTIONS = {"Infer", "Export", "Baselines"}
+IGNORED_SECTIONS = {"Infer", "Export", "Baselines", "Networks"}
 
 
 def essentials(tree: Mapping[str, Any]) -> dict[str, Any]:

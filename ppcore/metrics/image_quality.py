@@ -1,13 +1,16 @@
 """How near restored images are to their references."""
 
 import logging
+import re
 from collections.abc import Sequence
+from dataclasses import replace
 from typing import Any, Literal
 
 import numpy as np
 
 from ppcore.errors import ConfigError, DataError
 from ppcore.metrics import psnr_ssim
+from ppcore.metrics.protocols import PROTOCOLS, On, Pixels, ProtocolName, Window, conventions
 from ppcore.metrics.spec import MetricSpec
 
 log = logging.getLogger(__name__)
@@ -17,17 +20,35 @@ _SPECS = {
     "ssim": MetricSpec("ssim", "SSIM", "SSIM"),
     "lpips": MetricSpec("lpips", "LPIPS", "LPIPS", higher_is_better=False),
 }
+_GT_MEAN = {
+    "output": "outputs scaled to the reference's mean luma (GT-mean)",
+    "file": "8-bit images scaled to the reference's mean luma (GT-mean), not rounded again",
+}
 
 
 class ImageQuality:
     """PSNR and SSIM (and LPIPS) of restored images beside their references, each the mean over the images.
 
-    Two protocols, because the same outputs differ by up to a decibel between them:
-    `paper`: images as 8-bit files hold them (clamped and rounded); PSNR over RGB; SSIM on BT.601 luma
-    (full range), Gaussian 11×11, sigma 1.5, windows inside the image. These are the settings of the
-    IQA-PyTorch toolbox that UHDFour's paper used. `official_code`: the network's float output as it
-    is, unclamped; PSNR over RGB; SSIM per channel of RGB, uniform 7×7 (UHDFour's released test script).
-    LPIPS (AlexNet, v0.1) sees what PSNR sees, clamped to [0, 1].
+    By protocols, because the same outputs differ by up to a decibel between them, and SSIM by 0.1:
+
+    | protocol | pixels | PSNR on | SSIM on | window |
+    |---|---|---|---|---|
+    | `paper` | rounded to 8 bits | RGB | luma, full range | Gaussian 11×11 |
+    | `official_code` | float, unclamped | RGB | RGB, mean of channels | uniform 7×7 |
+    | `rounded` | rounded to 8 bits | RGB | RGB | Gaussian |
+    | `truncated` | truncated to 8 bits | RGB | RGB | Gaussian |
+    | `float` | float, clamped | RGB | RGB | Gaussian |
+    | `uniform` | rounded to 8 bits | RGB | RGB | uniform |
+    | `gray8` | rounded to 8 bits | RGB | 8-bit gray | uniform |
+    | `studio` | rounded to 8 bits | Y of 16..235 | Y of 16..235 | Gaussian |
+
+    `paper` has the settings of the IQA-PyTorch toolbox that UHDFour's paper used, `official_code` those of its
+    released test script. Each convention is also an argument, over the protocol's. LPIPS (AlexNet, v0.1) sees
+    what PSNR sees, clamped to [0, 1].
+
+    A number is recorded under its metric's key, such as `psnr`. What makes another number of it stands in the
+    key and in the name, so that it is never taken for the protocol's: `key`, or else the arguments that differ from the
+    protocol (`ssim_rgb`), and always `gt_mean`.
 
     An image without any error has no finite PSNR: it counts 100 dB in the mean, and the log says so.
 
@@ -36,15 +57,22 @@ class ImageQuality:
         metrics: which of `psnr`, `ssim`, `lpips`.
         lpips_weights: for `lpips`: a file with both AlexNet and LPIPS's linear layers, or the two
             usual files (see `ppcore.metrics.lpips`).
+        pixels: see `ppcore.metrics.protocols.Conventions`; None: as the protocol says.
+        psnr_on: likewise.
+        ssim_on: likewise.
+        window: likewise.
         gt_mean: scale each output to the reference's mean luma first (see `psnr_ssim.match_mean`).
+        gt_mean_of: `output`: what the network gives is scaled, and then becomes pixels; `file`: its pixels are, and stay
+            as they are then.
         crop: pixels left out at each border.
+        key: what the numbers are told apart by where several metrics stand side by side: `psnr_KEY`.
 
     Attributes:
         specs: of the means, in the order of `metrics`.
         per_image: what each image got, `{"index", "psnr", …}`, in the order seen by this process.
 
     Raises:
-        ConfigError: an unknown protocol or metric, or `lpips` without weights.
+        ConfigError: an unknown protocol, convention or metric, or `lpips` without weights.
     """
 
     primary_metric = "psnr"
@@ -52,14 +80,18 @@ class ImageQuality:
     def __init__(
         self,
         *,
-        protocol: Literal["paper", "official_code"] = "paper",
+        protocol: ProtocolName = "paper",
         metrics: Sequence[Literal["psnr", "ssim", "lpips"]] = ("psnr", "ssim"),
         lpips_weights: str | Sequence[str] | None = None,
+        pixels: Pixels | None = None,
+        psnr_on: On | None = None,
+        ssim_on: On | None = None,
+        window: Window | None = None,
         gt_mean: bool = False,
+        gt_mean_of: Literal["output", "file"] = "output",
         crop: int = 0,
+        key: str = "",
     ):
-        if protocol not in ("paper", "official_code"):
-            raise ConfigError(f"Metric.protocol must be paper or official_code, not {protocol!r}")
         if not metrics or not set(metrics) <= {"psnr", "ssim", "lpips"}:
             raise ConfigError(f"Metric.metrics must list some of psnr, ssim and lpips, got {list(metrics)}")
         if crop < 0:
@@ -69,8 +101,16 @@ class ImageQuality:
                 "Metric.metrics with lpips needs Metric.lpips_weights, and the other way round: give "
                 "torchvision's alexnet file and LPIPS v0.1's alex.pth, or one file with both"
             )
+        if gt_mean_of not in _GT_MEAN:
+            raise ConfigError(f"Metric.gt_mean_of must be output or file, not {gt_mean_of!r}")
+        if key and not re.fullmatch(r"[a-z0-9]+(_[a-z0-9]+)*", key):
+            raise ConfigError(f"Metric.key is made of small letters, digits and _ (psnr_KEY), not {key!r}")
+        self.conventions = conventions(protocol, pixels=pixels, psnr_on=psnr_on, ssim_on=ssim_on, window=window)
         self.protocol, self.metrics, self.gt_mean, self.crop = protocol, list(dict.fromkeys(metrics)), gt_mean, crop
-        self.specs = [_SPECS[name] for name in self.metrics]
+        self.gt_mean_of, self.key = gt_mean_of, key
+        self._spec = {name: self._named(name) for name in self.metrics}
+        self.specs = [*self._spec.values()]
+        self.primary_metric = self._spec.get("psnr", self.specs[0]).key
         self.lpips: Any = None
         if lpips_weights is not None:
             from ppcore.metrics.lpips import load_lpips  # with Paddle, which this module does without
@@ -78,6 +118,19 @@ class ImageQuality:
             self.lpips = load_lpips(lpips_weights)
         self.sums = np.zeros(2 + len(self.metrics))  # images, images without any error, sum of each metric
         self.per_image: list[dict[str, float]] = []
+
+    def _named(self, metric: str) -> MetricSpec:
+        """A metric's spec, with what its number is told apart by."""
+        spec, words = _SPECS[metric], [*self.key.split("_")] if self.key else self._changes(metric)
+        marks = ["GT-mean"] * self.gt_mean
+        keys = [spec.key, *words, *(mark.lower().replace("-", "_") for mark in marks)]
+        name = " ".join([spec.name, *words, *marks])
+        return replace(spec, key="_".join(keys), name=name, title=name)
+
+    def _changes(self, metric: str) -> list[str]:
+        """The values that differ from the protocol's and concern a metric."""
+        own = PROTOCOLS[self.protocol].of(metric)
+        return [value for name, value in self.conventions.of(metric).items() if value != own[name]]
 
     def update(self, outputs, batch: dict) -> None:
         """Adds a batch.
@@ -98,31 +151,28 @@ class ImageQuality:
         for index, image, target in zip(np.asarray(indices), images, targets, strict=True):
             found = self._measure(image.transpose(1, 2, 0), target.transpose(1, 2, 0))
             self.per_image.append({"index": int(index), **found})
-            identical = found.get("psnr") == float("inf")
+            identical = "psnr" in self._spec and found[self._spec["psnr"].key] == float("inf")
             values = [psnr_ssim.IDENTICAL_DB if v == float("inf") else v for v in found.values()]
             self.sums += [1, identical, *values]
 
     def _measure(self, image: np.ndarray, target: np.ndarray) -> dict[str, float]:
-        """Numbers of one image [H, W, 3]."""
+        """Numbers of one image [H, W, 3] by their keys."""
         inside = slice(self.crop, -self.crop or None)
         image, target = image[inside, inside], target[inside, inside]
         if image.size == 0:
             raise DataError(f"Metric.crop {self.crop} leaves nothing of an image")
-        if self.gt_mean:
-            image = psnr_ssim.match_mean(image, target)
+        found = {}
         with np.errstate(invalid="ignore", over="ignore"):  # an output that is not finite has no number: NaN
-            if self.protocol == "paper":
-                image, target = psnr_ssim.round_to_8_bits(image), psnr_ssim.round_to_8_bits(target)
-            found = {}
-            for name in self.metrics:
-                if name == "psnr":
-                    found[name] = psnr_ssim.psnr(image, target)
-                elif name == "lpips":
-                    found[name] = self.lpips.distance(np.clip(image, 0.0, 1.0), np.clip(target, 0.0, 1.0))
-                elif self.protocol == "paper":
-                    found[name] = psnr_ssim.ssim(psnr_ssim.luma(image), psnr_ssim.luma(target))
+            if self.gt_mean and self.gt_mean_of == "output":
+                image = psnr_ssim.match_mean(image, target)
+            image, target = self.conventions.prepare(image), self.conventions.prepare_reference(target)
+            if self.gt_mean and self.gt_mean_of == "file":
+                image = psnr_ssim.match_mean(image, target)
+            for name, spec in self._spec.items():
+                if name == "lpips":
+                    found[spec.key] = self.lpips.distance(np.clip(image, 0.0, 1.0), np.clip(target, 0.0, 1.0))
                 else:
-                    found[name] = psnr_ssim.ssim(image, target, window="uniform")
+                    found[spec.key] = self.conventions.measure(name, image, target)
         return found
 
     def compute(self) -> dict[str, float]:
@@ -132,18 +182,18 @@ class ImageQuality:
             raise ConfigError("nothing was evaluated: the evaluation set has no readable image")
         if identical:
             log.warning("%d of %d images equal their reference: counted as %g dB", identical, n, psnr_ssim.IDENTICAL_DB)
-        return {"n": n, **{name: float(total) / n for name, total in zip(self.metrics, self.sums[2:], strict=True)}}
+        means = zip(self.specs, self.sums[2:], strict=True)
+        return {"n": n, **{spec.key: float(total) / n for spec, total in means}}
 
     def describe(self) -> str:
         """The conventions of the numbers in one line, to be printed beside them."""
-        if self.protocol == "paper":
-            pixels, similarity = (
-                "clamped and rounded to 8 bits",
-                "SSIM on BT.601 luma (full range), Gaussian 11x11 sigma 1.5",
-            )
-        else:
-            pixels, similarity = "float, unclamped", "SSIM mean of RGB channels, uniform 7x7 (scikit-image)"
-        each = {"psnr": "PSNR over RGB", "ssim": similarity, "lpips": "LPIPS AlexNet v0.1"}
+        each = [self._conventions_of(metric) for metric in self.metrics]
         extra = [f"{self.crop} px cropped at each border"] * bool(self.crop)
-        extra += ["outputs scaled to the reference's mean luma (GT-mean)"] * self.gt_mean
-        return "; ".join([f"protocol {self.protocol}: images {pixels}", *(each[m] for m in self.metrics), *extra])
+        extra += [_GT_MEAN[self.gt_mean_of]] * self.gt_mean
+        changed = self.conventions != PROTOCOLS[self.protocol]
+        called = f" ({self.key})" if self.key not in ("", self.protocol) else ""
+        name = f"protocol {self.protocol}{', changed' if changed else ''}{called}"
+        return "; ".join([f"{name}: images {self.conventions.pixels_text}", *each, *extra])
+
+    def _conventions_of(self, metric: str) -> str:
+        return "LPIPS AlexNet v0.1" if metric == "lpips" else self.conventions.text(metric)

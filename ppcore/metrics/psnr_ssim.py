@@ -76,6 +76,23 @@ def round_to_8_bits(image: np.ndarray) -> np.ndarray:
     return np.rint(np.clip(np.asarray(image, np.float64), 0.0, 1.0) * 255.0) / 255.0
 
 
+def truncate_to_8_bits(image: np.ndarray) -> np.ndarray:
+    """What a cast to bytes keeps of an image in [0, 1]: the step below, of 256; float64 in [0, 1].
+
+    The product with 255 is float32, as in the tools that cast.
+    """
+    scaled = np.clip(np.asarray(image, np.float32), np.float32(0), np.float32(1)) * np.float32(255)
+    return np.floor(scaled).astype(np.float64) / 255.0
+
+
+def luma_8_bits(image: np.ndarray) -> np.ndarray:
+    """8-bit gray [H, W] of RGB [H, W, 3] in [0, 1], as OpenCV makes it of the colours rounded to 8 bits; in [0, 1]."""
+    colours = np.rint(np.clip(np.asarray(image, np.float64), 0.0, 1.0) * 255.0)
+    if np.isnan(colours).any():  # bytes know no such thing
+        return np.full(colours.shape[:2], np.nan)
+    return cv2.cvtColor(colours.astype(np.uint8), cv2.COLOR_RGB2GRAY) / 255.0
+
+
 def match_mean(image: np.ndarray, target: np.ndarray) -> np.ndarray:
     """Scales an RGB image by mean luma of the target over its own, and clamps it to [0, 1] ("GT-mean").
 

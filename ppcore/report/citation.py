@@ -11,10 +11,10 @@ class Strict(pydantic.BaseModel):
 
 
 class Source(Strict):
-    """A place that published numbers."""
+    """A place that published numbers; without an address, `note` says how they are known."""
 
     title: str
-    url: str
+    url: str | None = None
     note: str | None = None
 
 

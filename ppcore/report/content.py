@@ -12,6 +12,7 @@ from ppcore.report.content_types import ReportContent
 from ppcore.report.expectations import expectations
 from ppcore.report.fidelity_table import fidelity_table
 from ppcore.report.formats import decimals
+from ppcore.report.protocol_tables import protocol_tables
 from ppcore.report.published import PaperTables, Row, Table
 from ppcore.report.published_vs_ours import at_a_glance, same_measurements
 
@@ -40,6 +41,7 @@ def build(content: ReportContent) -> dict:
         "ablations": ablation_tables(paper, runs, content.ablations) if paper else [],
         "analyses": analysis_curves(paper, content.analyses) if paper else [],
         "baselines": baseline_tables(paper, runs, content.baselines) if paper else [],
+        "protocol_tables": protocol_tables(paper, content.evaluated),
         "predictions_note": content.classified_note,
     }
 
@@ -67,7 +69,11 @@ def _table(table: Table, paper: PaperTables) -> dict:
         **table.model_dump(include={"id", "short", "title", "protocol", "metric"}),
         "columns": [column.name for column in table.columns],
         "rows": [
-            {**row.model_dump(include={"group", "name", "values", "metric"}), "digits": _digits(row, table, paper)}
+            {
+                **row.model_dump(include={"group", "name", "values", "metric", "protocol"}),
+                "digits": _digits(row, table, paper),
+                "source": paper.cite(row.source) if row.source else None,
+            }
             for row in table.rows
         ],
         "source": paper.cite(table.source),

@@ -117,6 +117,55 @@ class Baselines:
 
 
 @dataclass(frozen=True)
+class EvaluatedMethod:
+    """A method on a test set: its `numbers` as they are recorded, by key, in `seconds` for `n` images, on what it ran.
+
+    `trained`: whether it has weights; `published`: what others say of it, in words. `left_out` says why it has no numbers; then the others are empty.
+    """
+
+    method: str
+    numbers: Mapping[str, float]
+    n: int = 0
+    seconds: float = 0.0
+    runs_on: str = ""
+    trained: bool = False
+    published: str = ""
+    left_out: str = ""
+
+
+@dataclass(frozen=True)
+class ProtocolColumns:
+    """Numbers that one protocol gives: its `name`, what it is in one line, and the metrics."""
+
+    name: str
+    text: str
+    metrics: Sequence[MetricSpec]
+
+
+@dataclass(frozen=True)
+class EvaluatedNetworks:
+    """Networks that others trained (and methods without training) under every protocol of a configuration.
+
+    Attributes:
+        config: the configuration.
+        title: what was evaluated.
+        data: the test images and what happens to them, in one line.
+        protocols: what the numbers are.
+        methods: the rows.
+        pictures: one test image by every method; may be empty.
+        missing: why nothing was evaluated; then the sequences are empty.
+    """
+
+    config: str
+    title: str
+    data: str = ""
+    protocols: Sequence[ProtocolColumns] = ()
+    methods: Sequence[EvaluatedMethod] = ()
+    pictures: Sequence["PanelRow"] = ()
+    missing: str = ""
+
+
+@dataclass(frozen=True)
 class Panel:
     """An image, uint8 [H, W, 3], and what is written below it."""
 
@@ -188,6 +237,7 @@ class ReportContent:
         ablations: for the paper's ablations, weights evaluated with other options.
         analyses: for the paper's analyses, curves measured on runs.
         baselines: other methods on the runs' test images.
+        evaluated: others' networks under the protocols of published figures.
         image_grids: enhanced test images.
         figures: the paper's figures, drawn anew.
         classified: classified test images.
@@ -201,6 +251,7 @@ class ReportContent:
     ablations: Sequence[AblationEvaluation] = ()
     analyses: Sequence[AnalysisMeasurement] = ()
     baselines: Sequence[Baselines] = ()
+    evaluated: Sequence[EvaluatedNetworks] = ()
     image_grids: Sequence[ImageGrid] = ()
     figures: Sequence[FigureGrid] = ()
     classified: Sequence[ClassifiedImage] = ()

@@ -13,6 +13,7 @@ from ppcore.report import content, drawing, formats, image_grids
 from ppcore.report.analysis_plots import analysis_drawing
 from ppcore.report.content_types import ReportContent
 from ppcore.report.image_cards import contact_sheet, image_cards
+from ppcore.report.protocol_plots import protocol_plots
 from ppcore.report.training_curves import MANY, training_curves
 
 
@@ -35,6 +36,7 @@ def write_report(folder: str | Path, report: ReportContent) -> Path:
     said["predictions"] = [
         {key: card[key] for key in ("label", "pred", "prob", "topk", "correct")} for card in drawn["cards"]
     ]
+    drawn["protocol_plots"] = [protocol_plots(table, n) for n, table in enumerate(said["protocol_tables"], 1)]
     drawn["analysis_drawings"] = {item["id"]: analysis_drawing(item) for item in said["analyses"]}
     files = _pictures(drawn)
     files["report.json"] = json.dumps(content.jsonable(said), indent=1, ensure_ascii=False, allow_nan=False).encode()
@@ -59,6 +61,7 @@ def _drawn(report: ReportContent) -> dict:
     classes = next((run.start["classes"] for run in report.runs if run.start.get("classes")), None)
     return {
         "image_grids": image_grids.enhanced_grids(report.image_grids, titles),
+        "method_grids": image_grids.method_grids(report.evaluated),
         "figures": image_grids.figure_grids(paper, report.figures) if paper else [],
         "curves": training_curves(report.runs),
         "cards": image_cards(report.classified, classes),
@@ -69,8 +72,9 @@ def _pictures(drawn: dict) -> dict[str, bytes]:
     """The files of `pictures/`, which the Markdown shows."""
     svgs = {curve["name"]: curve["svg"] for curve in drawn["curves"]}
     svgs |= {f"analysis_{name}": svg for name, svg in drawn["analysis_drawings"].items() if svg}
+    svgs |= {plot["name"]: plot["svg"] for plots in drawn["protocol_plots"] for plot in plots}
     files = {f"pictures/{name}.svg": drawing.standalone(svg).encode() for name, svg in svgs.items()}
-    for grid in [*drawn["image_grids"], *drawn["figures"]]:
+    for grid in [*drawn["image_grids"], *filter(None, drawn["method_grids"]), *drawn["figures"]]:
         files[f"pictures/{grid['name']}.jpg"] = image_grids.grid_sheet(grid)
     if drawn["cards"]:
         files["pictures/predictions.png"] = contact_sheet(drawn["cards"])

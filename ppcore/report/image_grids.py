@@ -7,7 +7,7 @@ from typing import Any
 import cv2
 import numpy as np
 
-from ppcore.report.content_types import FigureGrid, ImageGrid, PanelRow
+from ppcore.report.content_types import EvaluatedNetworks, FigureGrid, ImageGrid, PanelRow
 from ppcore.report.published import PaperTables
 
 _WIDTH = 480  # pixels on the page
@@ -19,6 +19,21 @@ def enhanced_grids(grids: Sequence[ImageGrid], titles: Mapping[str, str]) -> lis
     return [
         _grid(f"enhanced_{grid.run}", titles.get(grid.run, grid.data), grid.rows, text=f"By the run {grid.run}.")
         for grid in grids
+    ]
+
+
+def method_grids(evaluated: Sequence[EvaluatedNetworks]) -> list[dict | None]:
+    """One test image by every method for the page, one grid an evaluation; None where there is none."""
+    return [
+        _grid(
+            f"methods_{number}",
+            "One test image by every method",
+            one.pictures,
+            text="Clamped and rounded to 8 bits, as a file holds it.",
+        )
+        if one.pictures
+        else None
+        for number, one in enumerate(evaluated, 1)
     ]
 
 

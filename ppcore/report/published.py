@@ -12,6 +12,7 @@ from ppcore.errors import ConfigError, nearest, reason
 from ppcore.metrics.spec import MetricSpec
 from ppcore.report.citation import Citation, Source, Strict
 from ppcore.report.comparisons import Ablation, Analysis, DrawnFigure, check_comparisons
+from ppcore.report.evaluations import Cell, EvaluationItem, check_evaluations
 from ppcore.report.quick_configs import Quick, check_quick
 
 Checked = TypeVar("Checked", bound=Strict)
@@ -76,10 +77,12 @@ class Column(Strict):
 
 
 class Row(Strict):
-    """A row of a published table; None where the source gives no number."""
+    """A row of a published table; None where the source gives no number. `protocol` and `source`: where they are its own."""
 
     name: str
     group: str = ""
+    protocol: str = ""
+    source: Citation | None = None
     builder: str | None = None
     dataset: str | None = None
     metric: str | None = None
@@ -178,6 +181,7 @@ class PaperTables(Strict):
     ablations: list[Ablation] = Field([])
     analyses: list[Analysis] = Field([])
     figures_drawn: list[DrawnFigure] = Field([])
+    evaluations: list[EvaluationItem] = Field([])
 
     def metric(self, key: str | None = None) -> MetricSpec:
         """A metric by its key; without one the primary one."""
@@ -191,6 +195,12 @@ class PaperTables(Strict):
         """A citation as title, place, address and note."""
         source = self.sources[citation.ref]
         return {"title": source.title, "where": citation.where, "url": source.url, "note": source.note}
+
+    def cell(self, cell: Cell) -> tuple[Table, Row, float]:
+        """A number of a table, with both; the page has been checked to have it."""
+        table = next(table for table in self.tables if table.id == cell.table)
+        row = next(row for row in table.rows if row.name == cell.row)
+        return table, row, row.values[[column.name for column in table.columns].index(cell.column)]
 
     def figures(self) -> list[Figure]:
         """Returns every published number, one by one; a row's key wins over its column's, that over the table's."""
@@ -228,6 +238,7 @@ class PaperTables(Strict):
             *(self.fidelity.trained if self.fidelity else []),
         ]
         built = [*axes, *(row for peer in self.peers for row in peer.rows)]
+        cited += [row for table in self.tables for row in table.rows if row.source]
         _check_declared("source", (item.source.ref for item in cited), "sources", self.sources)
         _check_declared("metric", (item.metric for item in measured), "metrics", [item.key for item in self.metrics])
         _check_declared("dataset", [self.primary_dataset, *(axis.dataset for axis in axes)], "datasets", self.datasets)
@@ -236,6 +247,13 @@ class PaperTables(Strict):
         keys = [item.key for item in self.metrics]
         if twice := [key for key in keys if keys.count(key) > 1]:
             raise ValueError(f"metrics: the key '{twice[0]}' is used twice")
+        values = {
+            (table.id, row.name, column.name): value
+            for table in self.tables
+            for row in table.rows
+            for column, value in zip(table.columns, row.values, strict=True)
+        }
+        check_evaluations(self.evaluations, values)
         check_quick(self.quick)
         check_comparisons(self.ablations, self.analyses, self.figures_drawn, self.quick)
         return self

@@ -1,7 +1,6 @@
 """Enhanced test images, beside the best other method and the reference."""
 
 from collections.abc import Callable, Sequence
-from pathlib import Path
 from typing import Any
 
 import numpy as np
@@ -34,7 +33,7 @@ def image_grid(run: FinishedRun, baselines: Baselines | None, count: int = 4) ->
         methods.insert(1, _best(run.settings, baselines))
     loader = even_test_images(run.settings, count, run.world, batch_size=1)
     rows = [
-        PanelRow(_label(loader.dataset, int(batch["index"][0])), _panels(methods, batch, run.settings))
+        PanelRow(evaluate.name_of(loader.dataset, int(batch["index"][0])), _panels(methods, batch, run.settings))
         for batch in loader
     ]
     return ImageGrid(run.folder.name, evaluate.method(build.section(run.settings, "Eval").dataset), rows)
@@ -57,8 +56,8 @@ def _panels(methods: Sequence[Method], batch: dict[str, np.ndarray], settings: C
         output = network(image)
         value = _value(output, batch, spec, settings)
         caption = name if value is None else f"{name}: {value:.{spec.digits}f} {spec.unit}"
-        panels.append(Panel(caption, _bytes(output.numpy()[0])))
-    return [*panels, Panel("reference", _bytes(batch["target"][0]))]
+        panels.append(Panel(caption, as_bytes(output.numpy()[0])))
+    return [*panels, Panel("reference", as_bytes(batch["target"][0]))]
 
 
 def _value(output: paddle.Tensor, batch: dict[str, Any], spec: MetricSpec, settings: Config) -> float | None:
@@ -71,12 +70,6 @@ def _value(output: paddle.Tensor, batch: dict[str, Any], spec: MetricSpec, setti
     return None
 
 
-def _label(images: Any, index: int) -> str:
-    """The name of an image's file, without its suffix; its number where it is in no file."""
-    path = images.load(index).get("path")
-    return str(index) if path is None else Path(str(path)).stem
-
-
-def _bytes(image: np.ndarray) -> np.ndarray:
+def as_bytes(image: np.ndarray) -> np.ndarray:
     """float [3, H, W] in 0..1 to uint8 [H, W, 3]."""
     return np.rint(np.clip(image, 0, 1) * 255).astype(np.uint8).transpose(1, 2, 0)

@@ -14,7 +14,15 @@ from ppcore.io import write_json
 from ppcore.model import traits
 from ppcore.report import ReportContent, read_run, write_report
 from ppcore.report.run_data import Run
-from ppcore.reproduce import ablations, analyses, baseline_methods, classified, drawn_figures, fidelity_checks
+from ppcore.reproduce import (
+    ablations,
+    analyses,
+    baseline_methods,
+    classified,
+    drawn_figures,
+    evaluated_networks,
+    fidelity_checks,
+)
 from ppcore.reproduce.finished_runs import load_run, shown_run
 from ppcore.reproduce.launch import StepFailed, thread_variables, train_command, typed
 from ppcore.reproduce.paper_page import PaperPage
@@ -77,15 +85,18 @@ class Reproduction:
     def _checked(self, title: str) -> ReportContent:
         """The fidelity checks, which come first."""
         fidelity_checks.check(self.page.tables)
+        evaluated_networks.check(self.page)
         setup_logging()
         self.output.mkdir(parents=True, exist_ok=True)
         log.info("1/3 fidelity: is the code the paper's?")
         rows = fidelity_checks.fidelity_rows(self.page.tables, self.page.root)
+        evaluated = evaluated_networks.measure(self.page, self.device)
+        rows += evaluated_networks.fidelity_rows(self.page.tables, evaluated)
         write_json(self.output / "fidelity.json", [row.model_dump() for row in rows])
         counts = [sum(row.passed is result for row in rows) for result in (True, False, None)]
         log.info("fidelity: %d passed, %d failed, %d not run", *counts)
         log.info("2/3 training")
-        return ReportContent(title=title, paper=self.page.tables, fidelity=rows)
+        return ReportContent(title=title, paper=self.page.tables, fidelity=rows, evaluated=evaluated)
 
     def _measured(self, content: ReportContent, runs: Sequence[QuickRun]) -> ReportContent:
         """Adds what is measured on quick trainings; the numbers are also left as JSON beside fidelity.json."""

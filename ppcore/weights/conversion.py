@@ -78,7 +78,7 @@ def load(
     """Loads a weight file into `model`.
 
     Args:
-        path: .safetensors, .pdparams, .npz, .pt, .pth or .bin, or a folder with config.json; no code in it is run.
+        path: .safetensors, .pdparams, .npz, .h5, .pt, .pth or .bin, or a folder with config.json; no code in it is run.
         source: convention of the file; None for one of our own (`save`).
         key: entry of a training checkpoint to take (`model_ema`, …).
         pos_embed: resampling of a position embedding of another grid, instead of the source's.
@@ -225,7 +225,7 @@ def _check_source(model: nn.Layer, path: Path, source: str | None) -> None:
     """Square matrices fit transposed, too: a foreign file must never pass for one of ours."""
     stored = metadata(path)
     said, made_by = stored.get("layout"), stored.get("format")
-    foreign = path.suffix in (".npz", *TORCH_SUFFIXES) or made_by == "pt"
+    foreign = path.suffix in (".npz", ".h5", *TORCH_SUFFIXES) or made_by == "pt"
     if source is None and said not in (None, "paddle"):
         raise WeightsError(f"{path}: its layout is {said}: give source={said!r}")
     if source is None and said is None and foreign:

@@ -1,4 +1,4 @@
-"""Reading and writing files of named arrays: .safetensors, .pdparams, .npz, .pt/.pth/.bin.
+"""Reading and writing files of named arrays: .safetensors, .pdparams, .npz, .pt/.pth/.bin; reading .h5.
 
 `read` runs no code of the file (see `ppcore.weights.pickles`), takes memory of a small multiple of its
 size (`ppcore.weights.limits`) and widens half precision to float32, which is exact.
@@ -18,6 +18,7 @@ import safetensors.numpy
 
 from ppcore.errors import WeightsError, nearest
 from ppcore.io import write_atomically
+from ppcore.weights.hdf5 import load_hdf5
 from ppcore.weights.inert import widen_bfloat16
 from ppcore.weights.limits import Allowance, Archive
 from ppcore.weights.pickles import load_paddle
@@ -25,7 +26,7 @@ from ppcore.weights.torch_file import load_torch
 
 Arrays = dict[str, np.ndarray]
 TORCH_SUFFIXES = (".pt", ".pth", ".bin")
-SUFFIXES = (".safetensors", ".pdparams", ".npz", *TORCH_SUFFIXES)
+SUFFIXES = (".safetensors", ".pdparams", ".npz", ".h5", *TORCH_SUFFIXES)
 
 _DESCRIBED = 25  # bytes of memory a byte of a .safetensors header, measured
 _SAFETENSORS_DTYPES = {
@@ -152,6 +153,7 @@ _READERS = {
     ".safetensors": _read_safetensors,
     ".npz": _read_npz,
     ".pdparams": load_paddle,
+    ".h5": load_hdf5,
     **dict.fromkeys(TORCH_SUFFIXES, load_torch),
 }
 

@@ -15,7 +15,7 @@ def entries(kind: str) -> dict[str, catalogue.Entry]:
     ("kind", "names"),
     [
         ("models", ["ppvit.VisionTransformer", "ppdeit.deit_tiny_patch16_224", "ppllie.classical.Gamma"]),
-        ("datasets", ["ppcore.data.ImageFolder", "ppcore.data.Digits", "ppuhdfour.darkened.DarkenedPhotographs"]),
+        ("datasets", ["ppcore.data.ImageFolder", "ppcore.data.Digits", "ppcore.data.DarkenedPhotographs"]),
         ("transforms", ["ppcore.data.Normalize", "ppcore.data.Mixup", "ppcore.data.RandAugment"]),
         ("losses", ["ppcore.losses.CrossEntropy", "ppdeit.Distillation", "ppuhdfour.UHDFourLoss"]),
         ("tasks", ["ppcore.engine.task.Supervised"]),

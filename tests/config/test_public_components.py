@@ -34,9 +34,7 @@ PLACES = {
     "Optimizer.lr": lambda node: {"Optimizer": {"name": "ppcore.optim.SGD", "lr": node}},
     "DataLoader.Eval.dataset": lambda node: {"DataLoader": {"Eval": {"dataset": node, "batch_size": 1}}},
     "DataLoader.Eval.dataset.darken": lambda node: {
-        "DataLoader": {
-            "Eval": {"dataset": {"name": "ppuhdfour.darkened.DarkenedFolder", "darken": node}, "batch_size": 1}
-        }
+        "DataLoader": {"Eval": {"dataset": {"name": "ppcore.data.DarkenedFolder", "darken": node}, "batch_size": 1}}
     },
     "DataLoader.Eval.transforms.step": lambda node: {
         "DataLoader": {
@@ -190,7 +188,7 @@ SOUND = {
     "DataLoader.Eval.batch_transforms.step": {"name": "ppcore.data.Mixup", "mixup_alpha": 0.8},
     "Metric": {"name": "ppcore.metrics.TopK"},
     "Loss.teacher": {"name": "ppdeit.Teacher", "arch": NETWORK, "weights": "w.safetensors"},
-    "DataLoader.Eval.dataset.darken": {"name": "ppuhdfour.low_light.Darken", "seed": 0},
+    "DataLoader.Eval.dataset.darken": {"name": "ppcore.data.Darken", "seed": 0},
     "Arch.embed_layer": {"name": "ppvit.hybrid.hybrid", "units": [], "patch_size": 8, "conv_norm": "timm"},
 }
 FITS = {("Loss", "Loss.base"), ("Arch", "Baselines.0"), ("Arch", "Loss.teacher.arch")}

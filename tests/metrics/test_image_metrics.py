@@ -153,7 +153,7 @@ def test_options_change_the_number_and_are_said():
     for name, options in {"plain": {}, "crop": {"crop": 5}, "mean": {"gt_mean": True}}.items():
         metric = ImageQuality(**options)
         metric.update(*batch([image], [target]))
-        values[name] = metric.compute()["psnr"], metric.describe()
+        values[name] = metric.compute()[metric.primary_metric], metric.describe()
     assert values["crop"][0] > values["plain"][0] + 1
     assert values["mean"][0] != values["plain"][0]
     assert "5 px cropped" in values["crop"][1]
@@ -165,7 +165,7 @@ def test_options_change_the_number_and_are_said():
 
 def test_bad_input():
     for arguments, message in [
-        (dict(protocol="float"), "protocol"),
+        (dict(protocol="files"), "protocol"),
         (dict(metrics=[]), "metrics"),
         (dict(metrics=["psnr", "niqe"]), "metrics"),
         (dict(metrics=["lpips"]), "lpips_weights"),

@@ -8,7 +8,7 @@ from hypothesis import given
 from hypothesis import strategies as st
 
 from ppcore.config.durations import Duration, Plan
-from ppcore.schedules import Constant, StepDecay, TimmCosine, ViTSchedule, scaled_lr
+from ppcore.schedules import Constant, ExponentialDecay, StepDecay, TimmCosine, ViTSchedule, scaled_lr
 
 PLAN = Plan(steps_per_epoch=10, batch_size=1024, total_steps=300)
 TEN_STEPS, FIVE_EPOCHS = Duration(steps=10), Duration(epochs=5.0)
@@ -98,6 +98,11 @@ class TestStepDecay:
     def test_warm_up(self):
         lr = StepDecay(base_lr=1.0, milestones=[Duration(steps=100)], warmup=TEN_STEPS).bind(PLAN)
         assert [lr(0), lr(5), lr(10), lr(11)] == [0.0, 0.5, 1.0, 1.0]
+
+
+def test_exponential_decay_drops_after_every_so_many_steps():
+    lr = ExponentialDecay(base_lr=2.0, gamma=0.5, every=Duration(steps=10)).bind(PLAN)
+    assert [lr(step) for step in (0, 9, 10, 19, 20, 35)] == [2.0, 2.0, 1.0, 1.0, 0.5, 0.25]
 
 
 def test_constant():

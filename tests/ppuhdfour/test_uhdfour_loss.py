@@ -7,9 +7,10 @@ import pytest
 from ppcore.config import components
 from ppcore.errors import ConfigError, WeightsError
 from ppcore.metrics.psnr_ssim import ssim
+from ppcore.metrics.ssim_loss import ssim_loss
 from ppcore.metrics.vgg import VGG19
 from ppcore.weights import save_arrays
-from ppuhdfour.uhdfour_loss import UHDFourLoss, low_target, ssim_loss
+from ppuhdfour.uhdfour_loss import UHDFourLoss, low_target
 
 rng = np.random.default_rng(0)
 
@@ -44,6 +45,15 @@ def test_ssim_loss_is_the_metric(size):
     )
     assert float(ssim_loss(tensor(x), tensor(y))) == pytest.approx(1 - want, abs=1e-5)
     assert float(ssim_loss(tensor(x), tensor(x))) == pytest.approx(0, abs=1e-5)
+
+
+@pytest.mark.parametrize("size", [(32, 48), (11, 11), (65, 31)])
+def test_ssim_loss_of_the_windows_inside(size):
+    x, y = rng.random((2, 2, 3, *size))
+    want = np.mean([ssim(a.transpose(1, 2, 0), b.transpose(1, 2, 0)) for a, b in zip(x, y, strict=True)])
+    assert float(ssim_loss(tensor(x), tensor(y), border="crop")) == pytest.approx(1 - want, abs=1e-5)
+    with pytest.raises(ConfigError, match="11x11"):
+        ssim_loss(tensor(x[..., :10]), tensor(y[..., :10]), border="crop")
 
 
 def test_ssim_loss_gradient():

@@ -44,7 +44,7 @@ def run(folder: Path, seed: int, psnr: float, **changes) -> Path:
         "Global": {"seed": seed, "output_dir": "x"},
         "Arch": {"name": "ppuhdfour.UHDFour"},
         "Metric": {"name": "ppcore.metrics.ImageQuality", "protocol": "paper"},
-        "DataLoader": {"Eval": {"dataset": {"name": "ppuhdfour.darkened.DarkenedPhotographs", "split": "test"}}},
+        "DataLoader": {"Eval": {"dataset": {"name": "ppcore.data.DarkenedPhotographs", "split": "test"}}},
     } | changes.pop("config", {})
     env = fabricate.trained_with(QUICK, f"Global.seed={seed}")
     return fabricate.write_run(folder / f"seed{seed}", records(seed, psnr, **changes), config=config, env=env)

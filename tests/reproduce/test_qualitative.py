@@ -8,7 +8,7 @@ import pytest
 import yaml
 
 from ppcore import config
-from ppcore.engine import evaluate, evaluators
+from ppcore.engine import evaluate, evaluation_table, evaluators
 from ppcore.engine.train import train
 from ppcore.errors import ConfigError
 from ppcore.metrics.spec import MetricSpec
@@ -74,7 +74,7 @@ def test_training_is_judged_by_psnr_and_evaluated_as_eval_does(written, tmp_path
     assert found["method"] == "UHDFour"
     assert [row["method"] for row in found["baselines"]] == ["Identity", "Gamma(gamma=2.0)"]
     assert found["baselines"][1]["psnr"] > 40 > found["baselines"][0]["psnr"]
-    table = evaluate.table(found, evaluators.metric_specs(config.load(written))).splitlines()
+    table = evaluation_table.table(found, evaluators.metric_specs(config.load(written))).splitlines()
     assert table[0].split() == ["method", "PSNR", "dB", "SSIM", "images", "s/image"]
     assert "*" in table[3]
     assert "*" not in table[1] + table[2]

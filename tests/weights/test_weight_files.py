@@ -68,7 +68,7 @@ def test_bfloat16_in_npz(tmp_path):
         ("x.safetensors", b"not a file", "safetensors"),
         ("x.npz", b"PK\x03\x04 cut", "npz"),
         ("x.npz", b"", "npz"),
-        ("x.h5", b"", "unknown weight format"),
+        ("x.hdf", b"", "unknown weight format"),
     ],
 )
 def test_unreadable_files_are_one_line(tmp_path, name, content, word):

@@ -1,22 +1,24 @@
-"""Pairs without a camera: normal photographs as references, darkened as inputs (`ppuhdfour.low_light`)."""
+"""Pairs without a camera: normal photographs as references, darkened as inputs (`ppcore.data.transforms.darken`)."""
 
 from typing import Any, Literal
 
 import numpy as np
 
-from ppcore.data import Dataset, FlatFolder, ImageFile, Photographs
-from ppcore.data.images.image_file import Window
-from ppuhdfour.low_light import Darken, darken
+from ppcore.data.datasets.dataset import Dataset
+from ppcore.data.datasets.flat_folder import FlatFolder
+from ppcore.data.datasets.photographs import Photographs
+from ppcore.data.images.image_file import ImageFile, Window
+from ppcore.data.transforms.darken import Darken, Darkening
 
 
 class DarkenedPhotographs(Dataset):
     """The photographs of `ppcore.data.Photographs`, each with one dark version that is always the same.
 
-    For training put a `ppuhdfour.low_light.Darken` without seed after the crop: it makes a new dark image every time.
+    For training put a `Darkening` such as `ppcore.data.Darken` without seed after the crop: it makes a new dark image every time.
 
     Args:
         split: `test` holds photographs of other scenes than `train`.
-        darken: how; with a seed. None takes the default ranges with seed 0.
+        darken: how; with a seed. None takes `Darken`'s default ranges with seed 0.
 
     `load` gives `{"image": dark, "target": photograph, "path": str}`, uint8 [H, W, 3].
 
@@ -24,7 +26,7 @@ class DarkenedPhotographs(Dataset):
         ConfigError: `split` is none of the three, or `darken` has no seed.
     """
 
-    def __init__(self, *, split: Literal["train", "test", "all"] = "train", darken: Darken | None = None):
+    def __init__(self, *, split: Literal["train", "test", "all"] = "train", darken: Darkening | None = None):
         photographs = Photographs(split=split)
         darkening = Darken(seed=0) if darken is None else darken
         self.paths = photographs.paths
@@ -45,7 +47,7 @@ class DarkenedFolder(FlatFolder):
         root: the folder, with those inside it; None takes PP_DATA_DIR.
         split: [start, stop] in the order of names; None takes all.
         exclude: names to leave out.
-        darken: how; with a seed. None takes the default ranges with seed 0.
+        darken: how; with a seed. None takes `Darken`'s default ranges with seed 0.
         cache: a folder for decoded photographs (`ppcore.data.ImageFile`).
 
     `load` gives handles: `target` an `ImageFile`, `image` a `DarkenedImage` of it.
@@ -61,7 +63,7 @@ class DarkenedFolder(FlatFolder):
         root: str | None = None,
         split: list[int] | None = None,
         exclude: list[str] | None = None,
-        darken: Darken | None = None,
+        darken: Darkening | None = None,
         cache: str | None = None,
     ):
         super().__init__(root=root, split=split, exclude=exclude, cache=cache)
@@ -91,7 +93,7 @@ class DarkenedImage:
         shape: (H, W).
     """
 
-    def __init__(self, source: ImageFile, darkening: Darken):
+    def __init__(self, source: ImageFile, darkening: Darkening):
         self.source = source
         self.darkening = darkening
 
@@ -104,7 +106,5 @@ class DarkenedImage:
         return _dark(self.darkening, self.source.read(window), self.source.path)
 
 
-def _dark(darkening: Darken, pixels: np.ndarray, path: str) -> np.ndarray:
-    rng = darkening.rng(path)
-    low_light = darkening.draw(rng)
-    return darken(pixels, rng, low_light)
+def _dark(darkening: Darkening, pixels: np.ndarray, path: str) -> np.ndarray:
+    return darkening.dark(pixels, darkening.rng(path))

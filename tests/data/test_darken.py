@@ -9,9 +9,9 @@ from skimage.metrics import peak_signal_noise_ratio
 
 from ppcore.config.components import build, check
 from ppcore.data import PairedRandomCrop, PairToFloat, TrainBatchSampler, TrainLoader
+from ppcore.data.datasets.darkened import DarkenedFolder, DarkenedPhotographs
+from ppcore.data.transforms.darken import Darken, GammaDarken, LowLight, darken, linear_to_srgb, srgb_to_linear
 from ppcore.errors import ConfigError, DataError
-from ppuhdfour.darkened import DarkenedFolder, DarkenedPhotographs
-from ppuhdfour.low_light import Darken, LowLight, darken, linear_to_srgb, srgb_to_linear
 
 EXPECTED = [25, 23, 24, 22, 23, 26]
 
@@ -168,12 +168,12 @@ def test_darkened_photographs():
 def test_from_a_configuration():
     nodes = [
         {
-            "name": "ppuhdfour.darkened.DarkenedPhotographs",
+            "name": "ppcore.data.DarkenedPhotographs",
             "split": "test",
-            "darken": {"name": "ppuhdfour.low_light.Darken", "stops": [2, 3], "seed": 4},
+            "darken": {"name": "ppcore.data.Darken", "stops": [2, 3], "seed": 4},
         },
         {"name": "ppcore.data.PairedRandomCrop", "size": 64},
-        {"name": "ppuhdfour.low_light.Darken", "stops": [2.0, 3.5]},
+        {"name": "ppcore.data.Darken", "stops": [2.0, 3.5]},
         {"name": "ppcore.data.PairToFloat"},
     ]
     for node in nodes:
@@ -204,3 +204,30 @@ def test_darkened_folder(tmp_path):
     (tmp_path / "empty").mkdir()
     with pytest.raises(DataError, match="holds no image"):
         DarkenedFolder(root=str(tmp_path / "empty"))
+
+
+class TestGammaDarken:
+    def test_is_a_power_for_each_colour(self):
+        image = np.stack([np.arange(256, dtype=np.uint8)] * 3, -1)[None]
+        gamma = np.random.default_rng(3).uniform(2.0, 3.5, size=3)
+        assert np.ptp(gamma) > 0.2
+        got = GammaDarken(peak=None).dark(image, np.random.default_rng(3))
+        np.testing.assert_array_equal(got, np.rint(255 * (image / 255) ** gamma))
+        wide = GammaDarken(peak=None).dark(image.astype(np.uint16) * 257, np.random.default_rng(3))
+        np.testing.assert_array_equal(wide, got)
+
+    def test_noise_is_that_of_so_many_photons(self):
+        image = np.full((300, 300, 3), 180, np.uint8)
+        got = GammaDarken(gamma=(1.0, 1.0), peak=200.0).dark(image, rng()) / 255
+        assert got.mean() == pytest.approx(180 / 255, rel=2e-3)
+        assert got.var() == pytest.approx(180 / 255 / 200, rel=2e-2)  # counts have their mean as variance
+
+    def test_photographs_are_darkened_once_for_a_test(self):
+        first, again = (DarkenedPhotographs(split="test", darken=GammaDarken(seed=s)).load(0) for s in (0, 0))
+        np.testing.assert_array_equal(first["image"], again["image"])
+        assert first["image"].mean() < 0.7 * first["target"].mean()
+
+    @pytest.mark.parametrize("arguments", [{"gamma": (3, 2)}, {"gamma": (0, 2)}, {"peak": 0.0}, {"seed": -1}])
+    def test_says_what_it_does_not_take(self, arguments):
+        with pytest.raises(ConfigError, match=f"GammaDarken: {next(iter(arguments))} is"):
+            GammaDarken(**arguments)

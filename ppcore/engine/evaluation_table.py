@@ -1,0 +1,33 @@
+"""An evaluation of several methods as text: a table, and what its numbers are."""
+
+from collections.abc import Sequence
+from typing import Any
+
+from ppcore.metrics.spec import MetricSpec
+
+
+def table(result: dict[str, Any], specs: Sequence[MetricSpec]) -> str:
+    """The numbers of `evaluate.run` for `Arch` and those beside it: one line a method under a heading, the best marked `*`.
+
+    What was published for a method stands at the end of its line; methods whose weights are not there are named below.
+    """
+    beside = [*result["baselines"], *result["networks"]]
+    rows = [result, *(row for row in beside if "left_out" not in row)]
+    shown = [spec for spec in specs if spec.key in result]
+    said = any(row.get("published") for row in rows)
+    cells = [["method", *(unit.heading for unit in shown), "images", "s/image", *["published"] * said]]
+    for row in rows:
+        numbers = []
+        for unit in shown:
+            best = not any(unit.better(other[unit.key], row[unit.key]) for other in rows)
+            numbers.append(f"{unit.written(row[unit.key]):.{unit.digits}f}{'*' if best else ' '}")
+        last = [row.get("published", "")] * said
+        cells.append([row["method"], *numbers, f"{row['n']:,}", f"{row['seconds'] / row['n']:.2f}", *last])
+    right = len(cells[0]) - said  # columns of numbers end here
+    widths = [max(len(line[i]) for line in cells) for i in range(right)]
+    lines = []
+    for line in cells:
+        numbers = [c.rjust(w) for c, w in zip(line[1:right], widths[1:], strict=True)]
+        lines.append("  ".join([line[0].ljust(widths[0]), *numbers, *line[right:]]).rstrip())
+    lines += [f"left out: {row['method']}: {row['left_out']}" for row in beside if "left_out" in row]
+    return "\n".join(lines)
