@@ -5,6 +5,7 @@ loss is the mean over bins of the difference of two such histograms, summed over
 label map and no network: any segmentation serves, also a clustering.
 """
 
+from collections.abc import Iterator
 from typing import Literal
 
 import paddle
@@ -16,6 +17,9 @@ from ppcore.layers import checks
 
 BINS = 256
 SLOPE = 400.0  # of the sigmoids at a bin's two edges, which are 1/256 apart
+_REACH = 11  # bins from a pixel beyond which its sigmoids are 0 or 1 to 4e-8
+_MARGIN = _REACH + 1  # bins outside [0, 1] that a pixel may lie in; farther out it touches none inside
+_ROWS = BINS + 2 * _MARGIN
 # The weights of the forks that the authors made of others' training codes, each beside its own normalisation.
 FORK_WEIGHTS = {"drbn": 1.0, "snr": 10000.0, "llflow": 1000.0}
 
@@ -32,7 +36,7 @@ class SemanticHistogramLoss:
         weight: in the total. The forks have 1 (DRBN), 1 or 10000 (SNR) and 1000 (LLFlow, whose normalisation is not
             known here): `FORK_WEIGHTS`.
         labels: the name of the label map in the batch, integers [N, H, W].
-        chunk: pixels whose soft bins are in memory at once, 256 floats for each colour.
+        chunk: pixels of an image whose soft bins are in memory at once.
 
     Raises:
         ConfigError: an argument out of range; when called: there is no label map in the batch.
@@ -121,48 +125,60 @@ def soft_histograms(
     return _Histograms.apply(x, label_map.reshape([image.shape[0], -1]), classes, chunk)
 
 
-def _edges(x: paddle.Tensor) -> paddle.Tensor:
-    """Sigmoids of values [..., P] at the 257 edges: [..., P, 257]."""
-    edges = paddle.arange(BINS + 1, dtype="float32") / BINS
-    return F.sigmoid(SLOPE * (x.unsqueeze(-1) - edges))
-
-
 class _Histograms(PyLayer):
-    """`soft_histograms` of x [N, C, P], chunk by chunk; the backward pass makes the bins again."""
+    """`soft_histograms` of x [N, C, P], chunk by chunk; the backward pass makes the soft bins again.
+
+    A sigmoid is 0 or 1 in float32 but for 11 bins on each side of its pixel, so a pixel touches 23 bins of the 256. Its
+    row of 23 is added to the row of its (colour, class, bin) in a table, which is put together in the end.
+    """
 
     @staticmethod
     def forward(ctx, x, label_map, classes, chunk):
         ctx.save_for_backward(x, label_map)
-        ctx.chunk = chunk
-        places = paddle.arange(classes, dtype="int64").unsqueeze(-1)  # [classes, 1]
-        found = []
+        ctx.classes, ctx.chunk = classes, chunk
+        colours, found = x.shape[1], []
         for values, labels in zip(x, label_map, strict=True):
-            total = paddle.zeros([x.shape[1], classes, BINS])
-            for start in range(0, x.shape[2], chunk):
-                soft = _edges(values[:, start : start + chunk])
-                belongs = (labels[start : start + chunk].unsqueeze(0) == places).astype("float32")  # [classes, P]
-                total = total + paddle.matmul(belongs, soft[:, :, :-1] - soft[:, :, 1:])
-            found.append(total)
+            table = paddle.zeros([colours * classes * _ROWS, 2 * _REACH + 1])
+            for soft, rows, _ in _chunks(values, labels, classes, chunk):
+                table = table + paddle.scatter(
+                    paddle.zeros_like(table), rows, soft[:, :-1] - soft[:, 1:], overwrite=False
+                )
+            table = table.reshape([colours, classes, _ROWS, -1])
+            # Bin k has what the pixels in bin k - offset gave at that offset.
+            starts = [_MARGIN + _REACH - place for place in range(2 * _REACH + 1)]
+            found.append(sum(table[:, :, start : start + BINS, place] for place, start in enumerate(starts)))
         return paddle.stack(found).transpose([0, 2, 1, 3])
 
     @staticmethod
     def backward(ctx, grad):
         x, label_map = ctx.saved_tensor()
-        # Edge j lies between bins j-1 and j: moving a pixel across it adds to one and takes from the other.
-        at_edges = _differences(grad)
         found = []
-        for values, labels, edges in zip(x, label_map, at_edges, strict=True):
-            parts = []
-            for start in range(0, x.shape[2], ctx.chunk):
-                soft = _edges(values[:, start : start + ctx.chunk])
-                mine = paddle.gather(edges, labels[start : start + ctx.chunk], axis=1)  # [C, P, 257]
-                parts.append(SLOPE * (mine * soft * (1 - soft)).sum(axis=-1))
-            found.append(paddle.concat(parts, axis=1))
+        for values, labels, of_bins in zip(x, label_map, grad.transpose([0, 2, 1, 3]), strict=True):
+            # Edge j lies between bins j-1 and j: a pixel that crosses it adds to one and takes from the other.
+            nothing = paddle.zeros([*of_bins.shape[:2], _MARGIN + _REACH + 1])
+            wide = paddle.concat([nothing, of_bins, nothing], axis=-1)
+            of_edges = wide[:, :, 1:] - wide[:, :, :-1]
+            table = paddle.stack([of_edges[:, :, place : place + _ROWS] for place in range(2 * _REACH + 2)], axis=-1)
+            table = table.reshape([-1, 2 * _REACH + 2])
+            parts = [
+                SLOPE * (paddle.gather(table, rows) * soft * (1 - soft)).sum(axis=-1).reshape([count, -1])
+                for soft, rows, count in _chunks(values, labels, ctx.classes, ctx.chunk)
+            ]
+            found.append(paddle.concat(parts, axis=-1))
         return paddle.stack(found)
 
 
-def _differences(grad: paddle.Tensor) -> paddle.Tensor:
-    """Gradients at bins [N, classes, C, 256] -> at edges [N, C, classes, 257]."""
-    grad = grad.transpose([0, 2, 1, 3])
-    nothing = paddle.zeros([*grad.shape[:3], 1])
-    return paddle.concat([grad, nothing], axis=-1) - paddle.concat([nothing, grad], axis=-1)
+def _chunks(
+    values: paddle.Tensor, labels: paddle.Tensor, classes: int, chunk: int
+) -> Iterator[tuple[paddle.Tensor, paddle.Tensor, int]]:
+    """Of an image's values [C, P], `chunk` pixels at a time: sigmoids at the edges around each, [C·p, 24]; the row of
+    its (colour, class, bin) in a table, [C·p]; and C."""
+    colours = values.shape[0]
+    offsets = paddle.arange(-_REACH, _REACH + 2, dtype="float32")
+    first = paddle.arange(colours, dtype="int64").unsqueeze(-1) * classes
+    for start in range(0, values.shape[1], chunk):
+        place = values[:, start : start + chunk] * BINS
+        bins = paddle.clip(paddle.nan_to_num(paddle.floor(place)), -_MARGIN, BINS - 1 + _MARGIN)
+        soft = F.sigmoid((SLOPE / BINS) * ((place - bins).unsqueeze(-1) - offsets))
+        rows = (first + labels[start : start + chunk]) * _ROWS + bins.astype("int64") + _MARGIN
+        yield soft.reshape([-1, 2 * _REACH + 2]), rows.reshape([-1]), colours
