@@ -5,5 +5,9 @@
 
 import ppcore  # noqa: F401  (what must happen before Paddle is imported)
 from ppllie import classical
+from ppllie.semantic_embedding import SemanticEmbedding
+from ppllie.skf_histogram import SemanticHistogramLoss
+from ppllie.smg_loss import SMGStyleLoss
+from ppllie.smg_style import SMGStyle
 
-__all__ = ["classical"]
+__all__ = ["SMGStyle", "SMGStyleLoss", "SemanticEmbedding", "SemanticHistogramLoss", "classical"]

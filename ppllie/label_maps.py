@@ -46,7 +46,9 @@ class LabelledPairs(Dataset):
         path = self._map_of(sample["path"])
         labels = read_label_map(path)
         if labels.shape != tuple(sample["image"].shape[:2]):
-            raise DataError(f"{path} is {list(labels.shape)}, but its image {sample['path']} is {sample['image'].shape}")
+            raise DataError(
+                f"{path} is {list(labels.shape)}, but its image {sample['path']} is {sample['image'].shape}"
+            )
         return {**sample, "label_map": labels}
 
     def _map_of(self, path: str) -> str:

@@ -10,6 +10,7 @@ import paddle.nn as nn
 import paddle.nn.functional as F
 
 from ppcore.layers import checks, reflect_to
+from ppcore.layers.leaky_relu import leaky_relu
 from ppllie.per_pixel_filter import filter_per_pixel
 from ppllie.spade import Spade, scaled_conv
 
@@ -20,10 +21,6 @@ _TAPS = 9  # of a 3x3 kernel
 
 def _conv(in_chans: int, out_chans: int, kernel: int = 3, *, stride: int = 1, padding: int | None = None) -> nn.Conv2D:
     return scaled_conv(in_chans, out_chans, kernel, stride=stride, padding=padding, gain=_GAIN)
-
-
-def _leaky(x: paddle.Tensor) -> paddle.Tensor:
-    return F.leaky_relu(x, negative_slope=0.1)
 
 
 class ResidualBlock(nn.Layer):
@@ -48,9 +45,9 @@ class KernelPredictor(nn.Layer):
         self.last = _conv(channels, _TAPS * channels, 1)
 
     def forward(self, x):
-        x = _leaky(self.first(x))
-        x = x + self.conv2(_leaky(self.conv1(x)))
-        return _leaky(self.last(x))
+        x = leaky_relu(self.first(x))
+        x = x + self.conv2(leaky_relu(self.conv1(x)))
+        return leaky_relu(self.last(x))
 
 
 class StructureGuidance(nn.Layer):
@@ -68,7 +65,7 @@ class StructureGuidance(nn.Layer):
         self.conv = _conv(channels, channels)
 
     def forward(self, x, edges):
-        filtered = filter_per_pixel(x, self.kernels(_leaky(self.edge_conv(edges))))
+        filtered = filter_per_pixel(x, self.kernels(leaky_relu(self.edge_conv(edges))))
         return F.relu(self.conv(self.spade(filtered, edges)))
 
 

@@ -9,7 +9,6 @@ import paddle
 import paddle.nn as nn
 import paddle.nn.functional as F
 
-from ppcore.deploy import ExportSpec, Padding, Stage
 from ppcore.layers import checks
 from ppllie.smg_nets import AppearanceNet, StructureGuidedNet, padded
 
@@ -55,8 +54,10 @@ class SMGStyle(nn.Layer):
         outputs = [output[:, :, :height, :width] for output in self.run(padded(x))]
         return tuple(outputs) if self.training else outputs[0]
 
-    def export_spec(self) -> ExportSpec:
-        """One stage that takes padded images."""
+    def export_spec(self):
+        """What `ppcore.deploy.export_model` writes: one stage that takes padded images."""
+        from ppcore.deploy import ExportSpec, Padding, Stage
+
         self.eval()
         stage = Stage("model", _Padded(self), {"x": (None, 3, None, None)}, ("y",))
         return ExportSpec((stage,), padding=Padding(multiple=4, least=8))
