@@ -18,8 +18,9 @@ EVERY = sorted(FOLDER.rglob("*.yaml"))
 RUNNABLE = [path for path in EVERY if "_base_" not in path.parts]
 PUBLISHED_WEIGHTS = [FOLDER / "vit" / "mnist_researchase.yaml"]  # evaluation only, of no paper's table
 VIT = [path for path in sorted((FOLDER / "vit").glob("*.yaml")) if path not in PUBLISHED_WEIGHTS]
-UHDFOUR = [path for path in RUNNABLE if path.parent.name == "uhdfour" or path.stem.startswith("uhdfour_")]
-CLASSIFIERS = [path for path in RUNNABLE if path not in UHDFOUR]  # the others: tests/test_uhdfour_configs.py
+ENHANCING = ("uhdfour", "llie")  # tests/test_uhdfour_configs.py, tests/ppllie
+UHDFOUR = [path for path in RUNNABLE if path.parent.name in ENHANCING or path.stem.startswith("uhdfour_")]
+CLASSIFIERS = [path for path in RUNNABLE if path not in UHDFOUR]
 DEIT = [path for folder in ("deit", "deit3") for path in sorted((FOLDER / folder).glob("*.yaml"))]
 PAPERS = {
     path.stem: load_paper(path)
@@ -61,13 +62,13 @@ def header(path: Path) -> list[str]:
 
 
 def test_none_is_forgotten():
-    counts = {"_base_": 35, "quick": 19, "vit": 10, "deit": 11, "deit3": 10, "uhdfour": 4, "templates": 1}
+    counts = {"_base_": 35, "quick": 19, "vit": 10, "deit": 11, "deit3": 10, "uhdfour": 4, "llie": 2, "templates": 1}
     found = {path.relative_to(FOLDER).parts[0] for path in EVERY}
     assert found == set(counts)
     for folder, count in counts.items():
         assert len(list((FOLDER / folder).rglob("*.yaml"))) == count, folder
-    assert len(EVERY) == 90
-    assert len(RUNNABLE) == 55
+    assert len(EVERY) == 92
+    assert len(RUNNABLE) == 57
 
 
 @pytest.mark.parametrize("path", EVERY, ids=label)
@@ -132,7 +133,7 @@ class TestEvery:
         lines = header(path)
         text = "\n".join(lines)
         what = ("arXiv 2010.11929", "arXiv 2012.12877", "arXiv 2204.07118", "ViT", "Vision Transformer", "DeiT")
-        what += ("arXiv 2302.11831",)
+        what += ("arXiv 2302.11831", "arXiv 2305.05839")
         assert any(word in text for word in what), "the paper, or what it is"
         tool = "tools/eval.py" if load(path).DataLoader.Train is None else "tools/train.py"
         commands = [line for line in lines if tool in line]
