@@ -17,7 +17,7 @@ from ppcore.layers import checks
 
 BINS = 256
 SLOPE = 400.0  # of the sigmoids at a bin's two edges, which are 1/256 apart
-_REACH = 11  # bins from a pixel beyond which its sigmoids are 0 or 1 to 4e-8
+_REACH = 13  # bins from a pixel beyond which its sigmoids are 0 or 1 to 2e-9
 _MARGIN = _REACH + 1  # bins outside [0, 1] that a pixel may lie in; farther out it touches none inside
 _ROWS = BINS + 2 * _MARGIN
 # The weights of the forks that the authors made of others' training codes, each beside its own normalisation.
@@ -128,8 +128,8 @@ def soft_histograms(
 class _Histograms(PyLayer):
     """`soft_histograms` of x [N, C, P], chunk by chunk; the backward pass makes the soft bins again.
 
-    A sigmoid is 0 or 1 in float32 but for 11 bins on each side of its pixel, so a pixel touches 23 bins of the 256. Its
-    row of 23 is added to the row of its (colour, class, bin) in a table, which is put together in the end.
+    A sigmoid is 0 or 1 in float32 but for 13 bins on each side of its pixel, so a pixel touches 27 bins of the 256. Its
+    row of 27 is added to the row of its (colour, class, bin) in a table, which is put together in the end.
     """
 
     @staticmethod
@@ -171,7 +171,7 @@ class _Histograms(PyLayer):
 def _chunks(
     values: paddle.Tensor, labels: paddle.Tensor, classes: int, chunk: int
 ) -> Iterator[tuple[paddle.Tensor, paddle.Tensor, int]]:
-    """Of an image's values [C, P], `chunk` pixels at a time: sigmoids at the edges around each, [C·p, 24]; the row of
+    """Of an image's values [C, P], `chunk` pixels at a time: sigmoids at the edges around each, [C·p, 28]; the row of
     its (colour, class, bin) in a table, [C·p]; and C."""
     colours = values.shape[0]
     offsets = paddle.arange(-_REACH, _REACH + 2, dtype="float32")
