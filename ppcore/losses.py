@@ -1,13 +1,17 @@
-"""Classification criteria. A criterion is called as `criterion(outputs, batch)`.
+"""Classification criteria, and the sum of any. A criterion is called as `criterion(outputs, batch)`.
 
 `batch` holds `label` int [B] and, after a batch transform such as Mixup, `target` float [B, K].
 Everything is computed in float32 whatever the model's precision.
 """
 
+from collections.abc import Mapping
+
 import paddle
 import paddle.nn.functional as F
 
+from ppcore.config.roles import Criterion
 from ppcore.errors import ConfigError
+from ppcore.layers import checks
 
 
 def soft_cross_entropy(logits: paddle.Tensor, target: paddle.Tensor) -> paddle.Tensor:
@@ -89,3 +93,32 @@ class BinaryCrossEntropy:
             self._looked = True
             target = (target > 0).astype("float32")
         return F.binary_cross_entropy_with_logits(outputs.astype("float32"), target)
+
+
+class Sum:
+    """A weighted sum of criteria that see the same outputs and batch, such as a paper's loss and another's term beside it.
+
+    Args:
+        terms: by a name of one's own choice, so that `-o Loss.terms.colour.weight=…` changes one.
+        weights: by the same names; 1 where none is given.
+
+    Raises:
+        ConfigError: no terms, or a weight that is negative or of no term.
+    """
+
+    def __init__(self, *, terms: Mapping[str, Criterion], weights: Mapping[str, float] | None = None):
+        weights = dict(weights or {})
+        if not terms:
+            raise ConfigError("Loss.terms: a sum needs at least one criterion")
+        unknown = sorted(weights.keys() - terms.keys())
+        if unknown:
+            raise ConfigError(f"Loss.weights.{unknown[0]}: there is no such term, only {', '.join(terms)}")
+        for name, weight in weights.items():
+            checks.number(self, weights=weight)
+            if weight < 0:
+                raise ConfigError(f"Loss.weights.{name} is {weight}, but must not be negative")
+        self.terms = dict(terms)
+        self.weights = {name: float(weights.get(name, 1.0)) for name in terms}
+
+    def __call__(self, outputs, batch: dict) -> paddle.Tensor:
+        return sum(self.weights[name] * term(outputs, batch) for name, term in self.terms.items())

@@ -9,5 +9,20 @@ from ppllie.mbllen import MBLLEN
 from ppllie.pairlie import PairLIE
 from ppllie.pairlie_loss import PairLIELoss
 from ppllie.pairlie_task import ExposurePairs
+from ppllie.semantic_embedding import SemanticEmbedding
+from ppllie.skf_histogram import SemanticHistogramLoss
+from ppllie.smg_loss import SMGStyleLoss
+from ppllie.smg_style import SMGStyle
 
-__all__ = ["MBLLEN", "ExposurePairs", "PairLIE", "PairLIELoss", "classical", "exposures"]
+__all__ = [
+    "MBLLEN",
+    "ExposurePairs",
+    "PairLIE",
+    "PairLIELoss",
+    "SMGStyle",
+    "SMGStyleLoss",
+    "SemanticEmbedding",
+    "SemanticHistogramLoss",
+    "classical",
+    "exposures",
+]

@@ -8,6 +8,7 @@ import paddle.nn.functional as F
 from ppcore.layers.bilinear import bilinear_matrix
 from ppcore.layers.dft import DFT2D, amplitude_phase
 from ppcore.layers.init import parameter
+from ppcore.layers.leaky_relu import leaky_relu
 from ppuhdfour import blocks
 
 Array = np.ndarray
@@ -74,11 +75,6 @@ def first(x: paddle.Tensor, size: DFT2D) -> paddle.Tensor:
 def last(x: paddle.Tensor) -> paddle.Tensor:
     """[B, C, W, H] -> [B·W·H, C]."""
     return paddle.reshape(paddle.transpose(x, [0, 2, 3, 1]), [-1, x.shape[1]])
-
-
-def leaky_relu(x: paddle.Tensor) -> paddle.Tensor:
-    """LeakyReLU with slope 0.1, as a maximum: Paddle Inference's fused form crashes (3.3.1)."""
-    return paddle.maximum(x, 0.1 * x)
 
 
 class HINUnit(nn.Layer):

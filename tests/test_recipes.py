@@ -24,6 +24,7 @@ ROWS = [(key, item) for key, items in RECIPES.items() for item in items]
 SETTINGS = yaml.safe_load((Path(__file__).parent / "paper_settings.yaml").read_text(encoding="utf-8"))
 OF_NO_RECIPE = ["vit/in21k_finetune_vtab_b16_384", "vit/mnist_researchase", "uhdfour/classical"]
 OF_NO_RECIPE += ["llie/lol_eval15", "pairlie/lol_eval15", "mbllen/lol_eval15"]  # evaluations of others' weights
+OF_NO_RECIPE += ["llie/smg_style", "llie/uhdfour_semantic_histogram"]  # ideas of papers, no rows of their tables
 
 
 @cache

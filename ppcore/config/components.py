@@ -245,6 +245,11 @@ def build(node: Mapping, **provided: Any) -> Any:
 
 
 def _build(node: Mapping, *wanted: Role, provided: Mapping[str, Any] = MappingProxyType({})) -> Any:
+    def inner(value: Mapping, *roles_there: Role) -> Any:
+        """A criterion inside a criterion is given the run, too."""
+        given = {key: provided[key] for role in roles_there for key in role.provided if key in provided}
+        return _build(value, *roles_there, provided=given)
+
     target = resolve(node["name"], node["name"], *wanted)
     known = parameters(target)
     arguments = {}
@@ -253,7 +258,7 @@ def _build(node: Mapping, *wanted: Role, provided: Mapping[str, Any] = MappingPr
             if is_foreign(target) and (why := foreign_argument(key, value)):
                 raise ConfigError(f"{node['name']}: {key}: {why}")
             annotation = known[key].annotation if key in known else inspect.Parameter.empty
-            arguments[key] = _mapped(value, annotation, _build, _converted)
+            arguments[key] = _mapped(value, annotation, inner, _converted)
     try:
         return target(**arguments, **{key: value for key, value in provided.items() if key in known})
     except ValueError as error:

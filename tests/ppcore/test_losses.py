@@ -5,6 +5,7 @@ import paddle
 import pytest
 
 from ppcore import losses
+from ppcore.config import components, roles
 from ppcore.errors import ConfigError
 
 
@@ -197,3 +198,44 @@ class TestGolden:
             assert (target > 0).all()
             with pytest.raises(ConfigError):
                 value(losses.BinaryCrossEntropy(), logits, target=target)
+
+
+class Scaled:
+    """A criterion that is given the run."""
+
+    def __init__(self, *, factor: float = 1.0, run=None):
+        self.factor, self.run = factor, run
+
+    def __call__(self, outputs, batch):
+        return self.factor * (outputs - batch["target"]).abs().mean()
+
+
+class TestSum:
+    outputs, batch = paddle.to_tensor([1.0, 4.0]), {"target": paddle.to_tensor([0.0, 1.0])}  # mean distance 2
+
+    def test_adds_weighted(self):
+        terms = {"one": Scaled(), "other": Scaled(factor=10.0)}
+        assert float(losses.Sum(terms=terms)(self.outputs, self.batch)) == 22
+        assert float(losses.Sum(terms=terms, weights={"other": 0.25})(self.outputs, self.batch)) == 7
+        assert float(losses.Sum(terms=terms, weights={"one": 0})(self.outputs, self.batch)) == 20
+
+    @pytest.mark.parametrize(
+        ("arguments", "match"),
+        [
+            ({"terms": {}}, "at least one"),
+            ({"terms": {"a": Scaled()}, "weights": {"b": 1.0}}, r"weights\.b: there is no such term, only a"),
+            ({"terms": {"a": Scaled()}, "weights": {"a": -1.0}}, "must not be negative"),
+            ({"terms": {"a": Scaled()}, "weights": {"a": float("nan")}}, "a finite number"),
+        ],
+    )
+    def test_what_is_refused(self, arguments, match):
+        with pytest.raises(ConfigError, match=match):
+            losses.Sum(**arguments)
+
+    def test_its_terms_are_given_the_run(self, monkeypatch):
+        monkeypatch.setattr(losses, "Scaled", Scaled, raising=False)
+        monkeypatch.setattr(Scaled, "__module__", "ppcore.losses")
+        node = {"name": "ppcore.losses.Sum", "terms": {"a": {"name": "ppcore.losses.Scaled", "factor": 3.0}}}
+        components.check(node, "Loss", roles.CRITERION)
+        run = object()
+        assert components.build(node, run=run).terms["a"].run is run

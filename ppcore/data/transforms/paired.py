@@ -1,9 +1,10 @@
 """Transforms of a low-light image and its reference together: the same place, the same turn.
 
 They take and return the sample. Its `image` and `target` are uint8 or uint16 [H, W, 3] RGB arrays, or handles
-with `shape` and `read(window)` such as `ppcore.data.ImageFile`; a crop that comes first reads its window alone.
+with `shape` and `read(window)` such as `ppcore.data.ImageFile`; a crop that comes first reads its window alone. A
+`label_map`, integers [H, W], goes where its pixels go.
 
-All raise, when called, ConfigError if the samples are no pairs, and DataError if the two images differ in size.
+All raise, when called, ConfigError if the samples are no pairs, and DataError if the images differ in size.
 """
 
 from abc import ABC, abstractmethod
@@ -22,16 +23,19 @@ from ppcore.errors import ConfigError, DataError
 Sample = dict[str, Any]
 Change = Callable[[np.ndarray | ImageFile], np.ndarray]
 PAIR = ("image", "target")
+LABEL_MAP = "label_map"
 
 
 class _OfPair(ABC):
-    """Base: what `change` draws once is done to both images."""
+    """Base: what `change` draws once is done to both images, and to the label map by what moves pixels."""
 
     on_sample = True
+    moves_pixels = True
 
     def __call__(self, sample: Sample, rng: np.random.Generator | None = None) -> Sample:
         change = self.change(*pair_size(sample, type(self).__name__), rng, sample.get("path"))
-        return {**sample, **{name: change(sample[name]) for name in PAIR}}
+        names = (*PAIR, LABEL_MAP) if self.moves_pixels and LABEL_MAP in sample else PAIR
+        return {**sample, **{name: change(sample[name]) for name in names}}
 
     @abstractmethod
     def change(self, rows: int, columns: int, rng: np.random.Generator | None, path: str | None) -> Change:
@@ -69,7 +73,12 @@ class PairedRandomCrop(_OfPair):
         missing = ((0, self.height - height), (0, self.width - width), (0, 0))
         if (height, width) == (self.height, self.width):
             return lambda image: pixels_of(image, window)
-        return lambda image: np.pad(pixels_of(image, window), missing, "reflect")
+
+        def mirrored(image: np.ndarray | ImageFile) -> np.ndarray:
+            pixels = pixels_of(image, window)
+            return np.pad(pixels, missing[: pixels.ndim], "reflect")
+
+        return mirrored
 
 
 class PairedCenterCrop(PairedRandomCrop):
@@ -110,13 +119,16 @@ class PairedFlipRotate(_OfPair):
 class PairedChannelShuffle(_OfPair):
     """Puts the three colours of both images into the same random order, so that no colour is learned by heart."""
 
+    moves_pixels = False
+
     def change(self, rows: int, columns: int, rng: np.random.Generator, path: str | None) -> Change:
         order = rng.permutation(3)
         return lambda image: pixels_of(image)[..., order]
 
 
 class PairedResize(_OfPair):
-    """Resizes both with OpenCV, averaging where it shrinks. Shrinking a dark photograph also averages its noise.
+    """Resizes both with OpenCV, averaging where it shrinks, and a label map to the nearest label. Shrinking a dark
+    photograph also averages its noise.
 
     Args:
         size: the shorter side's length, or [height, width].
@@ -133,9 +145,14 @@ class PairedResize(_OfPair):
 
     def change(self, rows: int, columns: int, rng: np.random.Generator | None, path: str | None) -> Change:
         height, width = resized_shape(rows, columns, self.size)
-        return lambda image: resize_image(
-            np.ascontiguousarray(pixels_of(image)), height, width, self.interpolation, "cv2"
-        )
+
+        def resized(image: np.ndarray | ImageFile) -> np.ndarray:
+            pixels = np.ascontiguousarray(pixels_of(image))
+            if pixels.ndim == 2:
+                return _nearest(pixels, height, width)
+            return resize_image(pixels, height, width, self.interpolation, "cv2")
+
+        return resized
 
 
 class PairToFloat(_OfPair):
@@ -145,8 +162,19 @@ class PairToFloat(_OfPair):
         ConfigError: when called: the images are not of these types.
     """
 
+    moves_pixels = False
+
     def change(self, rows: int, columns: int, rng: np.random.Generator | None, path: str | None) -> Change:
         return lambda image: to_float(pixels_of(image))
+
+
+def _nearest(labels: np.ndarray, height: int, width: int) -> np.ndarray:
+    """A label map [H, W] at another size: of each new pixel the label at its centre."""
+    rows, columns = (
+        ((np.arange(wanted) + 0.5) * size / wanted).astype(np.int64)
+        for wanted, size in zip((height, width), labels.shape, strict=True)
+    )
+    return labels[rows[:, None], columns]
 
 
 def to_float(image: np.ndarray) -> np.ndarray:
@@ -169,7 +197,7 @@ def pair_size(sample: Sample, what: str) -> tuple[int, int]:
 
     Raises:
         ConfigError: the sample has no `target`.
-        DataError: the two differ.
+        DataError: the two differ, or the label map does.
     """
     if "target" not in sample:
         raise ConfigError(
@@ -179,5 +207,9 @@ def pair_size(sample: Sample, what: str) -> tuple[int, int]:
     if low != reference:
         raise DataError(
             f"{what}: {sample.get('path')} is {low[0]}x{low[1]}, but its reference is {reference[0]}x{reference[1]}"
+        )
+    if LABEL_MAP in sample and tuple(sample[LABEL_MAP].shape) != low:
+        raise DataError(
+            f"{what}: {sample.get('path')} is {low[0]}x{low[1]}, but its label map is {list(sample[LABEL_MAP].shape)}"
         )
     return low
