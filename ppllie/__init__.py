@@ -4,6 +4,9 @@
 """
 
 import ppcore  # noqa: F401  (what must happen before Paddle is imported)
-from ppllie import classical
+from ppllie import classical, exposures
+from ppllie.pairlie import PairLIE
+from ppllie.pairlie_loss import PairLIELoss
+from ppllie.pairlie_task import ExposurePairs
 
-__all__ = ["classical"]
+__all__ = ["ExposurePairs", "PairLIE", "PairLIELoss", "classical", "exposures"]
