@@ -7,23 +7,14 @@ its illumination, R = R-Net(X) its reflectance, X = L·R. Enhancing raises the i
 import paddle.nn as nn
 import paddle.nn.functional as F
 
-from ppcore.layers import checks, init, reflect_to
+from ppcore.layers import checks, reflect_to
 from ppcore.weights import WeightMap
 from ppllie.pairlie_weights import weight_maps
+from ppllie.reflect_conv import ReflectConv
 
 DEPTH = 5  # convolutions of each network
 REACH = 2 * DEPTH  # pixels on each side that an output pixel depends on: two networks one after the other
 LEAST = 2  # a side that reflection by one pixel needs
-
-
-class ReflectConv(nn.Conv2D):
-    """3x3 convolution with bias of a map extended by reflection: the size stays. Starts as U(±1/sqrt(fan_in))."""
-
-    def __init__(self, in_chans: int, out_chans: int):
-        super().__init__(
-            in_chans, out_chans, 3, padding=1, padding_mode="reflect",
-            weight_attr=init.attr(init.UniformFanIn()), bias_attr=init.attr(init.UniformFanIn(9 * in_chans)),
-        )  # fmt: skip
 
 
 class Plain(nn.Layer):
