@@ -23,6 +23,7 @@ _RULES = {
     "bias": lambda z: np.float32(0.02) * z,
     "token": lambda z: np.float32(0.02) * z,
     "fan_in": lambda z: z / np.float32(np.sqrt(np.prod(z.shape[1:]))),
+    "he": lambda z: np.float32(np.sqrt(2)) * z / np.float32(np.sqrt(np.prod(z.shape[1:]))),
 }
 
 
