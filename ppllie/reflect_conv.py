@@ -20,7 +20,8 @@ class ReflectConv(nn.Conv2D):
         )  # fmt: skip
 
     def forward(self, x):
-        return super().forward(_extended(x) if paddle.in_dynamic_mode() else F.pad(x, [1, 1, 1, 1], mode="reflect"))
+        x = _extended(x) if paddle.in_dynamic_mode() else F.pad(x, [1, 1, 1, 1], mode="reflect")
+        return F.conv2d(x, self.weight, self.bias)  # no super(): Paddle 2.6 does not export it
 
 
 def _extended(x: paddle.Tensor) -> paddle.Tensor:

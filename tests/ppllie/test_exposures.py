@@ -13,7 +13,9 @@ from ppllie.exposures import ChooseTwo, Expose, ExposureFolders, SceneFolders
 
 def write(path, value: int, size=(8, 10)):
     path.parent.mkdir(parents=True, exist_ok=True)
-    cv2.imwrite(str(path), np.full((*size, 3), value, np.uint8))
+    image = np.random.default_rng(value).integers(0, 2 * value + 1, (*size, 3), np.uint8)
+    image[0, 0] = value
+    cv2.imwrite(str(path), image)
 
 
 @pytest.fixture
@@ -46,8 +48,8 @@ def test_a_scene_of_one_image_or_of_two_sizes_is_named(scenes):
 
 def test_two_folders_are_two_exposures(tmp_path):
     write(tmp_path / "low" / "a.png", 5)
-    write(tmp_path / "over" / "a.png", 200)
-    assert values(ExposureFolders(root=str(tmp_path), low="low", high="over").load(0)) == [5, 200]
+    write(tmp_path / "over" / "a.png", 120)
+    assert values(ExposureFolders(root=str(tmp_path), low="low", high="over").load(0)) == [5, 120]
 
 
 def test_every_ordered_pair_of_different_exposures_comes_up_equally_often():
@@ -84,7 +86,7 @@ def config(folder, output) -> dict:
     }
     return {
         "Global": {"output_dir": str(output / "run"), "duration": {"steps": 3}, "log_every": {"steps": 1}},
-        "Arch": {"name": "ppllie.PairLIE", "width": 4},
+        "Arch": {"name": "ppllie.PairLIE", "width": 16},
         "Task": {"name": "ppllie.ExposurePairs"},
         "Loss": {"name": "ppllie.PairLIELoss"},
         "Optimizer": {
@@ -107,7 +109,7 @@ def test_training_minimises_the_loss_of_both_exposures_and_logs_its_terms(scenes
 
     output = tmp_path_factory.mktemp("output")
     path = output / "config.yaml"
-    path.write_text(yaml.safe_dump(config(scenes, output)))
+    path.write_text(yaml.safe_dump(config(scenes, output), sort_keys=False))
     train(configuration.load(path))
     lines = [json.loads(line) for line in (output / "run" / "metrics.jsonl").read_text().splitlines()]
     steps = [line for line in lines if "consistency" in line]
@@ -115,4 +117,4 @@ def test_training_minimises_the_loss_of_both_exposures_and_logs_its_terms(scenes
     for line in steps:
         retinex = line["product"] + line["quotient"] + line["brightest"] + line["smoothness"]
         assert line["loss"] == pytest.approx(line["consistency"] + retinex + 500 * line["projection"], rel=1e-4)
-        assert line["consistency"] > 0
+        assert min(line["consistency"], line["smoothness"]) > 0
