@@ -19,10 +19,10 @@ RUNNABLE = [path for path in EVERY if "_base_" not in path.parts]
 PUBLISHED_WEIGHTS = [FOLDER / "vit" / "mnist_researchase.yaml"]  # evaluation only, of no paper's table
 VIT = [path for path in sorted((FOLDER / "vit").glob("*.yaml")) if path not in PUBLISHED_WEIGHTS]
 UHDFOUR = [path for path in RUNNABLE if path.parent.name == "uhdfour" or path.stem.startswith("uhdfour_")]
-OTHERS_NETWORKS = [path for path in RUNNABLE if path.stem == "lol_eval15"]  # tests/ppllie/test_lol_eval15.py
+LOW_LIGHT = [path for path in RUNNABLE if {path.parent.name, path.stem.split("_")[0]} & {"llie", "pairlie", "mbllen"}]
 CLASSIFIERS = [
-    path for path in RUNNABLE if path not in (*UHDFOUR, *OTHERS_NETWORKS)
-]  # the others: tests/test_uhdfour_configs.py
+    path for path in RUNNABLE if path not in (*UHDFOUR, *LOW_LIGHT)
+]  # the others: tests/test_uhdfour_configs.py, tests/test_mbllen_configs.py, tests/ppllie/test_lol_eval15.py
 DEIT = [path for folder in ("deit", "deit3") for path in sorted((FOLDER / folder).glob("*.yaml"))]
 PAPERS = {
     path.stem: load_paper(path)
@@ -64,14 +64,14 @@ def header(path: Path) -> list[str]:
 
 
 def test_none_is_forgotten():
-    counts = {"_base_": 38, "quick": 19, "vit": 10, "deit": 11, "deit3": 10, "uhdfour": 4, "templates": 1}
-    counts |= {"llie": 1, "pairlie": 1, "mbllen": 1}
+    counts = {"_base_": 41, "quick": 22, "vit": 10, "deit": 11, "deit3": 10, "uhdfour": 4, "templates": 1}
+    counts |= {"llie": 1, "pairlie": 1, "mbllen": 3}
     found = {path.relative_to(FOLDER).parts[0] for path in EVERY}
     assert found == set(counts)
     for folder, count in counts.items():
         assert len(list((FOLDER / folder).rglob("*.yaml"))) == count, folder
-    assert len(EVERY) == 96
-    assert len(RUNNABLE) == 58
+    assert len(EVERY) == 104
+    assert len(RUNNABLE) == 63
 
 
 @pytest.mark.parametrize("path", EVERY, ids=label)
