@@ -93,7 +93,7 @@ def _hold(folder: Path) -> bool:
     path = folder / manifest.NAME
     try:
         file = os.open(path, os.O_RDONLY)
-    except FileNotFoundError:
+    except (FileNotFoundError, NotADirectoryError):
         return False
     except OSError as error:
         raise ConfigError(f"{path}: cannot be read: {reason(error)}") from error
