@@ -79,7 +79,7 @@ class MBLLEN(nn.Layer):
 
     def weight_maps(self) -> dict[str, WeightMap]:
         """The authors' layout (`ppcore.weights`)."""
-        return weight_maps(len(self.branches))
+        return weight_maps()
 
 
 class Branch(nn.Layer):

@@ -6,8 +6,10 @@ inside a file is another. Kernels are (height, width, in, out), transposed ones 
 two axes to the front gives Paddle's layout of either.
 """
 
+from paddle import nn
+
 from ppcore.weights import WeightMap
-from ppcore.weights.layouts import VECTOR, Kind, Table, map_of
+from ppcore.weights.layouts import VECTOR, Arrays, Kind, Table, load, store
 
 _KERNEL = Kind(4, lambda a: a.transpose(3, 2, 0, 1), lambda a, model: a.transpose(2, 3, 1, 0))
 
@@ -29,6 +31,14 @@ def table(branches: int) -> Table:
     return rows + _layer("fusion", f"conv2d_{5 * branches + 1}")
 
 
-def weight_maps(branches: int) -> dict[str, WeightMap]:
+def weight_maps() -> dict[str, WeightMap]:
     """The layouts `ppcore.weights` reaches through the model."""
-    return {"mbllen": map_of(table(branches), "mbllen", framework="np", heads=())}
+    return {"mbllen": WeightMap(_load, _store, framework="np", heads=())}
+
+
+def _load(arrays: Arrays, model: nn.Layer) -> Arrays:
+    return load(table(len(model.branches)), arrays, model)
+
+
+def _store(state: Arrays, model: nn.Layer) -> Arrays:
+    return store(table(len(model.branches)), state, model, "mbllen")

@@ -46,7 +46,7 @@ def test_rates_of_the_first_two_epochs(path, rates):
 @pytest.mark.parametrize("path", QUICK, ids=lambda path: path.stem)
 def test_quick_is_small_and_says_what_its_images_are(path):
     loaded = config.load(path)
-    assert loaded.Arch["width"] == 8
+    assert (loaded.Arch["width"], loaded.Arch["depth"]) == (16, 4)
     assert loaded.Loss["context"] is False, "the suite has no VGG weights"
     text = " ".join(path.read_text(encoding="utf-8").replace("#", "").split())
     assert "No camera took the dark ones" in text if "photographs" in path.stem else "computed" in text
