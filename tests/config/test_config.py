@@ -259,7 +259,7 @@ class TestOverrides:
             config.load(full, [text])
         assert "\n" not in str(raised.value)
 
-    @settings(max_examples=80, deadline=None, suppress_health_check=[HealthCheck.function_scoped_fixture])
+    @settings(max_examples=80, suppress_health_check=[HealthCheck.function_scoped_fixture])
     @given(text=st.text(alphabet="GlobalArch.se d=0123[]{}'\"$,:!&*#%@`|>-\\\n\t~éß", max_size=24))
     def test_any_text_loads_or_is_refused(self, full, text):
         message = ""
@@ -325,7 +325,7 @@ class TestUnknownKeys:
             for i, value in enumerate(node):
                 yield from TestUnknownKeys.keys(value, (*path, i))
 
-    @settings(max_examples=200, deadline=None, suppress_health_check=[HealthCheck.function_scoped_fixture])
+    @settings(max_examples=200, suppress_health_check=[HealthCheck.function_scoped_fixture])
     @given(data=st.data())
     def test_a_random_misspelling_never_passes(self, data):
         tree = yaml.safe_load(FULL)

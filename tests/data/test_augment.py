@@ -69,7 +69,7 @@ def test_value_operations_equal_pillow(name, kind):
         np.testing.assert_array_equal(image, before)
 
 
-@settings(max_examples=60, deadline=None)
+@settings(max_examples=60)
 @given(st.integers(1, 40), st.integers(1, 40), st.integers(0, 255), st.integers(0, 2**32))
 def test_histogram_operations_equal_pillow(rows, columns, low, seed):
     """Small images have steps of 0 and look-ups above 255."""

@@ -62,7 +62,7 @@ def coordinates(height, width):
     return np.stack([1 + y % 255, 1 + x % 255, 1 + (y // 255) * 16 + x // 255], -1).astype(np.uint8)
 
 
-@settings(max_examples=400, deadline=None)
+@settings(max_examples=400)
 @given(st.integers(1, 400), st.integers(1, 400), st.integers(1, 300), st.integers(1, 300))
 @example(257, 258, 224, 224)
 @example(100, 300, 224, 224)

@@ -124,7 +124,7 @@ def test_every_format(files, name):
         np.testing.assert_array_equal(got, want[top : top + height, left : left + width], err_msg=f"{name} {window}")
 
 
-@settings(max_examples=60, deadline=None)
+@settings(max_examples=60)
 @given(st.data())
 def test_any_window(files, data):
     name = data.draw(

@@ -113,7 +113,7 @@ def test_truncated_jpeg_with_a_whole_thumbnail():
         decode_image(data[:-400], "x")
 
 
-@settings(max_examples=150, deadline=None)
+@settings(max_examples=150)
 @given(st.sampled_from(sorted(KINDS)), st.data())
 def test_damage_gives_an_image_or_one_clear_line(kind, draw):
     data = bytearray(KINDS[kind])

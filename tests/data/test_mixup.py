@@ -61,7 +61,7 @@ def batch(size=8, channels=3):
     return {"image": images, "label": np.arange(size) % 5, "index": np.arange(size)}
 
 
-@settings(max_examples=200, deadline=None)
+@settings(max_examples=200)
 @given(st.integers(1, 64), st.integers(1, 64), st.floats(0, 1), st.data())
 def test_box_is_inside_and_keeps_lam_when_not_clipped(height, width, lam, draw):
     cy, cx = draw.draw(st.integers(0, height - 1)), draw.draw(st.integers(0, width - 1))

@@ -191,7 +191,7 @@ def coordinates(height, width, dtype=np.uint8):
     return {"image": image, "target": image + 1, "path": "x.png"}
 
 
-@settings(max_examples=60, deadline=None)
+@settings(max_examples=60)
 @given(
     st.integers(1, 40), st.integers(1, 40), st.integers(1, 40), st.integers(1, 40), st.booleans(), st.integers(0, 99)
 )

@@ -40,7 +40,7 @@ def test_remainder_is_left_out_and_changes():
     assert len(left_out) == 11
 
 
-@settings(max_examples=60, deadline=None)
+@settings(max_examples=60)
 @given(
     world=st.integers(1, 4),
     accumulate=st.integers(1, 3),
@@ -77,7 +77,7 @@ def test_repeats():
         assert len({index for _, index, _ in part}) == 10
 
 
-@settings(max_examples=100, deadline=None)
+@settings(max_examples=100)
 @given(st.integers(0, 60), st.integers(1, 9), st.integers(1, 5))
 def test_evaluation_sees_every_image_once(images, size, world):
     streams = [EvalBatchSampler(images, size, rank, world) for rank in range(world)]

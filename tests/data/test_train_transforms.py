@@ -32,7 +32,7 @@ def test_random_resized_crop_distribution():
         assert stats.kstest(offset / room, stats.uniform.cdf).statistic < 0.026
 
 
-@settings(max_examples=300, deadline=None)
+@settings(max_examples=300)
 @given(st.integers(1, 300), st.integers(1, 300), st.integers(0, 2**32))
 def test_random_resized_crop_box_is_inside(rows, columns, seed):
     top, left, height, width = RandomResizedCrop(8).box(rows, columns, rng(seed))

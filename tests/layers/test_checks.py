@@ -83,7 +83,7 @@ def run(model) -> None:
 def test_models(name):
     make, base = MODELS[name]
 
-    @settings(max_examples=60, deadline=None, database=None, derandomize=True, suppress_health_check=list(HealthCheck))
+    @settings(max_examples=60, database=None, derandomize=True, suppress_health_check=list(HealthCheck))
     @given(st.dictionaries(st.sampled_from(sorted(base)), ANYTHING, min_size=1, max_size=2))
     @example({})
     def check(changes):
@@ -136,7 +136,7 @@ LAYERS = {
 def test_layers(layer):
     base = LAYERS[layer]
 
-    @settings(max_examples=40, deadline=None, database=None, derandomize=True, suppress_health_check=list(HealthCheck))
+    @settings(max_examples=40, database=None, derandomize=True, suppress_health_check=list(HealthCheck))
     @given(st.dictionaries(st.sampled_from(sorted(base)), ANYTHING, min_size=1, max_size=2))
     @example({})
     def check(changes):

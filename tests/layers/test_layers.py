@@ -396,7 +396,7 @@ class TestPosEmbed:
         # And the resampling itself would have changed nothing either.
         np.testing.assert_allclose(MATRICES[mode](7, 7), np.eye(7), atol=1e-12)
 
-    @settings(max_examples=60, deadline=None)
+    @settings(max_examples=60)
     @given(mode=st.sampled_from(sorted(MATRICES)), new=st.integers(1, 40), old=st.integers(1, 40))
     def test_constants_stay_constant(self, mode, new, old):
         np.testing.assert_allclose(MATRICES[mode](new, old).sum(1), 1, atol=1e-9)

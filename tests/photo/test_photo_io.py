@@ -343,7 +343,7 @@ def test_truncated_files_are_one_line(share, tmp_path):
         assert "\n" not in str(error.value)
 
 
-@settings(max_examples=200, deadline=None)
+@settings(max_examples=200)
 @given(st.sampled_from(sorted(LOSSLESS)), st.data())
 def test_damage_gives_a_photograph_or_one_line(tmp_path_factory, kind, draw):
     data = bytearray(LOSSLESS[kind][0])

@@ -53,7 +53,7 @@ class TestParameters:
 
 class TestSizes:
     @given(size=st.tuples(st.integers(1, 70), st.integers(1, 70)))
-    @settings(max_examples=12, deadline=None)
+    @settings(max_examples=12)
     def test_any_size_gives_the_same_size(self, model, size):
         with paddle.no_grad():
             y = model(image(1, 3, *size))

@@ -274,7 +274,7 @@ def one_line(error: Exception) -> None:
 
 
 class TestDamage:
-    @settings(max_examples=80, deadline=None, suppress_health_check=[HealthCheck.function_scoped_fixture])
+    @settings(max_examples=80, suppress_health_check=[HealthCheck.function_scoped_fixture])
     @given(data=st.data())
     def test_any_config_is_right_or_one_line(self, folder, data):
         """Whatever stands there: a network that the weights fit, or one line; never a traceback or gigabytes."""
@@ -294,7 +294,7 @@ class TestDamage:
         finally:
             path.write_text(original)
 
-    @settings(max_examples=60, deadline=None, suppress_health_check=[HealthCheck.function_scoped_fixture])
+    @settings(max_examples=60, suppress_health_check=[HealthCheck.function_scoped_fixture])
     @given(name=st.sampled_from(["config.json", "model.safetensors"]), data=st.data())
     def test_any_bytes_are_one_line(self, folder, name, data):
         path = folder / name
