@@ -13,7 +13,7 @@ ROOT = Path(__file__).resolve().parents[1]
 OURS = {path.parent.name for path in ROOT.glob("*/__init__.py")}
 FILES = sorted(path for name in (*OURS, "tools") for path in (ROOT / name).rglob("*.py"))
 # Extras that a module may need (`reference`: the peers of the benchmarks); the tests' may not be imported.
-OPTIONAL = {"cpu", "cpu26", "gpu", "paddleclas", "deploy", "reference"}
+OPTIONAL = {"cpu", "cpu26", "gpu", "paddleclas", "deploy", "keras", "reference"}
 
 
 def declared() -> tuple[set[str], dict[str, set[str]]]:
