@@ -17,11 +17,11 @@ def enhance(compute: Callable[[np.ndarray], np.ndarray], photo: Photograph, name
     Raises:
         DataError: the network's result is not finite.
     """
-    most = np.float32(np.iinfo(photo.pixels.dtype).max)
+    most = np.iinfo(photo.pixels.dtype).max
     rgb = photo.rgb()
     x = np.empty((1, 3, *rgb.shape[:2]), np.float32)
     for channel in range(3):
-        np.divide(rgb[:, :, channel], most, out=x[0, channel], dtype=np.float32)
+        np.divide(rgb[:, :, channel], np.float32(most), out=x[0, channel], dtype=np.float32)
     y = compute(x)
     del x
     out = np.empty(rgb.shape, photo.pixels.dtype)
@@ -31,5 +31,6 @@ def enhance(compute: Callable[[np.ndarray], np.ndarray], photo: Photograph, name
             raise DataError(
                 f"{name}: the network's result is not finite; check the weights, or use Infer.precision=fp32"
             )
-        out[top : top + _ROWS] = np.rint(rows * most).transpose(1, 2, 0)
+        # Where the metrics round: a product in float32 may become a half, and some samples the step beside.
+        out[top : top + _ROWS] = np.rint(rows.astype(np.float64) * most).transpose(1, 2, 0)
     return photo.with_rgb(out)

@@ -14,6 +14,7 @@ from ppcore.config import InferSection
 from ppcore.deploy import networks, tiles
 from ppcore.engine import enhance_files, predict
 from ppcore.errors import ConfigError, DataError
+from ppcore.metrics import psnr_ssim
 from ppcore.photo import enhance, output_paths
 from ppcore.photo.photo_io import read_photograph
 from ppcore.photo.photograph import Photograph
@@ -59,6 +60,19 @@ class TestPixels:
         expected = np.rint(np.clip(pixels / most * 2 - 0.25, 0, 1) * most)
         assert np.abs(result - expected).max() <= 1  # a float32 may fall on the other side of a half
         assert (result == expected).mean() > 0.99
+
+    @pytest.mark.parametrize("kind", [np.uint8, np.uint16])
+    def test_rounds_as_the_metrics_do(self, kind):
+        most, halves = np.iinfo(kind).max, np.arange(200) + 0.5
+        near = (halves / most).astype(np.float32)
+        near = np.concatenate([np.nextafter(near, np.float32(0)), near, np.nextafter(near, np.float32(1))])
+        exact = np.rint(near.astype(np.float64) * most)
+        assert (np.rint(near * np.float32(most)) != exact).any()  # what is to be told apart
+        y = np.broadcast_to(near[:, None], (1, 3, len(near), 1))
+        result = enhance.enhance(lambda x: y, Photograph(np.zeros((len(near), 1, 3), kind), None, "PNG"), "f").pixels
+        np.testing.assert_array_equal(result[:, 0], np.stack([exact] * 3, axis=1))
+        if kind == np.uint8:
+            np.testing.assert_array_equal(result[:, 0, 0], psnr_ssim.round_to_8_bits(near) * 255)
 
     def test_grey_stays_grey(self):
         grey = RNG.integers(0, 256, (6, 5, 1)).astype(np.uint8)
