@@ -20,6 +20,7 @@ from ppcore.errors import PPError
 
 CONTENDERS = {
     "peer": ("torch", "fp32"),
+    "peer-bf16": ("torch", "bf16"),
     "openvino": ("openvino", "fp32"),
     "openvino-bf16": ("openvino", "bf16"),
     "onnxruntime": ("onnxruntime", "fp32"),
@@ -31,11 +32,11 @@ CONTENDERS = {
 def enhance(
     arch: str,
     *,
-    layout: str,
     contenders: Sequence[str],
     sizes: Sequence[tuple[int, int]],
     number: int,
     threads: int,
+    runs: int = 3,
     seconds: float | None = None,
     weights_file: str | None = None,
     peer: str | None = None,
@@ -46,14 +47,15 @@ def enhance(
 
     Args:
         arch: the model's builder.
-        layout: of the weights the peer reads (`ppcore.weights.export`).
         contenders: of CONTENDERS.
         sizes: (height, width).
         number: of rounds, with a process for each; the median of their runs counts.
         threads: of everybody.
+        runs: of a ready contender in its process, after the first one.
         seconds: for the rounds; see `turns.rounds`.
         weights_file: trained weights; None takes the model's initial ones.
-        peer: a Python file with `Net`; without it the peer is left out.
+        peer: a Python file with `Net`, which takes the arrays of the model's first layout (`ppcore.weights.export`); without it
+            the peer is left out.
         peer_python: an interpreter that has torch.
         photographs: files on which bf16 is compared with fp32.
 
@@ -61,16 +63,20 @@ def enhance(
         `machine`, `rows` (contender, size, seconds: median, lowest and highest; share of the machine's limit, first, peak bytes,
         difference to the first contender over its maximum; or contender and `reason`), `growth` (bytes a pixel of each contender) and `psnr` (photograph, dB).
     """
-    contenders = [name for name in benchmarks.chosen(contenders, CONTENDERS, "--contenders") if name != "peer" or peer]
+    contenders = [
+        name
+        for name in benchmarks.chosen(contenders, CONTENDERS, "--contenders")
+        if CONTENDERS[name][0] != "torch" or peer
+    ]
     found: dict[tuple[str, tuple[int, int]], list[dict]] = {}
     reasons: dict[str, str] = {}
     with tempfile.TemporaryDirectory() as folder, Machine(threads) as machine:
-        files, flops = _prepare(arch, layout, weights_file, Path(folder), contenders, sizes)
-        base = {**files, "arch": arch, "peer": peer, "threads": threads, "runs": 3}
+        files, flops = _prepare(arch, weights_file, Path(folder), contenders, sizes)
+        base = {**files, "arch": arch, "peer": peer, "threads": threads, "runs": runs}
         for turn in rounds(number, seconds, machine.measure):
             for height, width in sizes:
                 for name in rotated([name for name in contenders if name not in reasons], turn):
-                    python = peer_python if name == "peer" else sys.executable
+                    python = peer_python if CONTENDERS[name][0] == "torch" else sys.executable
                     result = _measured(name, {**base, "height": height, "width": width}, python)
                     if isinstance(result, str):
                         reasons[name] = result
@@ -102,7 +108,6 @@ def _measured(name: str, job: dict[str, Any], python: str) -> dict[str, Any] | s
 
 def _prepare(
     arch: str,
-    layout: str,
     weights_file: str | None,
     folder: Path,
     contenders: Sequence[str],
@@ -115,6 +120,7 @@ def _prepare(
     from ppcore import weights
     from ppcore.config import components
     from ppcore.deploy import export_model
+    from ppcore.model import traits
 
     paddle.seed(0)
     model = components.build({"name": arch})
@@ -123,6 +129,7 @@ def _prepare(
     formats = {"onnx"} | ({"paddle"} if "paddle" in contenders else set())
     files = {"state": folder / "state.safetensors", "weights": folder / "peer.npz", "folder": folder / "export"}
     weights.save(model, files["state"])
+    layout = next(iter(traits(model).weight_maps()), "paddle")
     np.savez(files["weights"], **weights.export(model, layout=layout))
     export_model(model, files["folder"], sorted(formats))
     flops = {(height, width): image_flop(model, height, width) for height, width in sizes}

@@ -16,7 +16,7 @@ Run = Callable[[np.ndarray], np.ndarray]
 
 
 def torch_peer(job: dict[str, Any]) -> Run:
-    """A file with `Net(arrays)`, called with a tensor; the image is its first result."""
+    """A file with `Net(arrays)`, called with a tensor; the image is its first result. bf16 is torch's autocast."""
     import torch
 
     torch.set_num_threads(job["threads"])
@@ -25,7 +25,13 @@ def torch_peer(job: dict[str, Any]) -> Run:
     spec.loader.exec_module(module)
     with np.load(job["weights"]) as arrays:
         net = module.Net(dict(arrays))
-    return lambda x: net(torch.from_numpy(x))[0].numpy()
+
+    @torch.no_grad()
+    def run(x: np.ndarray) -> np.ndarray:
+        with torch.autocast("cpu", torch.bfloat16, enabled=job["precision"] == "bf16"):
+            return net(torch.from_numpy(x))[0].float().numpy()
+
+    return run
 
 
 def eager(job: dict[str, Any]) -> Run:

@@ -49,18 +49,21 @@ def multiply_adds(model: nn.Layer, shape: Sequence[int]) -> int:
 
 
 def image_flop(model: nn.Layer, height: int, width: int, small: int = 128) -> float:
-    """FLOP for one image of any size, for a network whose work grows in proportion to height, and linearly with width.
+    """FLOP for one image of any size, for a network whose work grows linearly with height and with width.
 
-    Convolutions do, also those of spectra, which are W // 2 + 1 wide. Two small images give the line.
+    Convolutions do, also those without padding and those of spectra, which are W // 2 + 1 wide. Four small images give it.
 
     Args:
         model: a network that makes images.
         height: of the image, a multiple of what the network pads to.
         width: of the image, a multiple of what the network pads to.
-        small: height, and width of the smaller, of the images that are computed: such a multiple.
+        small: height and width of the smallest of the images that are computed: such a multiple.
     """
-    narrow, wide = (multiply_adds(model, (1, 3, small, across)) for across in (small, 2 * small))
-    return 2 * height / small * (narrow + (wide - narrow) * (width - small) / small)
+    low, high = (
+        [multiply_adds(model, (1, 3, down, across)) for across in (small, 2 * small)] for down in (small, 2 * small)
+    )
+    at_width = [narrow + (wide - narrow) * (width - small) / small for narrow, wide in (low, high)]
+    return 2 * (at_width[0] + (at_width[1] - at_width[0]) * (height - small) / small)
 
 
 def _linear(layer: nn.Linear, inputs: Any, output: Any) -> int:

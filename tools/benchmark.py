@@ -18,6 +18,7 @@ python tools/benchmark.py --what train --contenders ours paddleclas --rounds 3 -
 python tools/benchmark.py --what augment --data folder/of/jpegs
 python tools/benchmark.py --what distill --batch 8
 python tools/benchmark.py --what enhance --peer torch_uhdfour.py --weights FILE --data folder/of/photographs
+python tools/benchmark.py --what enhance --arch ppllie.PairLIE --peer tests/reference/peer_pairlie.py --sizes 600x400
 
 A contender that is not installed is named with the command that installs it, one that fails with the reason.
 """
@@ -147,7 +148,7 @@ def enhance(arguments: argparse.Namespace, components: Components) -> tuple[dict
     photographs = sorted(map(str, Path(arguments.data).glob("*.jpg"))) if arguments.data else []
     result = benchmark.enhance(
         **components, contenders=arguments.contenders or list(benchmark.CONTENDERS), sizes=sizes,
-        number=arguments.rounds or 1, threads=arguments.threads, seconds=arguments.seconds, weights_file=arguments.weights, peer=arguments.peer,
+        number=arguments.rounds or 1, threads=arguments.threads, runs=arguments.runs, seconds=arguments.seconds, weights_file=arguments.weights, peer=arguments.peer,
         peer_python=arguments.peer_python, photographs=photographs,
     )  # fmt: skip
     return result, benchmark.table(result)
@@ -197,7 +198,8 @@ def main() -> None:
         "--sizes", nargs="+", default=["512x512", "1920x1080", "3840x2160"], help="enhance: WIDTHxHEIGHT"
     )
     parser.add_argument("--weights", metavar="FILE", help="enhance: trained weights")
-    parser.add_argument("--peer", metavar="FILE", help="enhance: a file with the network in torch")
+    parser.add_argument("--runs", type=int, default=3, metavar="N", help="enhance: timed runs of each process")
+    parser.add_argument("--peer", metavar="FILE", help="enhance: a file with `Net`, the network in torch")
     parser.add_argument("--peer-python", default=sys.executable, help="enhance: an interpreter that has torch")
     parser.add_argument("--json", metavar="FILE", help="also write the result as JSON")
     parser.add_argument("--output", metavar="FOLDER", help="also write result.json, result.md and plot.png there")

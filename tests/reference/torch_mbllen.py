@@ -25,19 +25,31 @@ class MBLLEN(nn.Module):
         layers[f"conv2d_{5 * depth + 1}"] = nn.Conv2d(3 * depth, 3, 1)
         self.layers = nn.ModuleDict(layers)
 
+    def feature(self, i, x):
+        """A feature before its ReLU, of the image or of the one before it."""
+        return self.layers[f"conv2d_{5 * i + 1}"](x)
+
+    def branch(self, i, y):
+        """What a branch makes of its feature."""
+        for j in range(4):
+            y = F.relu(self.layers[f"conv2d_{5 * i + 2 + j}"](y))
+        for j in range(3):
+            y = F.relu(self.layers[f"conv2d_transpose_{3 * i + 1 + j}"](y))
+        return y
+
+    def fused(self, results):
+        """The image, of the branches' results."""
+        return F.relu(self.layers[f"conv2d_{5 * self.depth + 1}"](torch.cat(results, 1)))
+
     def forward(self, x):
         """The result, the features before their ReLU and the branches' results."""
         found, results = {}, []
         for i in range(self.depth):
-            x = found[f"feature{i}"] = self.layers[f"conv2d_{5 * i + 1}"](x)
-            x = y = F.relu(x)
-            for j in range(4):
-                y = F.relu(self.layers[f"conv2d_{5 * i + 2 + j}"](y))
-            for j in range(3):
-                y = F.relu(self.layers[f"conv2d_transpose_{3 * i + 1 + j}"](y))
-            found[f"branch{i}"] = y
-            results.append(y)
-        return found | {"y": F.relu(self.layers[f"conv2d_{5 * self.depth + 1}"](torch.cat(results, 1)))}
+            x = found[f"feature{i}"] = self.feature(i, x)
+            x = F.relu(x)
+            results.append(self.branch(i, x))
+            found[f"branch{i}"] = results[-1]
+        return found | {"y": self.fused(results)}
 
 
 def keras(model, read=lambda p: p):
