@@ -13,24 +13,40 @@ class PairLIELoss:
     """consistency · C + Rx + projection · P, of two exposures of a scene; only the first enters Rx and P.
 
     - C, reflectance consistency: the mean squared difference of the two reflectances.
-    - Rx, Retinex: the sum, each weighted 1, of the mean squared differences of L·R and X; of R and X / L, the division
-      passing no gradient to L; of L and the largest colour of the input; and of the smoothness of L.
+    - Rx, Retinex: the weighted sum of the mean squared differences of L·R and X; of R and X / L, the division passing no
+      gradient to L; of L and the largest colour of the input; and of the smoothness of L.
     - P, projection: the mean squared difference of the input and X, which keeps X near it.
 
-    Args:
-        consistency: weight of C.
-        projection: weight of P.
+    Args: weights, the defaults the paper's.
+        consistency: of C.
+        product: of L·R against X.
+        quotient: of R against X / L.
+        brightest: of L against the largest colour.
+        smoothness: of the smoothness of L.
+        projection: of P.
 
     Raises:
         ConfigError: a weight is negative, or the outputs are not those of `ppllie.ExposurePairs`.
     """
 
-    def __init__(self, *, consistency: float = 1.0, projection: float = 500.0):
-        checks.number(self, consistency=consistency, projection=projection)
-        for name, value in (("consistency", consistency), ("projection", projection)):
+    def __init__(
+        self,
+        *,
+        consistency: float = 1.0,
+        product: float = 1.0,
+        quotient: float = 1.0,
+        brightest: float = 1.0,
+        smoothness: float = 1.0,
+        projection: float = 500.0,
+    ):
+        self.weights = {
+            "consistency": consistency, "product": product, "quotient": quotient, "brightest": brightest,
+            "smoothness": smoothness, "projection": projection,
+        }  # fmt: skip
+        checks.number(self, **self.weights)
+        for name, value in self.weights.items():
             if value < 0:
                 checks.fail(self, name, value, "a number from 0 on")
-        self.consistency, self.projection = consistency, projection
 
     def __call__(self, outputs: tuple, batch: dict) -> paddle.Tensor:
         """The loss, a scalar, of what `terms` takes; `batch["image"]` is the first exposure."""
@@ -38,8 +54,7 @@ class PairLIELoss:
 
     def total(self, terms: dict[str, paddle.Tensor]) -> paddle.Tensor:
         """The weighted sum of `terms`."""
-        retinex = terms["product"] + terms["quotient"] + terms["brightest"] + terms["smoothness"]
-        return self.consistency * terms["consistency"] + retinex + self.projection * terms["projection"]
+        return sum(weight * terms[name] for name, weight in self.weights.items())
 
     def terms(self, outputs: tuple, image: paddle.Tensor) -> dict[str, paddle.Tensor]:
         """Every term before its weight.

@@ -114,10 +114,14 @@ def test_the_weights_of_the_terms_are_options(model):
     first = paddle.to_tensor(images(0))
     outputs = (*model(first), model.reflect(paddle.to_tensor(images(1))))
     terms = PairLIELoss().terms(outputs, first)
-    difference = PairLIELoss(consistency=3.0, projection=7.0)(outputs, {"image": first}) - PairLIELoss()(
-        outputs, {"image": first}
-    )
-    assert float(difference) == pytest.approx(float(2 * terms["consistency"] - 493 * terms["projection"]), rel=1e-9)
+    weights = {"consistency": 3.0, "product": 5.0, "quotient": 0.5, "brightest": 0.0, "smoothness": 11.0, "projection": 7.0}
+    expected = sum(weight * float(terms[name]) for name, weight in weights.items())
+    assert float(PairLIELoss(**weights)(outputs, {"image": first})) == pytest.approx(expected, rel=1e-6)
+
+
+def test_a_negative_weight_is_refused():
+    with pytest.raises(ConfigError, match="smoothness"):
+        PairLIELoss(smoothness=-1.0)
 
 
 @pytest.mark.parametrize("size", [(1, 1), (1, 6), (5, 1), (2, 3), (17, 8)], ids=str)
