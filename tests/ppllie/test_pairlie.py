@@ -114,7 +114,14 @@ def test_the_weights_of_the_terms_are_options(model):
     first = paddle.to_tensor(images(0))
     outputs = (*model(first), model.reflect(paddle.to_tensor(images(1))))
     terms = PairLIELoss().terms(outputs, first)
-    weights = {"consistency": 3.0, "product": 5.0, "quotient": 0.5, "brightest": 0.0, "smoothness": 11.0, "projection": 7.0}
+    weights = {
+        "consistency": 3.0,
+        "product": 5.0,
+        "quotient": 0.5,
+        "brightest": 0.0,
+        "smoothness": 11.0,
+        "projection": 7.0,
+    }
     expected = sum(weight * float(terms[name]) for name, weight in weights.items())
     assert float(PairLIELoss(**weights)(outputs, {"image": first})) == pytest.approx(expected, rel=1e-6)
 
