@@ -1,6 +1,6 @@
 """Optimisers and the rule that says which tensors weight decay leaves alone."""
 
-from collections.abc import Callable, Sequence
+from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass
 from typing import Any
 
@@ -217,3 +217,38 @@ def clip_grad_norm(parameters: list, max_norm: float | None) -> paddle.Tensor:
 def widened(tensor: paddle.Tensor) -> paddle.Tensor:
     """A tensor in float32: itself where it is (Paddle's `astype` would copy it)."""
     return tensor if tensor.dtype == paddle.float32 else tensor.astype("float32")
+
+
+class ConstantAdam:
+    """A reference's training by Adam at one rate, in float64, without weight decay or clipping.
+
+    The part of `ppcore.reproduce.fidelity.Reference` that papers with such a training share.
+
+    Args:
+        facts: of the stored file; `config` and `training` (`lr`, `betas`, `eps`, `steps`) are read.
+    """
+
+    precision = "float64"
+    trainings = ("run",)
+
+    def __init__(self, facts: Mapping[str, Any]):
+        self.config, self.recipe = facts["config"], facts["training"]
+        self.steps = self.recipe["steps"]
+
+    def label(self, run: str) -> str:
+        """Optimiser and precision."""
+        return "Adam in float64"
+
+    def optimizer(self, model: nn.Layer, run: str) -> Optimizer:
+        """Adam, without weight decay."""
+        (beta1, beta2), epsilon = self.recipe["betas"], self.recipe["eps"]
+        decay = {"weight_decay": 0.0, "no_weight_decay": []}
+        return make(model, Adam, **decay, beta1=beta1, beta2=beta2, epsilon=epsilon)
+
+    def rate(self, run: str, step: int) -> float:
+        """Constant."""
+        return self.recipe["lr"]
+
+    def clip(self, run: str) -> float | None:
+        """Gradients are not clipped."""
+        return None

@@ -6,12 +6,12 @@ from typing import Any
 import numpy as np
 import paddle
 
-from ppcore import optim
+from ppcore.optim import ConstantAdam
 from ppllie.mbllen import MBLLEN
 from ppllie.mbllen_loss import loss_without_context
 
 
-class MBLLENReference:
+class MBLLENReference(ConstantAdam):
     """Features, branches, the image, every gradient; 40 steps of Adam. What `ppcore.reproduce` asks of a reference.
 
     Args:
@@ -20,16 +20,10 @@ class MBLLENReference:
 
     layout = "mbllen"
     variants: Mapping[str, Mapping[str, Any]] = {"": {}}
-    precision = "float64"
     gradients = ("gradient of every parameter and of the image", 1e-4)
     zero_gradients: Mapping[str, tuple[int, int]] = {}
     unsettled: Mapping[str, str] = {}
     norm_tolerance = 1e-5
-    trainings = ("run",)
-
-    def __init__(self, facts: Mapping[str, Any]):
-        self.config, self.recipe = facts["config"], facts["training"]
-        self.steps = self.recipe["steps"]
 
     def build(self, **variant: Any) -> MBLLEN:
         """The model in training mode."""
@@ -65,21 +59,3 @@ class MBLLENReference:
     ) -> paddle.Tensor:
         """Pixels, structure, and the region loss with its sign right."""
         return loss_without_context(outputs, paddle.to_tensor(arrays["target"][rows]).astype(outputs.dtype), "fixed")
-
-    def label(self, run: str) -> str:
-        """Optimiser and precision."""
-        return "Adam in float64"
-
-    def optimizer(self, model: MBLLEN, run: str) -> paddle.optimizer.Optimizer:
-        """Adam, without weight decay."""
-        (beta1, beta2), epsilon = self.recipe["betas"], self.recipe["eps"]
-        decay = {"weight_decay": 0.0, "no_weight_decay": []}
-        return optim.make(model, optim.Adam, **decay, beta1=beta1, beta2=beta2, epsilon=epsilon)
-
-    def rate(self, run: str, step: int) -> float:
-        """Constant."""
-        return self.recipe["lr"]
-
-    def clip(self, run: str) -> float | None:
-        """Gradients are not clipped."""
-        return None

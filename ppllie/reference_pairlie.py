@@ -6,7 +6,7 @@ from typing import Any
 import numpy as np
 import paddle
 
-from ppcore import optim
+from ppcore.optim import ConstantAdam
 from ppllie.pairlie import PairLIE
 from ppllie.pairlie_loss import PairLIELoss
 
@@ -22,7 +22,7 @@ class TwoExposures(PairLIE):
         return *super().forward(first), self.reflect(second)
 
 
-class PairLIEReference:
+class PairLIEReference(ConstantAdam):
     """Parts, the image, every term of the loss, every gradient; 40 steps of Adam. What `ppcore.reproduce` asks for.
 
     Args:
@@ -31,16 +31,13 @@ class PairLIEReference:
 
     layout = "pairlie"
     variants: Mapping[str, Mapping[str, Any]] = {"": {}}
-    precision = "float64"
     gradients = ("gradient of every parameter and of both exposures", 2e-5)
     zero_gradients: Mapping[str, tuple[int, int]] = {}
     unsettled: Mapping[str, str] = {}
     norm_tolerance = 1e-5
-    trainings = ("run",)
 
     def __init__(self, facts: Mapping[str, Any]):
-        self.config, self.recipe = facts["config"], facts["training"]
-        self.steps = self.recipe["steps"]
+        super().__init__(facts)
         self.criterion = PairLIELoss()
 
     def build(self, **variant: Any) -> TwoExposures:
@@ -71,21 +68,3 @@ class PairLIEReference:
         """Consistency, Retinex and projection, with the released code's weights."""
         first = paddle.to_tensor(arrays["x"][rows]).chunk(2)[0]
         return self.criterion(outputs, {"image": first.astype(outputs[0].dtype)})
-
-    def label(self, run: str) -> str:
-        """Optimiser and precision."""
-        return "Adam in float64"
-
-    def optimizer(self, model: TwoExposures, run: str) -> paddle.optimizer.Optimizer:
-        """Adam, without weight decay."""
-        (beta1, beta2), epsilon = self.recipe["betas"], self.recipe["eps"]
-        decay = {"weight_decay": 0.0, "no_weight_decay": []}
-        return optim.make(model, optim.Adam, **decay, beta1=beta1, beta2=beta2, epsilon=epsilon)
-
-    def rate(self, run: str, step: int) -> float:
-        """Constant."""
-        return self.recipe["lr"]
-
-    def clip(self, run: str) -> float | None:
-        """Gradients are not clipped."""
-        return None

@@ -7,11 +7,11 @@ import numpy as np
 import paddle
 import paddle.nn.functional as F
 
-from ppcore import optim
+from ppcore.optim import ConstantAdam
 from ppuhdfour.uhdfour import UHDFour, reduce
 
 
-class UHDFourReference:
+class UHDFourReference(ConstantAdam):
     """Both outputs, the guides, every gradient, with either backend of the transforms; 40 steps of Adam.
 
     It is what `ppcore.reproduce` asks of a reference.
@@ -22,18 +22,12 @@ class UHDFourReference:
 
     layout = "uhdfour"
     variants: Mapping[str, Mapping[str, Any]] = {"fft": {"backend": "fft"}, "matmul": {"backend": "matmul"}}
-    precision = "float64"
     gradients = ("gradient of every parameter and of the image", 2e-4)
     # Instance normalisation removes the first half of this bias: its gradient is zero in exact arithmetic.
     zero_gradients: Mapping[str, tuple[int, int]] = {"conv_1.bias": (0, 2)}
     unsettled: Mapping[str, str] = {}
     # The gradient jumps where the phase does; what Adam's constants round to in Paddle moves the steps by 1e-8.
     norm_tolerance = 5e-4
-    trainings = ("run",)
-
-    def __init__(self, facts: Mapping[str, Any]):
-        self.config, self.recipe = facts["config"], facts["training"]
-        self.steps = self.recipe["steps"]
 
     def build(self, **variant: Any) -> UHDFour:
         """The model in training mode: it returns both outputs."""
@@ -70,21 +64,3 @@ class UHDFourReference:
         y, y_low = outputs
         target = paddle.to_tensor(arrays["target"][rows]).astype(y.dtype)
         return 5 * F.smooth_l1_loss(y, target) + 0.5 * F.smooth_l1_loss(y_low, reduce(target, self.config["scale"]))
-
-    def label(self, run: str) -> str:
-        """Optimiser and precision."""
-        return "Adam in float64"
-
-    def optimizer(self, model: UHDFour, run: str) -> paddle.optimizer.Optimizer:
-        """Adam, without weight decay."""
-        (beta1, beta2), epsilon = self.recipe["betas"], self.recipe["eps"]
-        decay = {"weight_decay": 0.0, "no_weight_decay": []}
-        return optim.make(model, optim.Adam, **decay, beta1=beta1, beta2=beta2, epsilon=epsilon)
-
-    def rate(self, run: str, step: int) -> float:
-        """Constant."""
-        return self.recipe["lr"]
-
-    def clip(self, run: str) -> float | None:
-        """Gradients are not clipped."""
-        return None
