@@ -1,11 +1,11 @@
 """MBLLEN against the stored numbers of torch (see ppllie/reference_mbllen.py)."""
 
-import json
 from pathlib import Path
 
 import numpy as np
 import paddle.nn.functional as F
 import pytest
+from stored_reference import beyond, check_origin, check_rows
 
 from ppcore.reproduce import fidelity
 from ppllie import mbllen, mbllen_loss
@@ -14,21 +14,12 @@ from ppllie.reference_mbllen import MBLLENReference
 FILE = Path(__file__).parents[1] / "fidelity_data" / "mbllen_tiny.npz"
 
 
-def beyond(rows) -> set[str]:
-    return {row.what for row in rows if not row.passed}
-
-
 def test_every_row_is_within_its_tolerance():
-    rows = fidelity.measure(MBLLENReference, FILE)
-    assert len({row.what for row in rows}) == len(rows) == 5 + 3
-    failed = [f"{row.what}: {row.measured:.2e} > {row.tolerance:.0e}" for row in rows if not row.passed]
-    assert not failed, "\n".join(failed)
+    check_rows(MBLLENReference, FILE, 5 + 3)
 
 
 def test_the_file_says_where_it_comes_from_and_its_training_learns():
-    facts = json.loads(FILE.with_suffix(".json").read_text())
-    for key in ("made_by", "implementation", "versions", "licence", "filling", "seed", "config"):
-        assert facts[key], key
+    check_origin(FILE)
     arrays = np.load(FILE)
     assert arrays["run/loss"][-1] < 0.95 * arrays["run/loss"][0]
     assert (arrays["stages/y"] > 0).mean() > 0.5

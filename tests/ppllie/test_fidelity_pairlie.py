@@ -1,12 +1,12 @@
 """PairLIE against the stored numbers of torch (see ppllie/reference_pairlie.py)."""
 
-import json
 from pathlib import Path
 
 import numpy as np
 import paddle
 import paddle.nn.functional as F
 import pytest
+from stored_reference import beyond, check_origin, check_rows
 
 from ppcore.reproduce import fidelity
 from ppllie import PairLIELoss, pairlie_loss, reflect_conv
@@ -18,21 +18,12 @@ TERMS = "every term of the loss"
 GRADIENTS = PairLIEReference.gradients[0]
 
 
-def beyond(rows) -> set[str]:
-    return {row.what for row in rows if not row.passed}
-
-
 def test_every_row_is_within_its_tolerance():
-    rows = fidelity.measure(PairLIEReference, FILE)
-    assert len({row.what for row in rows}) == len(rows) == 5 + 3
-    failed = [f"{row.what}: {row.measured:.2e} > {row.tolerance:.0e}" for row in rows if not row.passed]
-    assert not failed, "\n".join(failed)
+    check_rows(PairLIEReference, FILE, 5 + 3)
 
 
 def test_the_file_says_where_it_comes_from_and_its_training_learns():
-    facts = json.loads(FILE.with_suffix(".json").read_text())
-    for key in ("made_by", "implementation", "versions", "licence", "filling", "seed", "config"):
-        assert facts[key], key
+    check_origin(FILE)
     arrays = np.load(FILE)
     assert arrays["run/loss"][-1] < 0.1 * arrays["run/loss"][0]
     for part in "LRXy":

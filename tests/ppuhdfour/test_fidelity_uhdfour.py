@@ -1,10 +1,10 @@
 """UHDFour against the stored numbers of torch (see ppuhdfour/reference_uhdfour.py)."""
 
-import json
 from pathlib import Path
 
 import numpy as np
 import pytest
+from stored_reference import beyond, check_origin, check_rows
 
 from ppcore.layers.fourier import rfft2
 from ppcore.reproduce import fidelity
@@ -14,21 +14,12 @@ from ppuhdfour.reference_uhdfour import UHDFourReference
 FILE = Path(__file__).parents[1] / "fidelity_data" / "uhdfour_tiny.npz"
 
 
-def beyond(rows) -> set[str]:
-    return {row.what for row in rows if not row.passed}
-
-
 def test_every_row_is_within_its_tolerance():
-    rows = fidelity.measure(UHDFourReference, FILE)
-    assert len({row.what for row in rows}) == len(rows) == 2 * 6 + 3
-    failed = [f"{row.what}: {row.measured:.2e} > {row.tolerance:.0e}" for row in rows if not row.passed]
-    assert not failed, "\n".join(failed)
+    check_rows(UHDFourReference, FILE, 2 * 6 + 3)
 
 
 def test_the_file_says_where_it_comes_from_and_its_training_learns():
-    facts = json.loads(FILE.with_suffix(".json").read_text())
-    for key in ("made_by", "implementation", "versions", "licence", "filling", "seed", "config"):
-        assert facts[key], key
+    check_origin(FILE)
     curve = np.load(FILE)["run/loss"]
     assert len(curve) == 40
     assert curve[-1] < 0.7 * curve[0]
