@@ -36,28 +36,13 @@ def compute() -> tuple[dict[str, np.ndarray], dict]:
     arrays |= {"loss": np.float64(value.item()), "gradients/x": pixels.grad.numpy()}
     arrays |= {f"gradients/{name}": a for name, a in torch_mbllen.keras(model, lambda p: p.grad).items()}
     model.double()  # in float32 a pixel next to the threshold of the darkest may change sides
-    optimizer = torch.optim.Adam(model.parameters(), lr=ADAM["lr"], betas=tuple(ADAM["betas"]), eps=ADAM["eps"])
-    optimizer.zero_grad()
-    pixels, wanted, curve = pixels.detach().double(), wanted.double(), []
-    for _ in range(stored.STEPS):
-        value = torch_mbllen.loss(model(pixels)["y"], wanted)
-        value.backward()
-        norm = torch.cat([p.grad.flatten() for p in model.parameters()]).norm()
-        curve.append([value.item(), norm.item()])
-        optimizer.step()
-        optimizer.zero_grad()
-    arrays |= {"run/loss": np.array(curve)[:, 0], "run/grad_norm": np.array(curve)[:, 1]}
+    pixels, wanted = pixels.detach().double(), wanted.double()
+    arrays |= stored.adam_run(model, lambda: torch_mbllen.loss(model(pixels)["y"], wanted), ADAM)
     arrays["run/final_norms"] = np.array([np.linalg.norm(a) for a in torch_mbllen.keras(model).values()])
     about = {
         "what": "MBLLEN, narrow and with three branches: one pass, every gradient, 40 steps of Adam",
-        "made_by": f"tests/reference/{Path(__file__).name}",
-        "implementation": "torch, tests/reference/torch_mbllen.py, CPU, 1 thread; pass float32, training float64",
-        "versions": {"torch": torch.__version__, "numpy": np.__version__},
-        "licence": "made by this project, released under its licence",
-        "seed": stored.SEED,
+        **stored.origin("mbllen", torch_mbllen.fill, torch_mbllen.loss),
         "config": CONFIG,
-        "filling": " ".join(torch_mbllen.fill.__doc__.split()),
-        "loss": " ".join(torch_mbllen.loss.__doc__.split()),
         "training": ADAM | {"steps": stored.STEPS, "batch": "both images, every step"},
         "arrays": {
             "weights/<name>, gradients/<name>": "names and layouts of the authors' Keras files",

@@ -46,18 +46,8 @@ def compute() -> tuple[dict[str, np.ndarray], dict]:
     arrays |= {"loss": np.float64(value.item()), "gradients/x": pixels.grad.numpy()}
     arrays |= {f"gradients/{name}": a for name, a in torch_pairlie.arrays(model, lambda p: p.grad).items()}
     model.double()
-    optimizer = torch.optim.Adam(model.parameters(), lr=ADAM["lr"], betas=tuple(ADAM["betas"]), eps=ADAM["eps"])
-    optimizer.zero_grad()
     first, second = pixels.detach().double().chunk(2)
-    curve = []
-    for _ in range(stored.STEPS):
-        value = torch_pairlie.total(torch_pairlie.terms(model, first, second))
-        value.backward()
-        norm = torch.cat([p.grad.flatten() for p in model.parameters()]).norm()
-        curve.append([value.item(), norm.item()])
-        optimizer.step()
-        optimizer.zero_grad()
-    arrays |= {"run/loss": np.array(curve)[:, 0], "run/grad_norm": np.array(curve)[:, 1]}
+    arrays |= stored.adam_run(model, lambda: torch_pairlie.total(torch_pairlie.terms(model, first, second)), ADAM)
     arrays["run/final_norms"] = np.array([np.linalg.norm(a) for a in torch_pairlie.arrays(model).values()])
     return arrays, facts()
 
@@ -66,14 +56,8 @@ def facts() -> dict:
     """What is written beside the arrays."""
     return {
         "what": "PairLIE, narrow: one pass, every term of the loss, every gradient, 40 steps of Adam",
-        "made_by": f"tests/reference/{Path(__file__).name}",
-        "implementation": "torch, tests/reference/torch_pairlie.py, CPU, 1 thread; pass float32, training float64",
-        "versions": {"torch": torch.__version__, "numpy": np.__version__},
-        "licence": "made by this project, released under its licence",
-        "seed": stored.SEED,
+        **stored.origin("pairlie", torch_pairlie.fill, torch_pairlie.total),
         "config": CONFIG,
-        "filling": " ".join(torch_pairlie.fill.__doc__.split()),
-        "loss": " ".join(torch_pairlie.total.__doc__.split()),
         "training": ADAM | {"steps": stored.STEPS, "batch": "both scenes, every step"},
         "arrays": {
             "x": "first exposures of both scenes, then second ones",

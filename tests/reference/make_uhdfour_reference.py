@@ -65,30 +65,13 @@ def compute() -> tuple[dict[str, np.ndarray], dict]:
     arrays |= {f"gradients/{name}": p.grad.numpy() for name, p in model.named_parameters()}
     # In float64 no bin comes within rounding of a jump of the phase, so that training is a function of its start.
     model.double()
-    optimizer = torch.optim.Adam(model.parameters(), lr=ADAM["lr"], betas=tuple(ADAM["betas"]), eps=ADAM["eps"])
-    pixels, wanted, curve = pixels.detach().double(), wanted.double(), []
-    with torch.no_grad():
-        for parameter in model.parameters():
-            parameter.grad = None
-    for _ in range(stored.STEPS):
-        value = loss(model(pixels), wanted)
-        value.backward()
-        norm = torch.cat([p.grad.flatten() for p in model.parameters()]).norm()
-        curve.append([value.item(), norm.item()])
-        optimizer.step()
-        optimizer.zero_grad()
-    arrays |= {"run/loss": np.array(curve)[:, 0], "run/grad_norm": np.array(curve)[:, 1]}
+    pixels, wanted = pixels.detach().double(), wanted.double()
+    arrays |= stored.adam_run(model, lambda: loss(model(pixels), wanted), ADAM)
     arrays["run/final_norms"] = np.array([p.detach().norm().item() for p in model.state_dict().values()])
     about = {
         "what": "UHDFour (the LOL network's layers, narrow): one pass, every gradient, 40 steps of Adam",
-        "made_by": f"tests/reference/{Path(__file__).name}",
-        "implementation": "torch, tests/reference/torch_uhdfour.py, CPU, 1 thread; pass float32, training float64",
-        "versions": {"torch": torch.__version__, "numpy": np.__version__},
-        "licence": "made by this project, released under its licence",
-        "seed": stored.SEED,
+        **stored.origin("uhdfour", torch_uhdfour.fill, loss),
         "config": CONFIG | {"refine": 2, "tail": 3},
-        "filling": " ".join(torch_uhdfour.fill.__doc__.split()),
-        "loss": " ".join(loss.__doc__.split()),
         "training": ADAM | {"steps": stored.STEPS, "batch": "both images, every step"},
         "arrays": {
             "weights/<name>, gradients/<name>": "names and layouts of the released checkpoints",

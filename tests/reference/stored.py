@@ -84,6 +84,40 @@ def run(model, x: np.ndarray, targets: torch.Tensor, recipe: dict, **kwargs) -> 
     return curve | {"final_norms": np.array([np.linalg.norm(array.astype(np.float64)) for array in final.values()])}
 
 
+def adam_run(model, loss: Callable[[], torch.Tensor], recipe: dict) -> dict[str, np.ndarray]:
+    """STEPS of Adam at one rate from a model's present weights: `run/loss` and `run/grad_norm` before every update.
+
+    Args:
+        model: in the precision of the training.
+        loss: of the model on its images.
+        recipe: `lr`, `betas`, `eps`.
+    """
+    optimizer = torch.optim.Adam(model.parameters(), lr=recipe["lr"], betas=tuple(recipe["betas"]), eps=recipe["eps"])
+    optimizer.zero_grad()
+    curve = []
+    for _ in range(STEPS):
+        value = loss()
+        value.backward()
+        norm = torch.cat([p.grad.flatten() for p in model.parameters()]).norm()
+        curve.append([value.item(), norm.item()])
+        optimizer.step()
+        optimizer.zero_grad()
+    return {"run/loss": np.array(curve)[:, 0], "run/grad_norm": np.array(curve)[:, 1]}
+
+
+def origin(name: str, fill: Callable, loss: Callable) -> dict:
+    """Where the file of one network comes from: `name` ends its two scripts, docstrings say how it is filled and trained."""
+    return {
+        "made_by": f"tests/reference/make_{name}_reference.py",
+        "implementation": f"torch, tests/reference/torch_{name}.py, CPU, 1 thread; pass float32, training float64",
+        "versions": {"torch": torch.__version__, "numpy": np.__version__},
+        "licence": "made by this project, released under its licence",
+        "seed": SEED,
+        "filling": " ".join(fill.__doc__.split()),
+        "loss": " ".join(loss.__doc__.split()),
+    }
+
+
 def one_group_a_tensor(model, weight_decay: float) -> list[dict]:
     """Optimiser groups, one for every tensor timm has: q, k and v are one there, with one trust ratio."""
     own, groups = dict(model.named_parameters()), []
