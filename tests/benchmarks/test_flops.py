@@ -46,3 +46,8 @@ def test_an_image_network_grows_with_the_image():
     assert image_flop(model, 256, 128, small=64) == 2 * multiply_adds(model, (1, 3, 256, 128))
     assert image_flop(model, 64, 256, small=64) == 2 * multiply_adds(model, (1, 3, 64, 256))
     assert image_flop(model, 2160, 3840, small=64) / 1e12 == pytest.approx(1.19, abs=0.005)
+
+
+def test_convolutions_without_padding_count_at_their_own_size():
+    model = components.build({"name": "ppllie.MBLLEN", "width": 8, "depth": 2})
+    assert image_flop(model, 70, 93, small=32) == 2 * multiply_adds(model, (1, 3, 70, 93))
