@@ -1,0 +1,3 @@
+"""Super-resolution: SRCNN, FSRCNN, VDSR, SRResNet and SRGAN."""
+
+import ppcore  # noqa: F401  (what must happen before Paddle is imported)
