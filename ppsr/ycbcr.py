@@ -30,20 +30,21 @@ def ycbcr2rgb(image: np.ndarray) -> np.ndarray:
     return back.clip(0.0, 1.0)
 
 
-def y_of(image: np.ndarray, kind: YName = "matlab") -> np.ndarray:
-    """Y [H, W] of an image, float64 in [0, 1], nothing rounded. A grey image [H, W] is its own Y, as in MATLAB's tests.
+def y_of(image: np.ndarray, kind: YName = "matlab", *, y8: bool = False) -> np.ndarray:
+    """Y [H, W] of an image, float64 in [0, 1]. A grey image [H, W] is its own Y, as in MATLAB's tests.
 
     Args:
         image: uint8 or floating point in [0, 1], [H, W, 3] or [H, W].
         kind: `matlab`; `slip`, the one with 64.738 for 65.738 that a re-implementation measures with; `full`, of 0 to 255.
+        y8: whether it is rounded to 8 bits.
 
     Raises:
         ConfigError: there is no such kind.
     """
     check_choice("y_of", "kind", kind, Y_NAMES)
-    image = image / 255.0 if image.dtype == np.uint8 else np.asarray(image, np.float64)
-    if image.ndim == 2:
-        return image
-    if kind == "full":
-        return image @ np.array(FULL)
-    return image @ (_SLIP if kind == "slip" else np.array(STUDIO)) + 16 / 255
+    y = image / 255.0 if image.dtype == np.uint8 else np.asarray(image, np.float64)
+    if y.ndim == 3 and kind == "full":
+        y = y @ np.array(FULL)
+    elif y.ndim == 3:
+        y = y @ (_SLIP if kind == "slip" else np.array(STUDIO)) + 16 / 255
+    return np.floor(y * 255.0 + 0.5) / 255.0 if y8 else y
