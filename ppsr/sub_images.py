@@ -1,6 +1,8 @@
 """Sub-images to train on: windows of photographs in low resolution and the labels that belong to them."""
 
+from bisect import bisect_right
 from collections.abc import Sequence
+from itertools import accumulate
 from typing import Any, NamedTuple
 
 import numpy as np
@@ -97,7 +99,7 @@ class SubImages(Dataset):
         self.source_paths = source.paths
         self._grids = list(self._made(source, factors, scales, making, input))
         counts = [grid.rows * grid.columns * len(self.orientations) for grid in self._grids]
-        self._ends = np.cumsum(counts, dtype=np.int64)
+        self._ends = list(accumulate(counts))
         if not counts:
             raise DataError(
                 f"SubImages: no photograph is large enough for a window of {size} pixels: make size smaller"
@@ -117,12 +119,12 @@ class SubImages(Dataset):
                         yield _Grid(pair, rows, columns, 1 if given == "bicubic" else factor, index)
 
     def __len__(self) -> int:
-        return int(self._ends[-1])
+        return self._ends[-1]
 
     def load(self, index: int) -> dict[str, Any]:
-        place = int(np.searchsorted(self._ends, index, side="right"))
+        place = bisect_right(self._ends, index)
         grid = self._grids[place]
-        window, orientation = divmod(index - (int(self._ends[place - 1]) if place else 0), len(self.orientations))
+        window, orientation = divmod(index - (self._ends[place - 1] if place else 0), len(self.orientations))
         row, column = divmod(window, grid.columns)
         top, left = row * self.stride, column * self.stride
         image = grid.pair.image[:, top : top + self.size, left : left + self.size]
@@ -172,5 +174,10 @@ class RandomPatch:
 
 def turned(image: np.ndarray, quarters: int, mirrored: bool) -> np.ndarray:
     """[C, H, W] turned counterclockwise by quarters and then mirrored left to right (a view)."""
-    image = np.rot90(image, quarters, axes=(1, 2)) if quarters else image
+    if quarters % 2:
+        image = image.transpose(0, 2, 1)
+    if quarters in (1, 2):
+        image = image[:, ::-1]
+    if quarters in (2, 3):
+        image = image[..., ::-1]
     return image[..., ::-1] if mirrored else image
