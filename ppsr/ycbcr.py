@@ -11,7 +11,7 @@ from ppcore.metrics.psnr_ssim import FULL
 YName = Literal["matlab", "slip", "full"]
 Y_NAMES = ("matlab", "slip", "full")
 
-# Rows Y, Cb, Cr of R, G, B, each of 0..255, times the reciprocal: so MATLAB multiplies.
+# Rows Y, Cb, Cr of R, G, B, each of 0..255. Times the reciprocal, not divided: see `rgb2ycbcr`.
 _MATRIX = np.array([(65.481, 128.553, 24.966), (-37.797, -74.203, 112.0), (112.0, -93.786, -18.214)]) * (1 / 255)
 _OFFSET = (16.0, 128.0, 128.0)
 # For 0..255, over 256. The first coefficient of a widely copied Y is 64.738 where 65.738 is meant: too low by R / 256.
