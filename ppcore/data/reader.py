@@ -61,6 +61,8 @@ class SampleReader:
             except errors.DataError as error:
                 return Failure("unreadable", str(error))
             sample["index"] = index
+            if not self.transforms and not self.goes_on:
+                return sample  # a generator costs more than a small sample
             rng = sample_rng(self.seed, *key)
             sample = apply_all(self.transforms, sample, rng)
             if self.goes_on:

@@ -1,7 +1,5 @@
 """How near restored images are to their references."""
 
-import logging
-import re
 from collections.abc import Sequence
 from dataclasses import replace
 from typing import Any, Literal
@@ -10,10 +8,9 @@ import numpy as np
 
 from ppcore.errors import ConfigError, DataError
 from ppcore.metrics import psnr_ssim
+from ppcore.metrics.of_images import OfImages, check_key
 from ppcore.metrics.protocols import PROTOCOLS, On, Pixels, ProtocolName, Window, conventions
 from ppcore.metrics.spec import MetricSpec
-
-log = logging.getLogger(__name__)
 
 _SPECS = {
     "psnr": MetricSpec("psnr", "PSNR", "PSNR", "dB", digits=2),
@@ -26,7 +23,7 @@ _GT_MEAN = {
 }
 
 
-class ImageQuality:
+class ImageQuality(OfImages):
     """PSNR and SSIM (and LPIPS) of restored images beside their references, each the mean over the images.
 
     By protocols, because the same outputs differ by up to a decibel between them, and SSIM by 0.1:
@@ -103,21 +100,18 @@ class ImageQuality:
             )
         if gt_mean_of not in _GT_MEAN:
             raise ConfigError(f"Metric.gt_mean_of must be output or file, not {gt_mean_of!r}")
-        if key and not re.fullmatch(r"[a-z0-9]+(_[a-z0-9]+)*", key):
-            raise ConfigError(f"Metric.key is made of small letters, digits and _ (psnr_KEY), not {key!r}")
+        check_key(key)
         self.conventions = conventions(protocol, pixels=pixels, psnr_on=psnr_on, ssim_on=ssim_on, window=window)
         self.protocol, self.metrics, self.gt_mean, self.crop = protocol, list(dict.fromkeys(metrics)), gt_mean, crop
         self.gt_mean_of, self.key = gt_mean_of, key
         self._spec = {name: self._named(name) for name in self.metrics}
-        self.specs = [*self._spec.values()]
-        self.primary_metric = self._spec.get("psnr", self.specs[0]).key
+        self.primary_metric = self._spec.get("psnr", next(iter(self._spec.values()))).key
         self.lpips: Any = None
         if lpips_weights is not None:
             from ppcore.metrics.lpips import load_lpips  # with Paddle, which this module does without
 
             self.lpips = load_lpips(lpips_weights)
-        self.sums = np.zeros(2 + len(self.metrics))  # images, images without any error, sum of each metric
-        self.per_image: list[dict[str, float]] = []
+        super().__init__(self._spec.values())
 
     def _named(self, metric: str) -> MetricSpec:
         """A metric's spec, with what its number is told apart by."""
@@ -132,30 +126,7 @@ class ImageQuality:
         own = PROTOCOLS[self.protocol].of(metric)
         return [value for name, value in self.conventions.of(metric).items() if value != own[name]]
 
-    def update(self, outputs, batch: dict) -> None:
-        """Adds a batch.
-
-        Args:
-            outputs: [B, 3, H, W], or a tuple whose first is that (UHDFour in training mode).
-            batch: `target` [B, 3, H, W] in [0, 1], and `index` [B] where there is one.
-
-        Raises:
-            DataError: the outputs are not of the references' size, or too small for SSIM.
-        """
-        images = outputs[0] if isinstance(outputs, (tuple, list)) else outputs
-        images = np.asarray(images.astype("float32"), dtype=np.float64)
-        targets = np.asarray(batch["target"], dtype=np.float64)
-        if images.shape != targets.shape:
-            raise DataError(f"the outputs are {list(images.shape)}, the references {list(targets.shape)}")
-        indices = batch.get("index", np.arange(len(self.per_image), len(self.per_image) + len(images)))
-        for index, image, target in zip(np.asarray(indices), images, targets, strict=True):
-            found = self._measure(image.transpose(1, 2, 0), target.transpose(1, 2, 0))
-            self.per_image.append({"index": int(index), **found})
-            identical = "psnr" in self._spec and found[self._spec["psnr"].key] == float("inf")
-            values = [psnr_ssim.IDENTICAL_DB if v == float("inf") else v for v in found.values()]
-            self.sums += [1, identical, *values]
-
-    def _measure(self, image: np.ndarray, target: np.ndarray) -> dict[str, float]:
+    def measure(self, image: np.ndarray, target: np.ndarray) -> dict[str, float]:
         """Numbers of one image [H, W, 3] by their keys."""
         inside = slice(self.crop, -self.crop or None)
         image, target = image[inside, inside], target[inside, inside]
@@ -174,16 +145,6 @@ class ImageQuality:
                 else:
                     found[spec.key] = self.conventions.measure(name, image, target)
         return found
-
-    def compute(self) -> dict[str, float]:
-        """`n` images and the mean of each metric: `psnr` in dB, `ssim`, `lpips`."""
-        n, identical = int(self.sums[0]), int(self.sums[1])
-        if n == 0:
-            raise ConfigError("nothing was evaluated: the evaluation set has no readable image")
-        if identical:
-            log.warning("%d of %d images equal their reference: counted as %g dB", identical, n, psnr_ssim.IDENTICAL_DB)
-        means = zip(self.specs, self.sums[2:], strict=True)
-        return {"n": n, **{spec.key: float(total) / n for spec, total in means}}
 
     def describe(self) -> str:
         """The conventions of the numbers in one line, to be printed beside them."""

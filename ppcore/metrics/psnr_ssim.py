@@ -17,7 +17,7 @@ UNIFORM = 7  # window (scikit-image's default)
 K1, K2 = 0.01, 0.03  # of the data range, squared: the constants that keep flat windows stable
 IDENTICAL_DB = 100.0  # what an image without any error counts in a mean of PSNRs
 
-_FULL = (0.299, 0.587, 0.114)  # BT.601 luma of R, G, B
+FULL = (0.299, 0.587, 0.114)  # BT.601 luma of R, G, B
 _STUDIO = (65.481 / 255, 128.553 / 255, 24.966 / 255)  # the same within 16..235 of 255
 
 
@@ -68,7 +68,7 @@ def ssim(
 def luma(image: np.ndarray, *, studio: bool = False) -> np.ndarray:
     """BT.601 luma [H, W] of RGB [H, W, 3] in [0, 1]: in [0, 1], or `studio` in [16/255, 235/255]."""
     image = np.asarray(image, np.float64)
-    return image @ np.array(_STUDIO) + 16 / 255 if studio else image @ np.array(_FULL)
+    return image @ np.array(_STUDIO) + 16 / 255 if studio else image @ np.array(FULL)
 
 
 def round_to_8_bits(image: np.ndarray) -> np.ndarray:
