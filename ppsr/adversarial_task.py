@@ -50,7 +50,7 @@ class SRGAN:
         made, target = self.run.forward(self.model, batch["image"]), batch["target"]
         if made.shape != target.shape:
             raise ConfigError(
-                f"ppsr.SRGAN: the generator makes {made.shape} of crops whose targets are {target.shape}: "
+                f"ppsr.SRGAN: the generator makes {list(made.shape)} of crops whose targets are {list(target.shape)}: "
                 "choose Arch.scale and the crops of DataLoader.Train.transforms to fit"
             )
         content = self.criterion(made, batch)

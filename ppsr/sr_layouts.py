@@ -65,7 +65,9 @@ def _one_of_several(table: Table, layout: str, first: str) -> WeightMap:
     def to_paddle(arrays: Arrays, model: nn.Layer) -> Arrays:
         keys = [name.removesuffix(f"/{first}") for name in arrays if name.endswith(f"/{first}")]
         if first not in arrays and keys:
-            raise WeightsError(f"it holds several networks: say which to take with --key (or `key:`): {', '.join(keys)}")
+            raise WeightsError(
+                f"it holds several networks: say which to take with --key (or `key:`): {', '.join(keys)}"
+            )
         return load(table, arrays, model)
 
     return WeightMap(to_paddle, lambda state, model: store(table, state, model, layout), framework="np", heads=())
@@ -74,7 +76,8 @@ def _one_of_several(table: Table, layout: str, first: str) -> WeightMap:
 def srcnn_maps() -> dict[str, WeightMap]:
     """The layouts of `ppsr.SRCNN`."""
     table: Table = [
-        (rf"conv{place}\.weight", f"weights_conv{place}", kind) for place, kind in ((1, _FIRST), (2, _INNER), (3, _LAST))
+        (rf"conv{place}\.weight", f"weights_conv{place}", kind)
+        for place, kind in ((1, _FIRST), (2, _INNER), (3, _LAST))
     ]
     table += [(r"conv(\d)\.bias", "biases_conv{0}", COLUMN)]
     same = [row for place in (1, 2, 3) for row in _layer(f"conv{place}", f"conv{place}")]

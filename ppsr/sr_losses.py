@@ -48,7 +48,7 @@ def middle(target: paddle.Tensor, y: paddle.Tensor) -> paddle.Tensor:
     off = [large - small for large, small in zip(target.shape[2:], y.shape[2:], strict=True)]
     if target.shape[:2] != y.shape[:2] or min(off) < 0 or any(pixels % 2 for pixels in off):
         raise ConfigError(
-            f"ppsr losses: the output {y.shape} is not the middle of the target {target.shape}: choose crops of the "
+            f"ppsr losses: the output {list(y.shape)} is not the middle of the target {list(target.shape)}: choose crops of the "
             "target that are the network's scale times the image's"
         )
     top, left = (pixels // 2 for pixels in off)
@@ -118,6 +118,4 @@ def adversarial(logits: paddle.Tensor, real: bool) -> paddle.Tensor:
 
     With `real`, it is the mean of -log D.
     """
-    # softplus written out: Paddle's cuts a logit at 20, and a logarithm of a sigmoid would be infinite.
-    x = -logits if real else logits
-    return (F.relu(x) + paddle.log1p(paddle.exp(-x.abs()))).mean()
+    return F.softplus(-logits if real else logits).mean()  # a logarithm of a sigmoid may be infinite

@@ -27,7 +27,9 @@ def named(model: nn.Layer, state: dict, source: str, listed: dict) -> dict[str, 
 
 def gradients(model: nn.Layer, source: str, listed: dict) -> dict[str, np.ndarray]:
     """Of every parameter."""
-    return named(model, {name: p.grad.numpy() for name, p in model.named_parameters() if not p.stop_gradient}, source, listed)
+    return named(
+        model, {name: p.grad.numpy() for name, p in model.named_parameters() if not p.stop_gradient}, source, listed
+    )
 
 
 def norms(arrays: dict[str, np.ndarray]) -> np.ndarray:

@@ -14,7 +14,9 @@ OUTPUTS, GRADIENTS, LOSSES, NORMS = 1e-5, 5e-5, 2e-4, 3e-3
 pytestmark = pytest.mark.filterwarnings("ignore:When training, we now always track")  # Paddle's batch norm
 
 
-def check(gaps: filling.Gaps, model: nn.Layer, source: str, case: str, listed: dict, arrays: dict, loss, most: int = 16):
+def check(
+    gaps: filling.Gaps, model: nn.Layer, source: str, case: str, listed: dict, arrays: dict, loss, most: int = 16
+):
     """Adds output, loss and every gradient of a case."""
     x = paddle.to_tensor(arrays[f"{case}/in_x"], stop_gradient=False)
     y = model(x)
