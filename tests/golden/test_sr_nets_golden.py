@@ -1,7 +1,6 @@
 """SRCNN, FSRCNN, VDSR and SRResNet against numbers of known codes: outputs, gradients, steps of their optimizers."""
 
 import filling
-import numpy as np
 import paddle
 import pytest
 from paddle import nn

@@ -51,8 +51,9 @@ def values(network) -> dict[str, np.ndarray]:
     return {name: tensor.numpy().copy() for name, tensor in network.state_dict().items()}
 
 
-def test_a_step_is_two_updates_written_out(weight=0.5):
+def test_a_step_is_two_updates_written_out():
     """Against the step by hand: gradients of each network's own loss, the images made before the generator's update."""
+    weight = 0.5
     task = ppsr.SRGAN(run=Run(networks()[0]), discriminator=networks()[1], weight=weight)
     optimizers, turns, data = task.optimizers(), [], batch()
     for name, loss, logs in task.losses(data, 0):
