@@ -11,7 +11,7 @@ from ppcore.weights.files import read
 
 STEPS = 30
 PACKAGE = '''
-"""Random blots, large, and their means over squares of 2x2 pixels."""
+"""Random blots, and the same twice as large."""
 import numpy as np
 from ppcore.data import Dataset
 
@@ -27,8 +27,8 @@ class Blots(Dataset):
 
     def load(self, index: int) -> dict:
         rng = np.random.default_rng((self.seed, index))
-        large = np.kron(rng.integers(0, 256, (8, 8, 3)), np.ones((2, 2, 1))).astype(np.uint8)
-        return {"image": large[::2, ::2].copy(), "target": large, "path": f"blot {index}"}
+        small = rng.random((3, 8, 8), np.float32)
+        return {"image": small, "target": np.kron(small, np.ones((1, 2, 2), np.float32)), "path": f"blot {index}"}
 '''
 CONFIG = """
 Global: {{output_dir: {folder}, duration: {{steps: 30}}, eval_every: {{steps: 30}}, save_every: {{steps: 3}},
@@ -41,10 +41,10 @@ Optimizer:
   discriminator: {{name: ppsr.ClippedByRate, theta: 1e-3, lr: {{name: ppcore.schedules.Constant, base_lr: 1e-3}}}}
 EMA: {{decay: 0.9}}
 DataLoader:
-  Train: {{dataset: {{name: blots.Blots, count: 40}}, transforms: {{float: {{name: ppcore.data.PairToFloat}}}}, batch_size: 8}}
+  Train: {{dataset: {{name: blots.Blots, count: 40}}, transforms: {{}}, batch_size: 8}}
   Eval:
     dataset: {{name: blots.Blots, count: 6, seed: 1}}
-    transforms: {{float: {{name: ppcore.data.PairToFloat}}}}
+    transforms: {{}}
     batch_size: 3
 Metric: {{name: ppcore.metrics.ImageQuality, metrics: [psnr]}}
 """
