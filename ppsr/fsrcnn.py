@@ -104,7 +104,7 @@ class FSRCNN(nn.Layer):
 
     def weight_maps(self) -> dict[str, WeightMap]:
         """The layouts `fsrcnn` (the authors' MATLAB arrays) and `yjn870` (`ppcore.weights`)."""
-        return fsrcnn_maps(len(self.convs))
+        return fsrcnn_maps()
 
 
 def _conv(inputs: int, outputs: int, size: int) -> nn.Conv2D:

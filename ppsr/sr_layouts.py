@@ -10,6 +10,8 @@
 """
 
 import math
+from collections.abc import Callable
+from typing import Literal
 
 import numpy as np
 from paddle import nn
@@ -17,7 +19,7 @@ from paddle import nn
 from ppcore.errors import WeightsError
 from ppcore.weights import WeightMap
 from ppcore.weights.files import Arrays
-from ppcore.weights.layouts import CONV, TRANSPOSED, VECTOR, Kind, Table, load, map_of, store
+from ppcore.weights.layouts import CONV, TRANSPOSED, VECTOR, Kind, Table, load, store
 
 COLUMN = Kind(2, lambda a: a.reshape(-1), lambda a, model: a.reshape(-1, 1))
 
@@ -59,18 +61,28 @@ def _slope(ours: str, theirs: str) -> Table:
     return [(ours.replace(".", r"\.") + r"\._weight", f"{theirs}.weight", VECTOR)]
 
 
-def _one_of_several(table: Table, layout: str, first: str) -> WeightMap:
-    """The map of a table, that says what `key` may be where a file holds several networks."""
+TableOf = Callable[[nn.Layer], Table]
+
+
+def _map(table_of: TableOf, layout: str, framework: Literal["pt", "np"] = "pt", first: str | None = None) -> WeightMap:
+    """The map of a table that depends on the network's size.
+
+    How many batches a norm of PyTorch's has seen is left out. With `first`, a name that a file has for one network, a file of
+    several says what `key` may be.
+    """
 
     def to_paddle(arrays: Arrays, model: nn.Layer) -> Arrays:
-        keys = [name.removesuffix(f"/{first}") for name in arrays if name.endswith(f"/{first}")]
-        if first not in arrays and keys:
+        keys = [name.removesuffix(f"/{first}") for name in arrays if first and name.endswith(f"/{first}")]
+        if keys and first not in arrays:
             raise WeightsError(
                 f"it holds several networks: say which to take with --key (or `key:`): {', '.join(keys)}"
             )
-        return load(table, arrays, model)
+        return load(table_of(model), {n: a for n, a in arrays.items() if not n.endswith(".num_batches_tracked")}, model)
 
-    return WeightMap(to_paddle, lambda state, model: store(table, state, model, layout), framework="np", heads=())
+    def from_paddle(state: Arrays, model: nn.Layer) -> Arrays:
+        return store(table_of(model), state, model, layout)
+
+    return WeightMap(to_paddle, from_paddle, framework=framework, heads=())
 
 
 def srcnn_maps() -> dict[str, WeightMap]:
@@ -82,51 +94,67 @@ def srcnn_maps() -> dict[str, WeightMap]:
     table += [(r"conv(\d)\.bias", "biases_conv{0}", COLUMN)]
     same = [row for place in (1, 2, 3) for row in _layer(f"conv{place}", f"conv{place}")]
     return {
-        "srcnn": _one_of_several(table, "srcnn", "weights_conv1"),
-        "yjn870": map_of(same, "yjn870", framework="pt", heads=()),
+        "srcnn": _map(lambda model: table, "srcnn", "np", "weights_conv1"),
+        "yjn870": _map(lambda model: same, "yjn870"),
     }
 
 
-def fsrcnn_maps(convs: int) -> dict[str, WeightMap]:
-    """The layouts of `ppsr.FSRCNN` with so many convolutions before the transposed one."""
-    last = convs + 1
-    table: Table = [
+def fsrcnn_maps() -> dict[str, WeightMap]:
+    """The layouts of `ppsr.FSRCNN`."""
+    return {
+        "fsrcnn": _map(lambda model: _fsrcnn(len(model.convs)), "fsrcnn", "np", "weights_conv/1"),
+        "yjn870": _map(lambda model: _fsrcnn_yjn870(len(model.convs)), "yjn870"),
+    }
+
+
+def _fsrcnn(convs: int) -> Table:
+    """Of a network with so many convolutions before the transposed one."""
+    return [
         (r"convs\.(\d+)\.weight", "weights_conv/{next[0]}", _INNER),
         (r"convs\.(\d+)\.bias", "biases_conv/{next[0]}", COLUMN),
         (r"slopes\.(\d+)\._weight", "prelu_conv/{next[0]}", COLUMN),
-        (r"deconv\.weight", f"weights_conv/{last}", _INNER),
-        (r"deconv\.bias", f"biases_conv/{last}", COLUMN),
+        (r"deconv\.weight", f"weights_conv/{convs + 1}", _INNER),
+        (r"deconv\.bias", f"biases_conv/{convs + 1}", COLUMN),
     ]
-    torch: Table = _layer("deconv", "last_part")
-    # There a convolution and its PReLU count as two layers: the first two are one part, all others another.
+
+
+def _fsrcnn_yjn870(convs: int) -> Table:
+    """There a convolution and its PReLU count as two layers: the first two are one part, all others another."""
+    table = _layer("deconv", "last_part")
     for place in range(convs):
         part, number = ("first_part", 0) if place == 0 else ("mid_part", 2 * (place - 1))
-        torch += _layer(f"convs.{place}", f"{part}.{number}") + _slope(f"slopes.{place}", f"{part}.{number + 1}")
-    return {
-        "fsrcnn": _one_of_several(table, "fsrcnn", "weights_conv/1"),
-        "yjn870": map_of(torch, "yjn870", framework="pt", heads=()),
-    }
+        table += _layer(f"convs.{place}", f"{part}.{number}") + _slope(f"slopes.{place}", f"{part}.{number + 1}")
+    return table
 
 
-def vdsr_maps(depth: int) -> dict[str, WeightMap]:
-    """The layouts of a `ppsr.VDSR` of this depth."""
+def vdsr_maps() -> dict[str, WeightMap]:
+    """The layouts of `ppsr.VDSR`."""
     table: Table = [
         (r"convs\.(\d+)\.weight", "weight/{next[0]}", _MATCONVNET),
         (r"convs\.(\d+)\.bias", "bias/{next[0]}", COLUMN),
     ]
-    torch = _layer("convs.0", "input", bias=False) + _layer(f"convs.{depth - 1}", "output", bias=False)
-    for place in range(1, depth - 1):
-        torch += _layer(f"convs.{place}", f"residual_layer.{place - 1}.conv", bias=False)
     return {
-        "vdsr": map_of(table, "vdsr", framework="np", heads=()),
-        "pytorch_vdsr": map_of(torch, "pytorch_vdsr", framework="pt", heads=()),
+        "vdsr": _map(lambda model: table, "vdsr", "np"),
+        "pytorch_vdsr": _map(lambda model: _pytorch_vdsr(len(model.convs)), "pytorch_vdsr"),
     }
 
 
-def srresnet_maps(form: str, blocks: int, doublings: int) -> dict[str, WeightMap]:
-    """The layouts of a `ppsr.SRResNet`."""
-    if form == "leftthomas":
-        return {"leftthomas": _torch(_leftthomas(blocks, doublings), "leftthomas")}
+def _pytorch_vdsr(depth: int) -> Table:
+    table = _layer("convs.0", "input", bias=False) + _layer(f"convs.{depth - 1}", "output", bias=False)
+    for place in range(1, depth - 1):
+        table += _layer(f"convs.{place}", f"residual_layer.{place - 1}.conv", bias=False)
+    return table
+
+
+def srresnet_maps() -> dict[str, WeightMap]:
+    """The layouts of `ppsr.SRResNet`, each for one of its forms."""
+    return {
+        "lornatang": _map(lambda model: _lornatang(len(model.residual), len(model.doublings)), "lornatang"),
+        "leftthomas": _map(lambda model: _leftthomas(len(model.residual), len(model.doublings)), "leftthomas"),
+    }
+
+
+def _lornatang(blocks: int, doublings: int) -> Table:
     table = _layer("entry", "conv1.0") + _slope("entry_slope", "conv1.1")
     for i in range(blocks):
         ours, theirs = f"residual.{i}", f"trunk.{i}.rcb"
@@ -137,7 +165,7 @@ def srresnet_maps(form: str, blocks: int, doublings: int) -> dict[str, WeightMap
     for i in range(doublings):
         theirs = f"upsampling.{i}.upsample_block"
         table += _layer(f"doublings.{i}.conv", f"{theirs}.0") + _slope(f"doublings.{i}.slope", f"{theirs}.2")
-    return {"lornatang": _torch(table + _layer("exit", "conv3"), "lornatang")}
+    return table + _layer("exit", "conv3")
 
 
 def _leftthomas(blocks: int, doublings: int) -> Table:
@@ -166,13 +194,4 @@ def discriminator_maps() -> dict[str, WeightMap]:
     for place in (0, 2):
         table += [(rf"classifier\.{place}\.weight", f"classifier.{place}.weight", TRANSPOSED)]
         table += [(rf"classifier\.{place}\.bias", f"classifier.{place}.bias", VECTOR)]
-    return {"lornatang": _torch(table, "lornatang")}
-
-
-def _torch(table: Table, layout: str) -> WeightMap:
-    """The map of a table of PyTorch's names; how many batches a norm has seen is left out."""
-
-    def to_paddle(arrays: Arrays, model: nn.Layer) -> Arrays:
-        return load(table, {n: a for n, a in arrays.items() if not n.endswith(".num_batches_tracked")}, model)
-
-    return WeightMap(to_paddle, lambda state, model: store(table, state, model, layout), framework="pt", heads=())
+    return {"lornatang": _map(lambda model: table, "lornatang")}

@@ -81,8 +81,8 @@ class SRResNet(nn.Layer):
         return export_spec(self)
 
     def weight_maps(self) -> dict[str, WeightMap]:
-        """The layout `lornatang`, or of the form `leftthomas` that one (`ppcore.weights`)."""
-        return srresnet_maps(self.form, len(self.residual), len(self.doublings))
+        """The layouts `lornatang`, and `leftthomas` of the form of that name (`ppcore.weights`)."""
+        return srresnet_maps()
 
 
 class Residual(nn.Layer):

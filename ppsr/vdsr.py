@@ -51,7 +51,7 @@ class VDSR(nn.Layer):
 
     def weight_maps(self) -> dict[str, WeightMap]:
         """The layouts `vdsr` (the authors' MATLAB arrays) and `pytorch_vdsr` (`ppcore.weights`)."""
-        return vdsr_maps(len(self.convs))
+        return vdsr_maps()
 
 
 def _conv(inputs: int, outputs: int, bias: bool) -> nn.Conv2D:

@@ -146,5 +146,5 @@ class TestLayouts:
         assert {"block5.0.conv.weight", "block5.1.prelu.weight", "block5.2.bias", "block2.conv1.bias"} <= set(arrays)
 
     def test_one_is_not_the_other(self):
-        with pytest.raises(WeightsError, match="no weight layout 'leftthomas'"):
+        with pytest.raises(WeightsError, match="the leftthomas layout has no place for fuse_norm"):
             ppcore.weights.export(ppsr.SRResNet(**TINY), layout="leftthomas")
