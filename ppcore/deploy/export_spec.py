@@ -43,11 +43,13 @@ class Padding:
         multiple: height and width are divisible by it,
         least: and at least this,
         least_either: and one of the two is at least this, else both are made so.
+        scale: output pixels of an input pixel; the result is cut back to the image's size times this.
     """
 
     multiple: int = 1
     least: int = 1
     least_either: int = 1
+    scale: int = 1
 
     def size(self, height: int, width: int) -> tuple[int, int]:
         """The padded size."""

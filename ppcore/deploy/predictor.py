@@ -216,9 +216,10 @@ class Predictor:
     def _image(self, x: np.ndarray) -> np.ndarray:
         height, width = x.shape[2:]
         tall, wide = self.manifest.padding.size(height, width)
+        scale = self.manifest.padding.scale
         if (tall, wide) != (height, width):
             x = np.pad(x, [(0, 0), (0, 0), (0, tall - height), (0, wide - width)], mode="reflect")
-        return self._stages({"x": x})[:, :, :height, :width]
+        return self._stages({"x": x})[:, :, : height * scale, : width * scale]
 
     def _stages(self, values: dict[str, np.ndarray]) -> np.ndarray:
         """The last output, of inputs by name."""

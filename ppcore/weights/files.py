@@ -164,6 +164,10 @@ def _flat(content: Any, key: str | None, path: Path, notes: list[str]) -> Arrays
         raise WeightsError(f"{path}: holds a {type(content).__name__}, not named arrays")
     nested = [k for k, v in content.items() if _holds_arrays(v)]
     names = ", ".join(repr(k)[:80] for k in nested)
+    beneath = {name: array for name, array in content.items() if key is not None and str(name).startswith(f"{key}/")}
+    if key is not None and key not in nested and beneath:  # a file of several networks: KEY/name
+        content = {key: {name.removeprefix(f"{key}/"): array for name, array in beneath.items()}}
+        nested = [key]
     if key is not None:
         if key not in nested:
             raise WeightsError(

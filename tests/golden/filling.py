@@ -23,6 +23,9 @@ _RULES = {
     "bias": lambda z: np.float32(0.02) * z,
     "token": lambda z: np.float32(0.02) * z,
     "fan_in": lambda z: z / np.float32(np.sqrt(np.prod(z.shape[1:]))),
+    "prelu": lambda z: np.float32(0.25) + np.float32(0.05) * z,
+    "running_mean": lambda z: np.float32(0.1) * z,
+    "running_var": lambda z: np.abs(1 + np.float32(0.1) * z),
     "he": lambda z: np.float32(np.sqrt(2)) * z / np.float32(np.sqrt(np.prod(z.shape[1:]))),
 }
 

@@ -1,0 +1,20 @@
+"""The networks of super-resolution as they are deployed: one stage, which may run tile by tile."""
+
+from paddle import nn
+
+from ppcore.deploy import ExportSpec, Padding, Stage, TileRule
+
+
+def export_spec(model: nn.Layer) -> ExportSpec:
+    """The deployed form of a network with its present weights.
+
+    Args:
+        model: says `in_chans`, `scale` (output pixels of an input pixel) and `reach` (input pixels that an output pixel
+            depends on, on each side).
+    """
+    model.eval()
+    return ExportSpec(
+        stages=(Stage("network", model, {"x": (None, model.in_chans, None, None)}, ("y",)),),
+        padding=Padding(scale=model.scale),
+        tiles=TileRule(stage="network", axis=2, channels=1, output_axis=2, scale=model.scale, halo=model.reach),
+    )
