@@ -10,7 +10,7 @@ import paddle.nn.functional as F
 from paddle import nn
 
 from ppcore.errors import ConfigError
-from ppcore.layers import reflect_to
+from ppcore.layers import Conv2D, Conv2DTranspose, reflect_to
 from ppcore.layers.init import XavierUniform, attr
 from ppcore.weights import WeightMap
 from ppllie.mbllen_layout import weight_maps
@@ -92,8 +92,8 @@ class Branch(nn.Layer):
             _conv(width, quarter, 3, padding=1), _conv(quarter, quarter, 5), _conv(quarter, half, 5), _conv(half, width, 5),
         ])  # fmt: skip
         self.deconvs = nn.LayerList([
-            _conv(width, half, 5, nn.Conv2DTranspose), _conv(half, quarter, 5, nn.Conv2DTranspose),
-            _conv(quarter, 3, 5, nn.Conv2DTranspose),
+            _conv(width, half, 5, Conv2DTranspose), _conv(half, quarter, 5, Conv2DTranspose),
+            _conv(quarter, 3, 5, Conv2DTranspose),
         ])  # fmt: skip
 
     def forward(self, x):
@@ -102,7 +102,7 @@ class Branch(nn.Layer):
         return x
 
 
-def _conv(inputs: int, outputs: int, kernel: int, kind: type[nn.Layer] = nn.Conv2D, **options) -> nn.Layer:
+def _conv(inputs: int, outputs: int, kernel: int, kind: type[nn.Layer] = Conv2D, **options) -> nn.Layer:
     """A convolution as Keras begins it: Glorot's uniform weights, biases 0."""
     weights = attr(XavierUniform())
     return kind(inputs, outputs, kernel, weight_attr=weights, bias_attr=nn.initializer.Constant(0.0), **options)

@@ -4,7 +4,7 @@ import paddle
 import paddle.nn as nn
 import paddle.nn.functional as F
 
-from ppcore.layers import init
+from ppcore.layers import conv2d, init
 
 
 class ReflectConv(nn.Conv2D):
@@ -21,7 +21,7 @@ class ReflectConv(nn.Conv2D):
 
     def forward(self, x):
         x = _extended(x) if paddle.in_dynamic_mode() else F.pad(x, [1, 1, 1, 1], mode="reflect")
-        return F.conv2d(x, self.weight, self.bias)  # no super(): Paddle 2.6 does not export it
+        return conv2d(x, self.weight, self.bias)  # no super(): Paddle 2.6 does not export it
 
 
 def _extended(x: paddle.Tensor) -> paddle.Tensor:

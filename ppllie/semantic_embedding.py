@@ -12,14 +12,14 @@ import paddle.nn as nn
 import paddle.nn.functional as F
 
 from ppcore.errors import ConfigError
-from ppcore.layers import checks, init
+from ppcore.layers import Conv2D, checks, init
 
 Gelu = Literal["tanh", "erf"]
 
 
 def _conv(in_chans: int, out_chans: int, kernel: int = 1, *, groups: int = 1, bias: bool = False) -> nn.Conv2D:
     """A convolution that keeps the size, initialised as torch's."""
-    return nn.Conv2D(
+    return Conv2D(
         in_chans,
         out_chans,
         kernel,

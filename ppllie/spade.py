@@ -3,7 +3,7 @@
 import paddle.nn as nn
 import paddle.nn.functional as F
 
-from ppcore.layers import checks, init
+from ppcore.layers import Conv2D, checks, init
 
 
 class Spade(nn.Layer):
@@ -38,7 +38,7 @@ def scaled_conv(
 ) -> nn.Conv2D:
     """A convolution with bias that starts as `gain` times Kaiming's normal (fan-in, ReLU) with bias 0."""
     spread = gain * (2 / (in_chans * kernel**2)) ** 0.5
-    return nn.Conv2D(
+    return Conv2D(
         in_chans,
         out_chans,
         kernel,

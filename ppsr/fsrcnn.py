@@ -3,10 +3,9 @@
 from typing import Literal
 
 import paddle
-import paddle.nn.functional as F
 from paddle import nn
 
-from ppcore.layers import checks, init
+from ppcore.layers import checks, conv2d_transpose, init
 from ppcore.weights import WeightMap
 from ppsr.borders import convolve, replicated
 from ppsr.he_normal import HeNormal
@@ -30,6 +29,7 @@ class FSRCNN(nn.Layer):
             They may be negative or above 1.
         border: `replicate` repeats the edge at every convolution and one small pixel before the transposed one, as the
             authors' test code does; `zero` goes on with zeros (yjn870).
+        training_border: likewise in training; the authors' is `zero`. None: as `border`.
         shift: the transposed kernel of the small pixel i stands on the large pixel scale·i + shift. None: as the
             authors' files need it, 1 at x3 and else 0; yjn870's have 0 throughout.
         last_rate: factor of the learning rate of the transposed convolution; 0.1 in the paper.
@@ -51,6 +51,7 @@ class FSRCNN(nn.Layer):
         m: int = 4,
         slopes: Literal["layer", "channel"] = "layer",
         border: Literal["replicate", "zero"] = "replicate",
+        training_border: Literal["replicate", "zero"] | None = None,
         shift: int | None = None,
         last_rate: float = 1.0,
         trained: Literal["all", "last"] = "all",
@@ -59,13 +60,13 @@ class FSRCNN(nn.Layer):
         checks.whole(self, 2, scale=scale)
         checks.whole(self, 1, d=d, s=s, m=m)
         checks.choice(self, ("layer", "channel"), slopes=slopes)
-        checks.choice(self, ("replicate", "zero"), border=border)
+        checks.choice(self, ("replicate", "zero"), border=border, training_border=training_border or border)
         checks.choice(self, ("all", "last"), trained=trained)
         checks.positive(self, last_rate=last_rate)
         checks.whole(self, 0, optional=True, shift=shift)
         if shift is not None and shift >= scale:
             checks.fail(self, "shift", shift, f"less than the scale, {scale}")
-        self.scale, self.border = scale, border
+        self.scale, self.border, self.training_border = scale, border, training_border or border
         self.shift = int(scale == 3) if shift is None else shift
         sizes = [(1, d, 5), (d, s, 1), *[(s, s, 3)] * m, (s, d, 1)]
         self.convs = nn.LayerList([_conv(*size) for size in sizes])
@@ -80,18 +81,19 @@ class FSRCNN(nn.Layer):
                 parameter.stop_gradient = True
 
     def forward(self, x):
+        border = self.training_border if self.training else self.border
         for conv, slope in zip(self.convs, self.slopes):  # noqa: B905  (to_static knows no strict)
-            x = slope(convolve(conv, x, self.border))
-        return self.enlarged(x)
+            x = slope(convolve(conv, x, border))
+        return self.enlarged(x, border)
 
-    def enlarged(self, x):
+    def enlarged(self, x, border):
         """The transposed convolution of features [B, d, H, W]: [B, 1, scale·H, scale·W]."""
         height, width = x.shape[2] * self.scale, x.shape[3] * self.scale
         crop = KERNEL // 2 - self.shift
-        if self.border == "replicate":
+        if border == "replicate":
             x, crop = replicated(x, 1), crop + self.scale
         missing = self.scale - 1 - 2 * self.shift  # rows at the end of what the strides give
-        y = F.conv2d_transpose(
+        y = conv2d_transpose(
             x, self.deconv.weight, self.deconv.bias, stride=self.scale, padding=crop, output_padding=max(missing, 0)
         )
         return y[:, :, :height, :width] if missing < 0 else y

@@ -17,6 +17,8 @@ class SquaredError:
     """The squared difference of an output [B, C, H, W] and the target, or of its middle where the output is smaller.
 
     Args:
+        output_at: rows and columns of the output to leave out before the part of the target's size that is compared, where
+            the output is larger: FSRCNN's labels begin where its first kernel stands, 1 at x3 and 0 at x2 and x4.
         reduction: `mean` over all values; `sum` of them (pytorch-vdsr); `per_image`: half the sum of an image, the mean over
             the images (VDSR's paper).
 
@@ -24,17 +26,35 @@ class SquaredError:
         ConfigError: another reduction; or the output cannot be the middle of the target.
     """
 
-    def __init__(self, *, reduction: Literal["mean", "sum", "per_image"] = "mean"):
+    def __init__(self, *, reduction: Literal["mean", "sum", "per_image"] = "mean", output_at: int | None = None):
         checks.choice(self, ("mean", "sum", "per_image"), reduction=reduction)
-        self.reduction = reduction
+        checks.whole(self, 0, optional=True, output_at=output_at)
+        self.reduction, self.output_at = reduction, output_at
 
     def __call__(self, outputs: paddle.Tensor, batch: dict) -> paddle.Tensor:
         """The loss of outputs against `batch["target"]`, a scalar."""
-        y = outputs.astype("float32")
-        squares = paddle.square(y - middle(batch["target"], y))
+        y, target = outputs.astype("float32"), batch["target"]
+        if self.output_at is not None:
+            y = window(y, target, self.output_at)
+        squares = paddle.square(y - middle(target, y))
         if self.reduction == "mean":
             return squares.mean()
         return squares.sum() if self.reduction == "sum" else 0.5 * squares.sum() / y.shape[0]
+
+
+def window(y: paddle.Tensor, target: paddle.Tensor, at: int) -> paddle.Tensor:
+    """The part of y [B, C, H, W] that has the target's size and begins at row and column `at`.
+
+    Raises:
+        ConfigError: it would reach beyond y.
+    """
+    height, width = target.shape[2:]
+    if at + height > y.shape[2] or at + width > y.shape[3]:
+        raise ConfigError(
+            f"ppsr losses: the target {list(target.shape)} does not fit into the output {list(y.shape)} from Loss.output_at = {at} "
+            "on: choose the label of DataLoader.Train.dataset to fit"
+        )
+    return y[:, :, at : at + height, at : at + width]
 
 
 def middle(target: paddle.Tensor, y: paddle.Tensor) -> paddle.Tensor:

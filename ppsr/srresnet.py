@@ -6,7 +6,7 @@ import paddle
 import paddle.nn.functional as F
 from paddle import nn
 
-from ppcore.layers import checks, init
+from ppcore.layers import Conv2D, checks, init
 from ppcore.weights import WeightMap
 from ppsr.sr_layouts import srresnet_maps
 
@@ -111,7 +111,7 @@ class Doubling(nn.Layer):
 def conv(inputs: int, outputs: int, size: int, *, bias: bool = True, stride: int = 1) -> nn.Conv2D:
     """A convolution with zeros beyond the edge, beginning as torch's do."""
     fan_in = inputs * size * size
-    return nn.Conv2D(
+    return Conv2D(
         inputs, outputs, size, stride=stride, padding=size // 2, weight_attr=init.attr(init.UniformFanIn()),
         bias_attr=init.attr(init.UniformFanIn(fan_in)) if bias else False,
     )  # fmt: skip

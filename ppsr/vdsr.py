@@ -3,7 +3,7 @@
 import paddle.nn.functional as F
 from paddle import nn
 
-from ppcore.layers import checks, init
+from ppcore.layers import Conv2D, checks, init
 from ppcore.weights import WeightMap
 from ppsr.he_normal import HeNormal
 from ppsr.sr_layouts import vdsr_maps
@@ -55,7 +55,7 @@ class VDSR(nn.Layer):
 
 
 def _conv(inputs: int, outputs: int, bias: bool) -> nn.Conv2D:
-    return nn.Conv2D(
+    return Conv2D(
         inputs, outputs, 3, padding=1, weight_attr=init.attr(HeNormal()),
         bias_attr=init.attr(init.Zeros()) if bias else False,
     )  # fmt: skip

@@ -10,7 +10,7 @@ import paddle
 import paddle.nn as nn
 import paddle.nn.functional as F
 
-from ppcore.layers import HalfInstanceNorm, init
+from ppcore.layers import Conv2D, HalfInstanceNorm, init
 from ppcore.layers.fourier import Backend, Pair, amplitude_phase, compose, irfft2, rfft2
 
 Spatial = Literal["coupling", "hin"]
@@ -21,7 +21,7 @@ def leaky_relu(x: paddle.Tensor) -> paddle.Tensor:
     return F.leaky_relu(x, negative_slope=0.1)
 
 
-class Conv(nn.Conv2D):
+class Conv(Conv2D):
     """Convolution with bias; a stride of 1 keeps the size. Starts as U(±1/sqrt(fan_in)), torch's default."""
 
     def __init__(self, in_chans: int, out_chans: int, kernel: int = 1, *, stride: int = 1, padding: int | None = None):

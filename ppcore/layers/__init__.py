@@ -2,6 +2,7 @@
 
 from ppcore.layers.attention import Attention
 from ppcore.layers.block import Block
+from ppcore.layers.conv import Conv2D, Conv2DTranspose, conv2d, conv2d_transpose
 from ppcore.layers.drop_path import DropPath, drop_path_rates
 from ppcore.layers.half_instance_norm import HalfInstanceNorm
 from ppcore.layers.layer_scale import LayerScale
@@ -16,6 +17,8 @@ __all__ = [
     "Activation",
     "Attention",
     "Block",
+    "Conv2D",
+    "Conv2DTranspose",
     "DropPath",
     "HalfInstanceNorm",
     "LayerScale",
@@ -23,6 +26,8 @@ __all__ = [
     "Mlp",
     "PatchEmbed",
     "check_input",
+    "conv2d",
+    "conv2d_transpose",
     "drop_path_rates",
     "interpolate_pos_embed",
     "pair",

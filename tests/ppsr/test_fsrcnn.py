@@ -52,6 +52,17 @@ def test_is_the_network_in_numpy(scale, given, shift, border, slopes):
     np.testing.assert_allclose(run(model, x), want, rtol=0, atol=3e-6 * np.abs(want).max())
 
 
+def test_trains_with_a_border_of_its_own():
+    network = randomized(ppsr.FSRCNN(scale=3, d=5, s=3, m=1, training_border="zero"))
+    zero = ppsr.FSRCNN(scale=3, d=5, s=3, m=1, border="zero")
+    zero.set_state_dict(network.state_dict())
+    x = paddle.to_tensor(image(1, 1, 7, 8))
+    evaluated = network(x)
+    network.train()
+    np.testing.assert_allclose(network(x).numpy(), zero(x).numpy(), rtol=1e-5, atol=1e-6)
+    assert float((network(x) - evaluated).abs().max()) > 1e-3
+
+
 def test_a_wrong_shift_is_another_image():
     """What costs the authors' weights 6.8 dB at x3: nothing but the place of the kernels."""
     model, other = (randomized(ppsr.FSRCNN(scale=3, shift=shift, **TINY)) for shift in (None, 0))

@@ -33,6 +33,14 @@ class TestSquaredError:
         with pytest.raises(ConfigError, match="not the middle of the target"):
             ppsr.SquaredError()(paddle.zeros([1, 1, *size]), {"target": paddle.zeros([1, 1, 11, 9])})
 
+    def test_a_larger_output_is_cut_where_the_label_begins(self):
+        y = image(2, 1, 21, 21)
+        target = paddle.to_tensor(y[:, :, 1:20, 1:20])
+        assert float(ppsr.SquaredError(output_at=1)(paddle.to_tensor(y), {"target": target})) == 0
+        assert float(ppsr.SquaredError(output_at=0)(paddle.to_tensor(y), {"target": target})) > 1e-3
+        with pytest.raises(ConfigError, match="does not fit into the output"):
+            ppsr.SquaredError(output_at=3)(paddle.to_tensor(y), {"target": target})
+
     def test_says_what_it_does_not_take(self):
         with pytest.raises(ConfigError, match="SquaredError: reduction is 'max'"):
             ppsr.SquaredError(reduction="max")

@@ -107,6 +107,7 @@ def matlab(model: ppsr.SRCNN) -> dict[str, np.ndarray]:
 class TestLayouts:
     def test_the_authors_both_ways(self, tmp_path):
         model, fresh = small(), ppsr.SRCNN(form="9-3-5", widths=(5, 3))
+        fresh.eval()
         arrays = matlab(model)
         assert {name: a.shape for name, a in arrays.items()} == {
             "weights_conv1": (81, 5), "weights_conv2": (5, 9, 3), "weights_conv3": (3, 25),
@@ -160,3 +161,23 @@ def test_says_what_it_does_not_take(options):
 def test_too_small_an_image_without_padding_is_named():
     with pytest.raises(DataError, match="more than 14 pixels a side, got 14x30"):
         small(border="valid")(paddle.zeros([1, 1, 14, 30]))
+
+
+@pytest.mark.parametrize("border", ["valid", "zero", "replicate"])
+def test_the_last_convolution_is_the_same_in_training_and_evaluation(border):
+    """On a CPU, training computes a convolution with one output channel in another form (`ppsr.borders`)."""
+    paddle.seed(1)
+    network = ppsr.SRCNN(form="9-1-5", border=border, widths=(4, 3))
+    network.conv3.bias.set_value(paddle.to_tensor([0.3]))
+    x = paddle.rand([2, 1, 15, 17])
+    looks = paddle.rand([2, 1, *((3, 5) if border == "valid" else (15, 17))])
+    found = []
+    for mode in (network.train, network.eval):
+        mode()
+        y = network(x)
+        network.clear_gradients()
+        (y * looks).sum().backward()
+        found.append([y, *(parameter.grad.clone() for parameter in network.parameters())])
+    for trained, evaluated in zip(*found, strict=True):
+        assert trained.shape == evaluated.shape
+        np.testing.assert_allclose(trained.numpy(), evaluated.numpy(), rtol=2e-5, atol=2e-6)
