@@ -38,7 +38,13 @@ class Conv2D(nn.Conv2D):
     def forward(self, x):  # no super(): Paddle 2.6 does not export it
         padding = self._updated_padding if self._padding_algorithm == "EXPLICIT" else self._padding_algorithm
         return conv2d(
-            x, self.weight, self.bias, stride=self._stride, padding=padding, dilation=self._dilation, groups=self._groups
+            x,
+            self.weight,
+            self.bias,
+            stride=self._stride,
+            padding=padding,
+            dilation=self._dilation,
+            groups=self._groups,
         )
 
 

@@ -10,6 +10,7 @@ from paddle.optimizer import Optimizer
 
 from ppcore.errors import ConfigError, nearest
 from ppcore.model import traits
+from ppcore.optim.soap import Soap as Soap
 from ppcore.schedules import Schedule
 
 
