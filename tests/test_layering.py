@@ -27,11 +27,13 @@ from source_tree import (
 # Modules of ppcore's root that everything may use.
 SHARED = tuple(f"ppcore.{path.stem}" for path in (ROOT / "ppcore").glob("*.py") if path.stem != "__init__")
 BELOW = ("data", "weights", "metrics", "config", "layers")
+SHARED_ROOMS = ("ppcore.runtime", "ppcore.optim")
 # Room of ppcore -> the others it may import. Importing an engine's room for its records is reading, no more.
 ROOMS = {
     "layers": (),
     "config": (),
     "runtime": (),
+    "optim": (),
     "data": BELOW,
     "weights": BELOW,
     "metrics": BELOW,
@@ -75,7 +77,7 @@ class TestRooms:
 
     @pytest.mark.parametrize("room", ROOMS)
     def test_a_room_imports_what_is_below_it(self, room):
-        allowed = [*SHARED, "ppcore.runtime", f"ppcore.{room}", *(f"ppcore.{other}" for other in ROOMS[room])]
+        allowed = [*SHARED, *SHARED_ROOMS, f"ppcore.{room}", *(f"ppcore.{other}" for other in ROOMS[room])]
         wrong = offenders(
             sources(f"ppcore/{room}"),
             lambda m: inside(m, "ppcore") and m not in ("ppcore", *_attributes()) and not _is_allowed(m, allowed),
@@ -90,7 +92,7 @@ class TestRooms:
         assert not found
 
     def test_what_everything_uses_imports_no_room_but_config_and_layers(self):
-        allowed = (*SHARED, "ppcore.runtime", "ppcore.config", "ppcore.layers")
+        allowed = (*SHARED, *SHARED_ROOMS, "ppcore.config", "ppcore.layers")
         paths = sorted((ROOT / "ppcore").glob("*.py"))
         assert not offenders(paths, lambda m: inside(m, "ppcore") and m != "ppcore" and not inside(m, *allowed))
 
