@@ -10,9 +10,11 @@ import paddle.nn.functional as F
 from paddle import nn
 
 from ppcore.errors import DataError
-from ppcore.layers import checks, init
+from ppcore.layers import checks
+from ppcore.layers import init as initial
 from ppcore.weights import WeightMap
 from ppsr.borders import BORDERS, Border, convolve
+from ppsr.he_normal import HeNormal
 from ppsr.sr_layouts import srcnn_maps
 
 Form = Literal["9-1-5", "9-3-5", "9-5-5"]
@@ -32,6 +34,7 @@ class SRCNN(nn.Layer):
             target (`ppsr.SquaredError`). None: as `border`.
         widths: channels after the first and the second convolution.
         last_rate: factor of the learning rate of the last convolution; 0.1 in the paper.
+        init: `paper` draws all weights from N(0, 0.001), `he` from N(0, 2 / fan_in); biases begin at 0.
 
     Raises:
         ConfigError: an argument out of its range.
@@ -50,9 +53,11 @@ class SRCNN(nn.Layer):
         training_border: Border | None = None,
         widths: tuple[int, int] = (64, 32),
         last_rate: float = 1.0,
+        init: Literal["paper", "he"] = "paper",
     ):
         super().__init__()
         checks.choice(self, FORMS, form=form)
+        checks.choice(self, ("paper", "he"), init=init)
         checks.choice(self, BORDERS, border=border, training_border=training_border or border)
         checks.wholes(self, 1, widths=widths)
         if len(widths) != 2:
@@ -61,9 +66,9 @@ class SRCNN(nn.Layer):
         self.border, self.training_border = border, training_border or border
         sizes = [int(size) for size in form.split("-")]
         self.reach = sum(size // 2 for size in sizes)  # pixels on each side that an output pixel depends on
-        self.conv1 = _conv(1, widths[0], sizes[0])
-        self.conv2 = _conv(widths[0], widths[1], sizes[1])
-        self.conv3 = _conv(widths[1], 1, sizes[2], last_rate)
+        self.conv1 = _conv(1, widths[0], sizes[0], init)
+        self.conv2 = _conv(widths[0], widths[1], sizes[1], init)
+        self.conv3 = _conv(widths[1], 1, sizes[2], init, last_rate)
 
     def forward(self, x):
         border = self.training_border if self.training else self.border
@@ -88,15 +93,16 @@ class SRCNN(nn.Layer):
         return srcnn_maps()
 
 
-def _conv(inputs: int, outputs: int, size: int, rate: float = 1.0) -> nn.Conv2D:
-    """A convolution as the paper begins it: N(0, 0.001), biases 0."""
-    weights = paddle.ParamAttr(initializer=init.Gaussian(1e-3), learning_rate=rate)
+def _conv(inputs: int, outputs: int, size: int, start: str, rate: float = 1.0) -> nn.Conv2D:
+    """A convolution with the factor of its learning rate."""
+    drawn = initial.Gaussian(1e-3) if start == "paper" else HeNormal()
+    weights = paddle.ParamAttr(initializer=drawn, learning_rate=rate)
     return nn.Conv2D(inputs, outputs, size, weight_attr=weights, bias_attr=biases(rate))
 
 
 def biases(rate: float = 1.0) -> paddle.ParamAttr:
     """Biases that begin at 0, with a factor of their learning rate."""
-    return paddle.ParamAttr(initializer=init.Zeros(), learning_rate=rate)
+    return paddle.ParamAttr(initializer=initial.Zeros(), learning_rate=rate)
 
 
 def srcnn_915(**options) -> SRCNN:

@@ -181,3 +181,11 @@ def test_the_last_convolution_is_the_same_in_training_and_evaluation(border):
     for trained, evaluated in zip(*found, strict=True):
         assert trained.shape == evaluated.shape
         np.testing.assert_allclose(trained.numpy(), evaluated.numpy(), rtol=2e-5, atol=2e-6)
+
+
+@pytest.mark.parametrize(("start", "spread"), [("paper", 1e-3), ("he", np.sqrt(2 / 81))])
+def test_starts_as_it_says(start, spread):
+    paddle.seed(0)
+    network = ppsr.srcnn_915(init=start)
+    assert float(network.conv1.weight.std()) == pytest.approx(spread, rel=0.05)
+    assert float(network.conv1.bias.abs().max()) == 0
