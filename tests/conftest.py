@@ -14,10 +14,12 @@ import shutil  # noqa: E402
 import subprocess  # noqa: E402
 import sys  # noqa: E402
 import tempfile  # noqa: E402
+from functools import cache  # noqa: E402
 from pathlib import Path  # noqa: E402
 
 import pytest  # noqa: E402
 from hypothesis import settings  # noqa: E402
+from warm_process import WarmProcess  # noqa: E402
 
 # How long an example takes says nothing on a machine that others use.
 settings.register_profile("suite", deadline=None)
@@ -101,11 +103,21 @@ def tiny_config(tmp_path: Path) -> Path:
     return path
 
 
+@cache
+def _warm_process() -> WarmProcess:
+    made = WarmProcess(ROOT)
+    atexit.register(made.close)
+    return made
+
+
 def run_tool(name: str, *arguments: object, launch: int = 0, path: tuple = (), **kwargs) -> subprocess.CompletedProcess:
-    """Runs tools/<name>.py as a user would; with `launch` processes through Paddle's launcher.
+    """Runs tools/<name>.py as a user would (see `warm_process`); with `launch` processes through Paddle's launcher.
 
     `path` are folders to import from besides the repository.
     """
+    if not launch and not kwargs.keys() - {"cwd"} and (warm := _warm_process()).suits():
+        script = ROOT / "tools" / f"{name}.py"
+        return warm.run(script, [*map(str, arguments)], [*map(str, path)], kwargs.get("cwd", ROOT))
     launcher = ["-m", "paddle.distributed.launch", "--nproc_per_node", str(launch)] if launch else []
     if launch:
         launcher += ["--log_dir", str(kwargs.pop("log_dir"))]
