@@ -1,7 +1,6 @@
 """SRGAN trained by the tools: killed between two updates and resumed bit for bit, two processes as one, from a trained start."""
 
 import json
-import os
 import signal
 
 import numpy as np
@@ -9,6 +8,7 @@ import pytest
 from conftest import run_tool
 from sr_reference import random_vgg19
 
+import ppsr
 from ppcore.io import sha256
 from ppcore.weights.files import read
 
@@ -85,6 +85,14 @@ def train(path, *options: str, **more):
     return done.stdout + done.stderr
 
 
+def content_loss(folder) -> str:
+    """`Loss` with VGG19 of random weights."""
+    random_vgg19(folder / "vgg.safetensors")
+    return (
+        f"{{name: ppsr.ContentLoss, vgg_weights: {folder / 'vgg.safetensors'}, tap: conv2_2, scale: 0.1, pixel: 1.0}}"
+    )
+
+
 def records(folder) -> list[dict]:
     lines = [json.loads(line) for line in (folder / "metrics.jsonl").read_text().splitlines()]
     return [line for line in lines if line["kind"] == "train"]
@@ -99,8 +107,7 @@ def checkpoint(folder, step: int = STEPS) -> dict[str, np.ndarray]:
 @pytest.mark.slow
 def test_killed_between_the_updates_and_resumed_bit_for_bit(tmp_path, monkeypatch):
     """The generator had taken its step and the discriminator had not, two steps after the newest checkpoint."""
-    random_vgg19(tmp_path / "vgg.safetensors")
-    loss = f"{{name: ppsr.ContentLoss, vgg_weights: {tmp_path / 'vgg.safetensors'}, tap: conv2_2, scale: 0.1, pixel: 1.0}}"
+    loss = content_loss(tmp_path)
     train(write(tmp_path, "whole", loss))
     lines = records(tmp_path / "whole")
     assert {"content", "adversarial", "real", "made", "lr_generator", "grad_norm_discriminator"} <= set(lines[0])
@@ -125,12 +132,47 @@ def test_killed_between_the_updates_and_resumed_bit_for_bit(tmp_path, monkeypatc
             key: value for key, value in other.items() if "second" not in key and key != "time"
         }
 
+    kept, generator, critic = checkpoint(tmp_path / "killed"), *networks()
+    names = {f"{file} {name}" for file in ("weights", "ema") for name in generator.state_dict()}
+    names |= {f"networks discriminator.{name}" for name in critic.state_dict()}
+    assert {name for name in kept if not name.startswith("optimizer")} == names, "no VGG19 among them"
+    for name, array in kept.items():
+        if name.endswith("_mean"):
+            assert np.abs(array).min() > 0, f"{name} moved"
+    trained = {
+        f"optimizer {name}|{name}.{key}|{moment}"
+        for name, network in (("generator", generator), ("discriminator", critic))
+        for key, p in network.named_parameters()
+        if not p.stop_gradient
+        for moment in ("moment1_0", "moment2_0", "beta1_pow_acc_0", "beta2_pow_acc_0")
+    }
+    assert {name for name in kept if name.startswith("optimizer")} == trained
+
+
+def networks():
+    """Those of `CONFIG`."""
+    return ppsr.SRResNet(scale=2, width=4, blocks=1), ppsr.Discriminator(width=2, size=16, hidden=8)
+
 
 @pytest.mark.slow
-def test_what_a_checkpoint_holds(tmp_path):
-    """Both networks with their running statistics, both optimizers' moments, the generator's average; and no VGG19."""
-    random_vgg19(tmp_path / "vgg.safetensors")
-    loss = f"{{name: ppsr.ContentLoss, vgg_weights: {tmp_path / 'vgg.safetensors'}, tap: conv2_2}}"
-    train(write(tmp_path, "run", loss))
-    for each in checkpoint(tmp_path / "run").items():
-        print(each[0], each[1].shape)
+def test_two_processes_are_one(tmp_path):
+    """Half a batch each: losses, norms of gradients, both optimizers' moments, weights, running statistics and the average."""
+    path, short = write(tmp_path, "one", content_loss(tmp_path)), "Global.duration={steps: 3}"
+    train(path, short)
+    for name, shared in (("two", "true"), ("apart", "false")):
+        train(
+            path, short, f"Global.output_dir={tmp_path / name}", f"Global.sync_batch_norm={shared}", launch=2,
+            log_dir=tmp_path / "log",
+        )  # fmt: skip
+    one, two, apart = (checkpoint(tmp_path / name, 3) for name in ("one", "two", "apart"))
+    assert one.keys() == two.keys()
+    for name, array in one.items():
+        # What is left is rounding. Moments are averages of gradients, sums of many terms that nearly cancel.
+        tolerance = (5e-5 if name.startswith("optimizer") else 1e-5) * np.abs(array).max()
+        np.testing.assert_allclose(two[name], array, rtol=0, atol=tolerance, err_msg=name)
+    numbers = ("loss", "content", "adversarial", "real", "made", "grad_norm_generator", "grad_norm_discriminator")
+    for first, second in zip(records(tmp_path / "one"), records(tmp_path / "two"), strict=True):
+        assert [first[number] for number in numbers] == pytest.approx([second[number] for number in numbers], rel=1e-5)
+    # Batch norms that see half a batch each train otherwise: what keeps the numbers above together is synchronised.
+    weight = "networks discriminator.features.20.weight"
+    assert np.abs(apart[weight] - one[weight]).max() > 0.01 * np.abs(one[weight]).max()
