@@ -25,6 +25,7 @@ KEYS = {
     "Loss.teacher.arch.class_num": "num_classes, for a network of the suite",
     "Arch.pretrained": "Global.pretrained=FILE",
     "Arch.use_ssld": "Global.pretrained=FILE",
+    "Arch.use_sync_bn": "Global.sync_batch_norm",
     "Loss.Train": "Loss: {name: ppcore.losses.CrossEntropy}, one criterion for training",
     "Loss.Eval": "nothing: evaluation measures by Metric",
     "Loss.epsilon": "Loss.label_smoothing",

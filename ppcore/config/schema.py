@@ -65,6 +65,9 @@ class GlobalSection(Section):
     recompute: bool = False
     """Gradient checkpointing: a network's blocks keep their inputs alone and run forward again on the way back. Less memory,
     the same gradients, up to a third more time."""
+    sync_batch_norm: bool = False
+    """In several processes, batch norms take means and variances over the batches of all of them: the training is then that
+    of one process with the whole batch. Otherwise each has its own."""
     eval_mode_training: bool = False
     """Train with dropout and stochastic depth off (DeiT's fine-tuning)."""
     best_metric: str | None = None

@@ -29,6 +29,7 @@ from ppcore.engine.task import Run, Supervised
 from ppcore.engine.update import all_finite, run_step, step_seed
 from ppcore.errors import ConfigError, PPError, Stopped
 from ppcore.io import write_atomically, write_json
+from ppcore.layers.sync_batch_norm import synchronize_batch_norms
 from ppcore.weights.checkpoints import NAMES, Checkpoints, restore, step_of
 from ppcore.weights.training_state import TrainingState
 
@@ -89,6 +90,8 @@ def _train(config: Config, world: distributed.World, folder: Path) -> Result:
     precision.decorate(task.networks, [optimizer.paddle for optimizer in optimizers.values()])
     if settings.recompute:
         log.info("%d blocks are computed again for their gradients", recompute_blocks(task.networks))
+    if settings.sync_batch_norm and world.size > 1:
+        log.info("%d batch norms are of all processes", synchronize_batch_norms(task.networks))
     # Made after decorate() but float32 all the same; see EMA.
     ema = EMA(task.model, config.EMA.decay) if config.EMA else None
     training = TrainingState(task.model, task.networks, {n: o.paddle for n, o in optimizers.items()}, ema)

@@ -1,9 +1,14 @@
 """Networks of super-resolution in numpy and scipy, float64, written from their papers."""
 
+from pathlib import Path
+
 import numpy as np
 import paddle
 from paddle import nn
 from scipy.signal import correlate2d
+
+from ppcore.metrics.vgg import VGG19
+from ppcore.weights import save_arrays
 
 
 def randomized(model: nn.Layer, seed: int = 0) -> nn.Layer:
@@ -63,6 +68,17 @@ def run(model: nn.Layer, x: np.ndarray) -> np.ndarray:
 def image(*shape: int, seed: int = 0) -> np.ndarray:
     """A random image in [0, 1]."""
     return np.random.default_rng(seed).random(shape).astype(np.float32)
+
+
+def random_vgg19(path: Path) -> dict[str, np.ndarray]:
+    """Writes a file as torchvision's `vgg19`, with random weights and a stump of a classifier; the weights."""
+    rng, arrays = np.random.default_rng(0), {}
+    for name, p in VGG19(taps=["conv5_4"]).named_parameters():
+        shape = tuple(p.shape)
+        spread = np.sqrt(2 / np.prod(shape[1:])) if len(shape) == 4 else 0.05
+        arrays[name] = (spread * rng.standard_normal(shape, np.float32)).astype(np.float32)
+    save_arrays(path, {**arrays, "classifier.0.bias": np.zeros(3, np.float32)}, {"format": "pt"})
+    return arrays
 
 
 def seen_from(model: nn.Layer, channels: int, size: int) -> tuple[int, int]:

@@ -4,11 +4,10 @@ import numpy as np
 import paddle
 import paddle.nn.functional as F
 import pytest
-from sr_reference import image
+from sr_reference import image, random_vgg19
 
 import ppsr
 from ppcore.errors import ConfigError, WeightsError
-from ppcore.metrics.vgg import VGG19
 from ppcore.weights import save_arrays
 from ppsr.sr_losses import adversarial
 
@@ -54,14 +53,8 @@ POOLED = (5, 10, 19, 28)
 @pytest.fixture(scope="module")
 def vgg(tmp_path_factory) -> tuple[str, dict[str, np.ndarray]]:
     """A file as torchvision's `vgg19`, with random weights and a stump of a classifier."""
-    rng, arrays = np.random.default_rng(0), {}
-    for name, p in VGG19(taps=["conv5_4"]).named_parameters():
-        shape = tuple(p.shape)
-        spread = np.sqrt(2 / np.prod(shape[1:])) if len(shape) == 4 else 0.05
-        arrays[name] = (spread * rng.standard_normal(shape, np.float32)).astype(np.float32)
     path = tmp_path_factory.mktemp("vgg") / "vgg19.safetensors"
-    save_arrays(path, {**arrays, "classifier.0.bias": np.zeros(3, np.float32)}, {"format": "pt"})
-    return str(path), arrays
+    return str(path), random_vgg19(path)
 
 
 def features(x: paddle.Tensor, arrays: dict[str, np.ndarray], last: int) -> paddle.Tensor:
