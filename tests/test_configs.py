@@ -11,6 +11,7 @@ import pytest
 
 from ppcore import config
 from ppcore.config import components
+from ppcore.metrics.of_images import OfImages
 from ppcore.report import load_paper
 
 ROOT = Path(__file__).resolve().parents[1]
@@ -75,7 +76,7 @@ def test_opens_with_a_comment(path):
 
 def classifies(path: Path) -> bool:
     """Whether a configuration is of a classifier; those of networks that make images have tests of their own."""
-    return all(node["name"] != "ppcore.metrics.ImageQuality" for node in load(path).metrics())
+    return not any(isinstance(components.build(node), OfImages) for node in load(path).metrics())
 
 
 @pytest.mark.parametrize("path", [path for path in RUNNABLE if classifies(path)], ids=label)
