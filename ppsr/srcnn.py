@@ -43,7 +43,8 @@ class SRCNN(nn.Layer):
 
     makes_images = True
     in_chans = 1
-    scale = 1  # output pixels of an input pixel: the input is enlarged before
+    scale = 1
+    enlarged_first = True
 
     def __init__(
         self,

@@ -53,4 +53,4 @@ def jpeg_metadata(data: bytes, *, profile: bool = True) -> bytes:
     return b"".join(kept)
 
 
-JPEG = Format("JPEG", (".jpg", ".jpeg", ".jpe", ".jfif"), read, encode)
+JPEG = Format("JPEG", (".jpg", ".jpeg", ".jpe", ".jfif"), read, encode, longest=65_500)

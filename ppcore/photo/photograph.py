@@ -63,9 +63,11 @@ class Format(NamedTuple):
         suffixes: of its files, the usual one first.
         read: (whole file, its name for errors) -> photograph.
         encode: (photograph, quality of lossy formats from 1 to 100) -> whole file.
+        longest: pixels that a side can have.
     """
 
     name: str
     suffixes: tuple[str, ...]
     read: Callable[[bytes, str], Photograph]
     encode: Callable[[Photograph, int], bytes]
+    longest: int = 2**31 - 1

@@ -23,4 +23,4 @@ def encode(photo: Photograph, quality: int) -> bytes:
     return saved(photo.samples(), "WEBP", quality=quality, lossless=lossless, exact=True, **metadata)
 
 
-WEBP = Format("WEBP", (".webp",), read, encode)
+WEBP = Format("WEBP", (".webp",), read, encode, longest=16_383)
