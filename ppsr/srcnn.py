@@ -3,6 +3,7 @@
 Y alone goes through it. 8,129, 24,513 and 57,281 parameters in its three published forms.
 """
 
+from collections.abc import Sequence
 from typing import Literal
 
 import paddle
@@ -52,7 +53,7 @@ class SRCNN(nn.Layer):
         form: Form = "9-5-5",
         border: Border = "replicate",
         training_border: Border | None = None,
-        widths: tuple[int, int] = (64, 32),
+        widths: Sequence[int] = (64, 32),
         last_rate: float = 1.0,
         init: Literal["paper", "he"] = "paper",
     ):
