@@ -65,23 +65,18 @@ def enhance(
         runs: of a ready contender in its process, after the first one.
         seconds: for the rounds; see `turns.rounds`.
         weights_file: trained weights; None takes the model's initial ones.
-        peer: a Python file with `Net`, which takes the arrays of the model's first layout (`ppcore.weights.export`); without it
-            the peer is left out.
+        peer: a Python file with `Net`, which takes the arrays of the model's first layout; None leaves the peer out.
         peer_python: an interpreter that has torch.
         photographs: files on which bf16 is compared with fp32.
         scale: how many times larger, for a network that is given enlarged photographs.
 
     Returns:
         `machine`, `rows` (contender, size, seconds: median, lowest and highest; share of the machine's limit, first, peak bytes,
-        difference to the first contender over its maximum; or contender and `reason`), `growth` (bytes a pixel of each contender) and `psnr` (photograph, dB).
+        difference to the first contender over its maximum; or contender and `reason`), `growth` (bytes a pixel) and `psnr` (photograph, dB).
     """
     node = {"name": arch} if isinstance(arch, str) else dict(arch)
     form, channels = _form(node, scale)
-    contenders = [
-        name
-        for name in benchmarks.chosen(contenders, CONTENDERS, "--contenders")
-        if (CONTENDERS[name][0] != "torch" or peer) and (contenders or form.scale != 1 or name not in ENLARGING)
-    ]
+    contenders = _contenders(contenders, form, peer)
     with tempfile.TemporaryDirectory() as folder, Machine(threads) as machine:
         files, flops = _prepare(node, weights_file, Path(folder), contenders, sizes, form)
         base = {**files, "arch": node, "peer": peer, "threads": threads, "runs": runs, "scale": scale}
@@ -104,6 +99,13 @@ def enhance(
         return facts | {
             "machine": machine_facts(machine.facts(), threads), "rows": rows, "growth": _growth(rows), "psnr": psnr,
         }  # fmt: skip
+
+
+def _contenders(given: Sequence[str] | None, form: PhotoForm, peer: str | None) -> list[str]:
+    """Those that were named, or all that there are for such a network; torch's where there is a peer."""
+    known = benchmarks.chosen(given, CONTENDERS, "--contenders")
+    fitting = [name for name in known if given or form.scale != 1 or name not in ENLARGING]
+    return [name for name in fitting if peer or CONTENDERS[name][0] != "torch"]
 
 
 def _given(form: PhotoForm, size: tuple[int, int]) -> tuple[int, int]:

@@ -4,6 +4,7 @@ Imports what the contender needs and nothing else, because the memory of the who
 """
 
 import importlib.util
+import tempfile
 import time
 from collections.abc import Callable
 from pathlib import Path
@@ -64,7 +65,7 @@ def predictor(job: dict[str, Any]) -> Run:
 
 
 def opencv(job: dict[str, Any]) -> Run:
-    """OpenCV's own engine on the export's one ONNX file."""
+    """OpenCV's own engine on the export's one ONNX file, its sizes fixed and what follows from them folded, which it needs."""
     import cv2
 
     from ppcore.deploy import manifest
@@ -74,13 +75,33 @@ def opencv(job: dict[str, Any]) -> Run:
     if len(stages) > 1:
         raise ConfigError("OpenCV takes one graph, and this network is exported in several")
     cv2.setNumThreads(job["threads"])
-    net = cv2.dnn.readNetFromONNX(f"{job['folder']}/{stages[0].name}.onnx")
+    with tempfile.TemporaryDirectory() as folder:
+        net = cv2.dnn.readNetFromONNX(
+            _of_one_size(f"{job['folder']}/{stages[0].name}.onnx", job["input"], Path(folder))
+        )
 
     def run(x: np.ndarray) -> np.ndarray:
         net.setInput(x)
         return net.forward()
 
     return run
+
+
+def _of_one_size(graph: str, shape: list[int], folder: Path) -> str:
+    """The file of a graph for one input shape, folded by onnxruntime."""
+    import onnx
+    import onnxruntime
+
+    model = onnx.load(graph)
+    for side, size in zip(model.graph.input[0].type.tensor_type.shape.dim, shape, strict=True):
+        side.dim_value = size
+    onnx.save(model, folder / "fixed.onnx")
+    options = onnxruntime.SessionOptions()
+    options.graph_optimization_level = onnxruntime.GraphOptimizationLevel.ORT_ENABLE_BASIC
+    options.optimized_model_filepath = str(folder / "folded.onnx")
+    options.log_severity_level = 3
+    onnxruntime.InferenceSession(str(folder / "fixed.onnx"), options, providers=["CPUExecutionProvider"])
+    return options.optimized_model_filepath
 
 
 def photograph(job: dict[str, Any]) -> Run:
