@@ -149,21 +149,11 @@ def enhance(arguments: argparse.Namespace, components: Components) -> tuple[dict
         sizes.append((int(height), int(width)))
     photographs = sorted(map(str, Path(arguments.data).glob("*.jpg"))) if arguments.data else []
     result = benchmark.enhance(
-        _arch(components["arch"]), contenders=arguments.contenders, sizes=sizes, scale=arguments.scale,
+        benchmarks.component(components["arch"]), contenders=arguments.contenders, sizes=sizes, scale=arguments.scale,
         number=arguments.rounds or 1, threads=arguments.threads, runs=arguments.runs, seconds=arguments.seconds, weights_file=arguments.weights, peer=arguments.peer,
         peer_python=arguments.peer_python, photographs=photographs,
     )  # fmt: skip
     return result, benchmark.table(result)
-
-
-def _arch(text: str) -> str | dict[str, Any]:
-    """A builder, or `{name: builder, argument: value}` as in YAML."""
-    import yaml
-
-    try:
-        return yaml.safe_load(text)
-    except yaml.YAMLError:
-        raise ConfigError(f"--arch {text}: write a builder, or {{name: builder, argument: value}}") from None
 
 
 WHAT = {

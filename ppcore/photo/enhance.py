@@ -5,6 +5,7 @@ from dataclasses import replace
 
 import numpy as np
 
+from ppcore.data.images.orientation import stored
 from ppcore.errors import DataError
 from ppcore.photo.photo_form import AS_IT_IS, PhotoForm
 from ppcore.photo.photo_io import FORMATS
@@ -50,7 +51,10 @@ def enhance(
         rows = rows.astype(np.float64).transpose(1, 2, 0)
         out[top:bottom] = np.rint((rows if finish is None else finish(rows, top, bottom)) * np.iinfo(out.dtype).max)
     result = photo.with_rgb(out) if rgb else replace(photo, pixels=out)
-    return replace(result, alpha=_enlarged_alpha(photo.alpha, form))
+    if form.scale == 1:
+        return result
+    metadata = FORMATS[photo.format].resized(photo.metadata, *stored(out, photo.orientation).shape[:2])
+    return replace(result, alpha=_enlarged_alpha(photo.alpha, form), metadata=metadata)
 
 
 def network_input(photo: Photograph, form: PhotoForm) -> np.ndarray:
@@ -83,8 +87,8 @@ def _luma_to_pixels(photo: Photograph, form: PhotoForm) -> Callable[[np.ndarray,
 
 
 def _enlarged_alpha(alpha: np.ndarray | None, form: PhotoForm) -> np.ndarray | None:
-    if alpha is None or form.scale == 1:
-        return alpha
+    if alpha is None:
+        return None
     from ppcore.photo.enlarged_rows import EnlargedRows
 
     enlarged, most = EnlargedRows(alpha[:, :, None], form.scale), np.iinfo(alpha.dtype).max

@@ -64,6 +64,7 @@ class Format(NamedTuple):
         read: (whole file, its name for errors) -> photograph.
         encode: (photograph, quality of lossy formats from 1 to 100) -> whole file.
         longest: pixels that a side can have.
+        resized: (metadata, height, width) -> the metadata of a photograph whose stored pixels have this size.
     """
 
     name: str
@@ -71,3 +72,4 @@ class Format(NamedTuple):
     read: Callable[[bytes, str], Photograph]
     encode: Callable[[Photograph, int], bytes]
     longest: int = 2**31 - 1
+    resized: Callable[[Any, int, int], Any] = lambda metadata, height, width: metadata

@@ -13,6 +13,7 @@ from ppcore.data.images.matlab_resize import BORDERS, ImresizeByRows, imresize
 from ppcore.data.images.ycbcr import rgb2ycbcr, y_of, ycbcr2rgb
 from ppcore.errors import ConfigError, DataError
 from ppcore.photo.enhance import enhance, network_input
+from ppcore.photo.exif import exif_of_size
 from ppcore.photo.photo_form import PhotoForm, form_of
 from ppcore.photo.photo_io import read_photograph
 from ppcore.photo.photograph import Photograph
@@ -194,3 +195,33 @@ class TestFiles:
             assert after.info["icc_profile"] == PROFILE
             assert after.info["dpi"] == (300, 300)
             assert ImageOps.exif_transpose(after).size == (168, 123)
+
+    @pytest.mark.parametrize("suffix", ["jpg", "png", "webp"])
+    @pytest.mark.parametrize("orientation", [1, 6])
+    def test_exif_says_the_new_size(self, tmp_path, suffix, orientation):
+        """Of the pixels as they are stored, where it said one; all else is as it was."""
+        given = Image.Exif()
+        given[0x0112], given[0x010F], given[0x0100] = orientation, "Maker", 40
+        given.get_ifd(0x8769).update({0xA002: 40, 0xA003: 30, 0x9003: "2026:01:01 00:00:00"})
+        (tmp_path / "in").mkdir()
+        Image.fromarray(data.astronaut()[:30, :40]).save(tmp_path / "in" / f"a.{suffix}", exif=given)
+        enhance_all([tmp_path / "in"], tmp_path / "out", repeated(3), form=Y3)
+        with Image.open(tmp_path / "out" / f"a.{suffix}") as image:
+            assert image.size == (120, 90)
+            found = image.getexif()
+            assert (found[0x0112], found[0x010F], found[0x0100]) == (orientation, "Maker", 120)
+            assert found.get_ifd(0x8769) == {0xA002: 120, 0xA003: 90, 0x9003: "2026:01:01 00:00:00"}
+        with Image.open(tmp_path / "in" / f"a.{suffix}") as image:
+            assert image.getexif().get_ifd(0x8769)[0xA002] == 40
+
+
+@pytest.mark.parametrize("cut", range(0, 140, 3))
+def test_damaged_exif_is_left_alone(cut):
+    given = Image.Exif()
+    given[0x0112] = 1
+    given.get_ifd(0x8769).update({0xA002: 40, 0xA003: 30})
+    whole = given.tobytes()
+    damaged = whole[: min(cut, len(whole))]
+    assert len(exif_of_size(damaged, 90, 120)) == len(damaged)
+    changed = whole[:cut] + b"\xff" + whole[cut + 1 :]
+    assert len(exif_of_size(changed, 90, 120)) == len(changed)
