@@ -178,7 +178,7 @@ class Predictor:
                 raise DataError(
                     f"enhance: takes uint8 or uint16 [H, W, 3], got {photograph.dtype} {list(photograph.shape)}"
                 )
-            source, name = Photograph(photograph, None, "PNG"), "the array"
+            source, name = Photograph(photograph, None, "PNG", metadata=b""), "the array"
         else:
             source, name = read_photograph(photograph), os.fspath(photograph)
         if output is not None and os.path.lexists(output):

@@ -30,7 +30,7 @@ def repeated(times):
 def photo(kind=np.uint8, shape=(301, 23, 3), alpha=False):  # results have more rows than are converted at once
     most = np.iinfo(kind).max
     drawn = RNG.integers(0, most + 1, (*shape[:2], 4)).astype(kind)
-    return Photograph(drawn[..., : shape[2]], drawn[..., 3] if alpha else None, "PNG")
+    return Photograph(drawn[..., : shape[2]], drawn[..., 3] if alpha else None, "PNG", metadata=b"")
 
 
 @pytest.mark.parametrize("border", BORDERS)
@@ -129,7 +129,7 @@ def test_an_opaque_photograph_stays_opaque():
     for kind in (np.uint8, np.uint16):
         given = photo(kind, (40, 30, 3))
         opaque = np.full((40, 30), np.iinfo(kind).max, kind)
-        found = enhance(repeated(2), Photograph(given.pixels, opaque, "PNG"), "f", RGB2)
+        found = enhance(repeated(2), Photograph(given.pixels, opaque, "PNG", metadata=b""), "f", RGB2)
         assert found.alpha.min() == np.iinfo(kind).max
 
 

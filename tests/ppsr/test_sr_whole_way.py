@@ -206,6 +206,11 @@ def test_without_paddle_and_without_the_paper(exported, photographs, tmp_path):
     command = [sys.executable, "-c", code, exported, photographs / "grey.png", tmp_path / "large.png"]
     done = subprocess.run(command, capture_output=True, text=True, timeout=120, check=False, cwd=ROOT)
     assert done.returncode == 0, done.stderr
+    small = np.asarray(Image.open(photographs / "cat.png"))
+    predictor = Predictor(exported, quiet=True)
+    of_file = predictor.enhance(photographs / "cat.png", scale=2)
+    np.testing.assert_array_equal(predictor.enhance(small, tmp_path / "array.png", scale=2), of_file)
+    np.testing.assert_array_equal(np.asarray(Image.open(tmp_path / "array.png")), of_file)
     shape, modules = json.loads(done.stdout.splitlines()[-1])
     assert shape == [153, 158, 1]
     assert not {"paddle", "ppsr", "ppcore.config", "ppcore.engine"} & set(modules)
