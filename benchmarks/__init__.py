@@ -12,6 +12,25 @@ def components(what: str) -> dict[str, Any]:
     return yaml.safe_load((Path(__file__).parent / f"{what}.yaml").read_text(encoding="utf-8"))
 
 
+def component(text: str) -> str | dict[str, Any]:
+    """A builder's name, or `{name: builder, argument: value}` as in YAML.
+
+    Raises:
+        ConfigError: it is neither.
+    """
+    import yaml  # here: a contender's process imports no more than it needs
+
+    from ppcore.errors import ConfigError
+
+    try:
+        found = yaml.safe_load(text)
+    except yaml.YAMLError:
+        found = None
+    if not isinstance(found, str) and not (isinstance(found, dict) and "name" in found):
+        raise ConfigError(f"--arch {text}: write a builder, or {{name: builder, argument: value}}")
+    return found
+
+
 def chosen(given: Sequence[str] | None, known: Mapping[str, Any], option: str) -> list[str]:
     """The names asked for, or all.
 

@@ -8,6 +8,7 @@ import paddle
 import paddle.nn as nn
 
 from ppcore.layers import Attention
+from ppcore.model import traits
 
 
 def multiply_adds(model: nn.Layer, shape: Sequence[int]) -> int:
@@ -60,7 +61,8 @@ def image_flop(model: nn.Layer, height: int, width: int, small: int = 128) -> fl
         small: height and width of the smallest of the images that are computed: such a multiple.
     """
     low, high = (
-        [multiply_adds(model, (1, 3, down, across)) for across in (small, 2 * small)] for down in (small, 2 * small)
+        [multiply_adds(model, (1, traits(model).in_chans, down, across)) for across in (small, 2 * small)]
+        for down in (small, 2 * small)
     )
     at_width = [narrow + (wide - narrow) * (width - small) / small for narrow, wide in (low, high)]
     return 2 * (at_width[0] + (at_width[1] - at_width[0]) * (height - small) / small)

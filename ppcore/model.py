@@ -18,6 +18,11 @@ class Model(Protocol):
     Attributes:
         num_classes: outputs of a classifier; absent: not a classifier.
         makes_images: whether the output is an image of the input's size (or `scale` times it); absent: no.
+        scale: output pixels of an input pixel, on each side, of a network that makes images; absent: 1.
+        enlarged_first: whether the images it takes have been enlarged by bicubic interpolation, to the size of its output;
+            absent: no.
+        reach: input pixels on each side that an output pixel depends on, of a network that makes images and looks at
+            nothing beyond; absent: not known, so that it is not cut into tiles.
         needs_weights: False for a method that has none to train or to load; absent: True.
         img_size: (height, width) of the images it takes, its own or its `patch_embed`'s; absent or None: any size.
         in_chans: channels of the images it takes, its own or its `patch_embed`'s; absent: 3.
@@ -27,6 +32,9 @@ class Model(Protocol):
 
     num_classes: int
     makes_images: bool
+    scale: int
+    enlarged_first: bool
+    reach: int
     needs_weights: bool
     img_size: tuple[int, int] | None
     in_chans: int
@@ -59,6 +67,9 @@ class Traits:
 
     num_classes: int | None
     makes_images: bool
+    scale: int
+    enlarged_first: bool
+    reach: int | None
     needs_weights: bool
     img_size: tuple[int, int] | None
     in_chans: int
@@ -77,6 +88,9 @@ def traits(model: "nn.Layer") -> Traits:
     return Traits(
         num_classes=getattr(model, "num_classes", None),
         makes_images=getattr(model, "makes_images", False),
+        scale=getattr(model, "scale", 1),
+        enlarged_first=getattr(model, "enlarged_first", False),
+        reach=getattr(model, "reach", None),
         needs_weights=getattr(model, "needs_weights", True),
         img_size=None if size is None else tuple(size),
         in_chans=getattr(entry, "in_chans", 3),

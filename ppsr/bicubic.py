@@ -4,15 +4,15 @@ import numpy as np
 import paddle
 import paddle.nn as nn
 
-from ppsr.matlab_resize import Border, imresize
+from ppcore.data.images.matlab_resize import Border, imresize
 
 
 class Bicubic(nn.Layer):
     """MATLAB's bicubic enlargement of each channel, in float64; nothing is learned and there is no gradient.
 
     Args:
-        scale: 1 gives the input as it is, for inputs that are enlarged already.
-        border: see `ppsr.matlab_resize.imresize`.
+        scale: 1 gives the input as it is, for inputs that are enlarged already, by any factor.
+        border: see `ppcore.data.images.matlab_resize.imresize`.
 
     Shape:
         [B, C, H, W] -> [B, C, H · scale, W · scale].
@@ -24,6 +24,7 @@ class Bicubic(nn.Layer):
     def __init__(self, *, scale: int, border: Border = "symmetric"):
         super().__init__()
         self.scale, self.border = scale, border
+        self.enlarged_first = scale == 1
 
     @paddle.no_grad()
     def forward(self, x):

@@ -12,6 +12,13 @@ Border = Literal["replicate", "zero", "valid"]
 BORDERS = ("replicate", "zero", "valid")
 
 
+class BorderedConv(nn.Conv2D):
+    """A convolution of odd size and stride 1, made without padding; called with the border, see `convolve`."""
+
+    def forward(self, x, border):
+        return convolve(self, x, border)
+
+
 def convolve(conv: nn.Conv2D, x: paddle.Tensor, border: Border) -> paddle.Tensor:
     """A convolution of odd size k and stride 1 of [B, C, H, W].
 

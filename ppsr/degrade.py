@@ -5,11 +5,11 @@ from typing import Literal, NamedTuple
 import numpy as np
 from PIL import Image
 
+from ppcore.data.images.matlab_resize import imresize, modcrop
+from ppcore.data.images.ycbcr import y_of
 from ppcore.data.ranges import check, check_choice
 from ppcore.errors import DataError
-from ppsr.matlab_resize import imresize, modcrop
 from ppsr.sr_protocols import Making
-from ppsr.ycbcr import y_of
 
 InputName = Literal["bicubic", "lr", "lr_rgb"]
 

@@ -13,11 +13,11 @@ from ppcore.data.datasets.dataset import PathTable, data_root
 from ppcore.data.datasets.flat_folder import image_names, take_range, without
 from ppcore.data.images.decode import read_bytes
 from ppcore.data.images.image_file import pixels_of
+from ppcore.data.images.matlab_resize import Border
+from ppcore.data.images.ycbcr import YName
 from ppcore.errors import DataError
 from ppsr.degrade import Degraded, InputName, check_making, degrade
-from ppsr.matlab_resize import Border
 from ppsr.sr_protocols import Fit, ProtocolName, Resizer, Shrunk, protocol_of
-from ppsr.ycbcr import YName
 
 
 class ImagesOf(Dataset):

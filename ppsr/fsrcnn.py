@@ -7,7 +7,7 @@ from paddle import nn
 
 from ppcore.layers import checks, conv2d_transpose, init
 from ppcore.weights import WeightMap
-from ppsr.borders import convolve, replicated
+from ppsr.borders import BorderedConv, replicated
 from ppsr.he_normal import HeNormal
 from ppsr.sr_layouts import fsrcnn_maps
 from ppsr.srcnn import biases
@@ -72,7 +72,7 @@ class FSRCNN(nn.Layer):
         self.convs = nn.LayerList([_conv(*size) for size in sizes])
         self.slopes = nn.LayerList([nn.PReLU(outputs if slopes == "channel" else 1) for _, outputs, _ in sizes])
         weights = paddle.ParamAttr(initializer=init.Gaussian(1e-3), learning_rate=last_rate)
-        self.deconv = nn.Conv2DTranspose(d, 1, KERNEL, stride=scale, weight_attr=weights, bias_attr=biases(last_rate))
+        self.deconv = Transposed(d, 1, KERNEL, stride=scale, weight_attr=weights, bias_attr=biases(last_rate))
         # Small pixels on each side that an output pixel depends on: of the convolutions, and of the transposed one.
         beyond = max((KERNEL // 2 + self.shift) // scale, (KERNEL // 2 - 1 - self.shift) // scale + 1)
         self.reach = 2 + m + beyond
@@ -83,7 +83,7 @@ class FSRCNN(nn.Layer):
     def forward(self, x):
         border = self.training_border if self.training else self.border
         for conv, slope in zip(self.convs, self.slopes):  # noqa: B905  (to_static knows no strict)
-            x = slope(convolve(conv, x, border))
+            x = slope(conv(x, border))
         return self.enlarged(x, border)
 
     def enlarged(self, x, border):
@@ -93,9 +93,7 @@ class FSRCNN(nn.Layer):
         if border == "replicate":
             x, crop = replicated(x, 1), crop + self.scale
         missing = self.scale - 1 - 2 * self.shift  # rows at the end of what the strides give
-        y = conv2d_transpose(
-            x, self.deconv.weight, self.deconv.bias, stride=self.scale, padding=crop, output_padding=max(missing, 0)
-        )
+        y = self.deconv(x, crop, max(missing, 0))
         return y[:, :, :height, :width] if missing < 0 else y
 
     def export_spec(self):
@@ -109,8 +107,15 @@ class FSRCNN(nn.Layer):
         return fsrcnn_maps()
 
 
+class Transposed(nn.Conv2DTranspose):
+    """A transposed convolution, called with the rows and columns to cut off at the beginning and to add at the end."""
+
+    def forward(self, x, cut, added):
+        return conv2d_transpose(x, self.weight, self.bias, stride=self._stride, padding=cut, output_padding=added)
+
+
 def _conv(inputs: int, outputs: int, size: int) -> nn.Conv2D:
-    return nn.Conv2D(inputs, outputs, size, weight_attr=init.attr(HeNormal()), bias_attr=biases())
+    return BorderedConv(inputs, outputs, size, weight_attr=init.attr(HeNormal()), bias_attr=biases())
 
 
 def fsrcnn(scale: int = 3, **options) -> FSRCNN:

@@ -6,13 +6,13 @@ from typing import Literal
 
 import numpy as np
 
+from ppcore.data.images.matlab_resize import Border
+from ppcore.data.images.ycbcr import YName, y_of
 from ppcore.errors import ConfigError, DataError
 from ppcore.metrics import MetricSpec
 from ppcore.metrics.of_images import OfImages, check_key
 from ppcore.metrics.psnr_ssim import psnr, ssim
-from ppsr.matlab_resize import Border
 from ppsr.sr_protocols import PROTOCOLS, Fit, Pixels, Protocol, ProtocolName, Resizer, Shrunk, protocol_of
-from ppsr.ycbcr import YName, y_of
 
 _SPECS = {
     "psnr": MetricSpec("psnr_y", "PSNR-Y", "PSNR of Y", "dB", digits=2),

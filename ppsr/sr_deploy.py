@@ -3,6 +3,7 @@
 from paddle import nn
 
 from ppcore.deploy import ExportSpec, Padding, Stage, TileRule
+from ppcore.model import traits
 
 
 def export_spec(model: nn.Layer) -> ExportSpec:
@@ -16,5 +17,6 @@ def export_spec(model: nn.Layer) -> ExportSpec:
     return ExportSpec(
         stages=(Stage("network", model, {"x": (None, model.in_chans, None, None)}, ("y",)),),
         padding=Padding(scale=model.scale),
+        enlarged_first=traits(model).enlarged_first,
         tiles=TileRule(stage="network", axis=2, channels=1, output_axis=2, scale=model.scale, halo=model.reach),
     )

@@ -9,10 +9,10 @@ from typing import Any, Literal
 
 import numpy as np
 
+from ppcore.data.images.matlab_resize import BORDERS, Border
+from ppcore.data.images.ycbcr import Y_NAMES, YName
 from ppcore.data.ranges import check, check_choice
 from ppcore.errors import ConfigError, nearest
-from ppsr.matlab_resize import BORDERS, Border
-from ppsr.ycbcr import Y_NAMES, YName
 
 ProtocolName = Literal[
     "matlab_y8_replicate",
@@ -41,12 +41,12 @@ class Making:
     """How the low-resolution image, the network's input and the reference are made.
 
     Attributes:
-        resizer: `matlab` (`ppsr.matlab_resize`) or `pillow`, both bicubic.
+        resizer: `matlab` (`ppcore.data.images.matlab_resize`) or `pillow`, both bicubic.
         border: of MATLAB's: `replicate` (older) or `symmetric` (newer).
         fit: how the reference gets a size that is a multiple of the scale: `crop`, or `resize`, which smooths it.
         shrunk: `y`: Y in floating point, nothing rounded; `rgb`: the colours, rounded to 8 bits.
         enlarged: what the bicubic image is made of, `y` or `rgb`, likewise.
-        y: the formula, see `ppsr.ycbcr.y_of`.
+        y: the formula, see `ppcore.data.images.ycbcr.y_of`.
         y8: whether Y is rounded to 8 bits, before it is shrunk where `y` is.
         clip16: whether the bicubic Y is clipped to [16/255, 235/255].
     """

@@ -3,6 +3,7 @@
 Y alone goes through it. 8,129, 24,513 and 57,281 parameters in its three published forms.
 """
 
+from collections.abc import Sequence
 from typing import Literal
 
 import paddle
@@ -13,7 +14,7 @@ from ppcore.errors import DataError
 from ppcore.layers import checks
 from ppcore.layers import init as initial
 from ppcore.weights import WeightMap
-from ppsr.borders import BORDERS, Border, convolve
+from ppsr.borders import BORDERS, Border, BorderedConv
 from ppsr.he_normal import HeNormal
 from ppsr.sr_layouts import srcnn_maps
 
@@ -43,7 +44,8 @@ class SRCNN(nn.Layer):
 
     makes_images = True
     in_chans = 1
-    scale = 1  # output pixels of an input pixel: the input is enlarged before
+    scale = 1
+    enlarged_first = True
 
     def __init__(
         self,
@@ -51,7 +53,7 @@ class SRCNN(nn.Layer):
         form: Form = "9-5-5",
         border: Border = "replicate",
         training_border: Border | None = None,
-        widths: tuple[int, int] = (64, 32),
+        widths: Sequence[int] = (64, 32),
         last_rate: float = 1.0,
         init: Literal["paper", "he"] = "paper",
     ):
@@ -76,9 +78,9 @@ class SRCNN(nn.Layer):
             raise DataError(
                 f"SRCNN: border valid needs more than {2 * self.reach} pixels a side, got {x.shape[2]}x{x.shape[3]}"
             )
-        x = F.relu(convolve(self.conv1, x, border))
-        x = F.relu(convolve(self.conv2, x, border))
-        return convolve(self.conv3, x, border)
+        x = F.relu(self.conv1(x, border))
+        x = F.relu(self.conv2(x, border))
+        return self.conv3(x, border)
 
     def export_spec(self):
         """What `ppcore.deploy.export_model` writes (`ppsr.sr_deploy`); not with the border `valid`."""
@@ -97,7 +99,7 @@ def _conv(inputs: int, outputs: int, size: int, start: str, rate: float = 1.0) -
     """A convolution with the factor of its learning rate."""
     drawn = initial.Gaussian(1e-3) if start == "paper" else HeNormal()
     weights = paddle.ParamAttr(initializer=drawn, learning_rate=rate)
-    return nn.Conv2D(inputs, outputs, size, weight_attr=weights, bias_attr=biases(rate))
+    return BorderedConv(inputs, outputs, size, weight_attr=weights, bias_attr=biases(rate))
 
 
 def biases(rate: float = 1.0) -> paddle.ParamAttr:

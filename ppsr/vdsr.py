@@ -26,7 +26,8 @@ class VDSR(nn.Layer):
 
     makes_images = True
     in_chans = 1
-    scale = 1  # output pixels of an input pixel: the input is enlarged before
+    scale = 1
+    enlarged_first = True
 
     def __init__(self, *, depth: int = 20, width: int = 64, bias: bool = True):
         super().__init__()

@@ -30,7 +30,7 @@ class Low(nn.Layer):
         super().__init__()
         low, adjust = model.low, model.high.adjust
         branch = adjust.frequency if isinstance(adjust, FouSpa) else None
-        self.scale = model.scale
+        self.scale = model.factor
         outer, bias = arrays(low.conv_in)
         inner, inner_bias = arrays(model.extract)
         self.conv_in = Turned(compose(outer, inner), bias + outer[:, :, 0, 0] @ inner_bias)
@@ -80,7 +80,7 @@ class High(nn.Layer):
 
     def __init__(self, model: nn.Layer):
         super().__init__()
-        self.scale = model.scale
+        self.scale = model.factor
         self.adjust = deployed_block(model.high.adjust)
         self.refine = nn.LayerList([deployed_block(block) for block in model.high.refine])
 
@@ -105,7 +105,7 @@ class Tail(nn.Layer):
     def __init__(self, model: nn.Layer):
         super().__init__()
         high = model.high
-        self.scale, self.concat_low = model.scale, high.concat_low
+        self.scale, self.concat_low = model.factor, high.concat_low
         self.conv_out = Turned.of(high.conv_out)
         # The 1x1 fusion goes into the convolution after it. That one pads the fusion's result with zeros, so the
         # fusion's bias must end at the border, too: it becomes the weight of a channel of ones, upsampled with y_low.
@@ -158,7 +158,7 @@ def export_spec(model: nn.Layer) -> ExportSpec:
     if model.low.raw:
         raise ConfigError("UHDFour: raw=True is not exported: its result differs from engine to engine; use raw=False")
     model.eval()
-    s = model.scale
+    s = model.factor
     channels = 3 * s * s
     image = {"x": (None, 3, None, None)}
     low, high, tail = Low(model), High(model), Tail(model)

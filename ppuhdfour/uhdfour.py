@@ -219,7 +219,7 @@ class UHDFour(nn.Layer):
             )  # fmt: skip
             return FouSpa(channels, guided, spatial=kind if adjust_spatial else None)
 
-        self.scale = self.factor = scale
+        self.factor = scale
         self.tail_reach = 1 + tail  # pixels that its 3x3 convolutions see on each side
         self.extract = Conv(3, extract)
         guided = adjust == "fouspa" and not paper  # a guide that nothing reads gets no convolution
@@ -236,8 +236,8 @@ class UHDFour(nn.Layer):
 
     def padded_size(self, height: int, width: int) -> tuple[int, int]:
         """The size an image is extended to: multiples of `scale` whose lowest level has more than one pixel."""
-        least = 4 * self.scale  # two levels down it is one pixel
-        height, width = (max(-(-size // self.scale) * self.scale, least) for size in (height, width))
+        least = 4 * self.factor  # two levels down it is one pixel
+        height, width = (max(-(-size // self.factor) * self.factor, least) for size in (height, width))
         if height < 2 * least and width < 2 * least:
             return 2 * least, 2 * least
         return height, width
@@ -245,7 +245,7 @@ class UHDFour(nn.Layer):
     def trunk(self, x):
         """All that is global: y_low [B, 3, h, w] and features [B, 3·scale², h, w] of a padded image."""
         # The released code applies the 1x1 convolution before reducing; both are linear, so they commute.
-        y_low, amplitude, phase = self.low(self.extract(reduce(x, self.scale)))
+        y_low, amplitude, phase = self.low(self.extract(reduce(x, self.factor)))
         return y_low, self.high.features(x, amplitude, phase)
 
     def tail(self, y_low, features):
@@ -258,7 +258,7 @@ class UHDFour(nn.Layer):
         y = self.tail(y_low, features)[:, :, :height, :width]
         if not self.training:
             return y
-        return y, y_low[:, :, : -(-height // self.scale), : -(-width // self.scale)]
+        return y, y_low[:, :, : -(-height // self.factor), : -(-width // self.factor)]
 
     def export_spec(self):
         """What `ppcore.deploy.export_model` writes (`ppuhdfour.deploy`)."""

@@ -19,6 +19,8 @@ python tools/benchmark.py --what augment --data folder/of/jpegs
 python tools/benchmark.py --what distill --batch 8
 python tools/benchmark.py --what enhance --peer torch_uhdfour.py --weights FILE --data folder/of/photographs
 python tools/benchmark.py --what enhance --arch ppllie.PairLIE --peer tests/reference/peer_pairlie.py --sizes 600x400
+python tools/benchmark.py --what enhance --arch "{name: ppsr.fsrcnn, scale: 4}" --peer tests/reference/peer_fsrcnn.py --sizes 960x540
+python tools/benchmark.py --what enhance --arch ppsr.vdsr --scale 4 --peer tests/reference/peer_vdsr.py --sizes 960x540
 
 A contender that is not installed is named with the command that installs it, one that fails with the reason.
 """
@@ -147,7 +149,7 @@ def enhance(arguments: argparse.Namespace, components: Components) -> tuple[dict
         sizes.append((int(height), int(width)))
     photographs = sorted(map(str, Path(arguments.data).glob("*.jpg"))) if arguments.data else []
     result = benchmark.enhance(
-        **components, contenders=arguments.contenders or list(benchmark.CONTENDERS), sizes=sizes,
+        benchmarks.component(components["arch"]), contenders=arguments.contenders, sizes=sizes, scale=arguments.scale,
         number=arguments.rounds or 1, threads=arguments.threads, runs=arguments.runs, seconds=arguments.seconds, weights_file=arguments.weights, peer=arguments.peer,
         peer_python=arguments.peer_python, photographs=photographs,
     )  # fmt: skip
@@ -184,7 +186,8 @@ def main() -> None:
     parser.add_argument("--batch", type=int, help="train, distill (16), data (128)")
     parser.add_argument("--size", type=int, default=224, help="train, distill, memory: pixels, a multiple of 16")
     parser.add_argument("--steps", type=int, default=5, help="train, distill, data, memory: timed steps a round")
-    parser.add_argument("--arch", help="train, enhance: another builder of the network")
+    parser.add_argument("--arch", help="train, enhance: another builder of the network (enhance: or {name: …, …})")
+    parser.add_argument("--scale", type=float, help="enhance: for networks that are given enlarged photographs")
     parser.add_argument("--teacher", help="distill: another builder of the teacher")
     parser.add_argument("--rounds", type=int, help="default: infer 5, files 3, data 3, train 2, augment 9, others 1")
     parser.add_argument(

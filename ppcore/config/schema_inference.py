@@ -5,6 +5,7 @@ from typing import Literal
 from pydantic import Field
 
 from ppcore.config.section import Section
+from ppcore.errors import ConfigError
 
 
 class InferSection(Section):
@@ -27,6 +28,9 @@ class InferSection(Section):
     """Also write attention pictures (vision transformers)."""
     unreadable: Literal["raise", "skip"] = "skip"
     """What to do about an image that cannot be read."""
+    scale: float | None = Field(None, ge=1, le=16)
+    """How many times larger on each side photographs become (networks that enlarge). `null`: as many as the network enlarges;
+    needed by one that is given photographs enlarged by bicubic interpolation, and works at any scale."""
     tile: int | None = Field(None, ge=1)
     """Rows finished at a time: less memory, the same result (networks that make images)."""
     engine: Literal["auto", "eager", "paddle", "onnxruntime", "openvino"] = "auto"
@@ -39,6 +43,12 @@ class InferSection(Section):
     """Of the file with the answers (classifiers): `predictions.json`, `.jsonl` or `.csv`."""
     quality: int = Field(95, ge=1, le=100)
     """Quality of JPEG and WebP files (networks that make images)."""
+
+    def refuse_image_keys(self, network: str) -> None:
+        """Raises ConfigError where a key is set that a classifier has no use for; `network` is its name."""
+        for key in ("scale", "tile"):
+            if getattr(self, key) is not None:
+                raise ConfigError(f"Infer.{key}: {network} makes no images; leave it out")
 
 
 class Int8Section(Section):

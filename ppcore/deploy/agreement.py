@@ -113,7 +113,13 @@ def _compared(
     for x in inputs:
         with paddle.no_grad():
             wanted = model(paddle.to_tensor(x)).astype("float32").numpy()
-        difference = np.abs(compute(x) - wanted)
+        got = compute(x)
+        if got.shape != wanted.shape:
+            raise ConfigError(
+                f"export: {runs_on} gives {list(got.shape)} where {arch} gives {list(wanted.shape)}: its export_spec() says "
+                "another scale or form; nothing was written"
+            )
+        difference = np.abs(got - wanted)
         scale = np.maximum(np.abs(wanted).max(), np.finfo(np.float32).tiny)
         # np.maximum keeps NaN; Python's max would drop it.
         worst, relative = np.maximum(worst, difference.max()), np.maximum(relative, difference.max() / scale)

@@ -122,7 +122,7 @@ def for_classifier(precision: str, device: str, images: int, parameters: int, *,
 
 
 def chosen_by_size(precision: str, *, writer: bool = True) -> bool:
-    """Whether a photograph's size decides: in float32, with onnxruntime and OpenVINO both there.
+    """Whether the size of a photograph's result decides: in float32, with onnxruntime and OpenVINO both there.
 
     Args:
         precision: `fp32` or `bf16`.
@@ -137,7 +137,7 @@ def for_size(size: Sequence[int]) -> str:
 
 
 def shares(sizes: Sequence[Size]) -> str:
-    """What `for_size` makes of photographs, one line."""
+    """What `for_size` makes of results of these sizes, one line."""
     large = {size for size in sizes if for_size(size) == "openvino"}
     small = len(set(sizes)) - len(large)
     parts = [f"onnxruntime for {_of(small, 'size')} below 4 megapixels (prepared once)"] if small or not large else []
@@ -150,7 +150,7 @@ def for_photographs(precision: str, sizes: Sequence[Size] = ()) -> tuple[str, st
 
     Args:
         precision: `fp32` or `bf16`.
-        sizes: (height, width) of the photographs to come.
+        sizes: (height, width) of the results to come.
     """
     for name in ("openvino", "onnxruntime"):
         kind = ENGINES[name]
@@ -164,7 +164,7 @@ def for_photographs(precision: str, sizes: Sequence[Size] = ()) -> tuple[str, st
 
 
 def compilations(sizes: Sequence[Size]) -> str:
-    """What OpenVINO compiles for photographs of these sizes, one line."""
+    """What OpenVINO compiles for results of these sizes, one line."""
     large = {size for size in sizes if size[0] * size[1] >= OWN_SIZE_FROM}
     small = len(set(sizes)) - len(large)
     parts = [f"one compilation for {_of(small, 'size')} below 4 megapixels"] if small or not large else []

@@ -85,8 +85,9 @@ class ExportSpec:
     """A model to export: stages that run one after the other, each reading the image and earlier outputs by name.
 
     Attributes:
-        stages: the first reads `x`, [B, 3, H, W]; the last output of the last stage is the result.
+        stages: the first reads `x`, [B, C, H, W]; the last output of the last stage is the result.
         padding: None for a model whose result is not an image, or that takes its size only.
+        enlarged_first: whether its images have been enlarged by bicubic interpolation before (`ppcore.model.Model`).
         tiles: how one of them may be cut, or None.
         bf16: with precision bf16, the stages in which convolutions (and nothing else) are computed in
             bfloat16; None leaves the choice to the engine.
@@ -98,6 +99,7 @@ class ExportSpec:
 
     stages: tuple[Stage, ...]
     padding: Padding | None = None
+    enlarged_first: bool = False
     tiles: TileRule | None = None
     bf16: tuple[str, ...] | None = None
     onednn: bool = True
@@ -121,8 +123,7 @@ def as_it_is(model: "nn.Layer") -> ExportSpec:
     """The model itself as the only stage."""
     about = traits(model)
     if about.makes_images:
-        return ExportSpec(
-            (Stage("model", model, {"x": (None, about.in_chans, None, None)}, ("y",)),), padding=Padding()
-        )
+        stage = Stage("model", model, {"x": (None, about.in_chans, None, None)}, ("y",))
+        return ExportSpec((stage,), padding=Padding(scale=about.scale), enlarged_first=about.enlarged_first)
     height, width = about.img_size or (None, None)
     return ExportSpec((Stage("model", model, {"x": (None, about.in_chans, height, width)}, ("logits",)),))

@@ -25,7 +25,7 @@ def fingerprint(spec: ExportSpec, formats: Sequence[str]) -> str:
     """
     versions = (ppcore.__version__, manifest.VERSION, paddle.__version__, _writer(formats))
     digest = hashlib.sha256(repr((versions, sorted(formats))).encode())
-    digest.update(repr((spec.padding, spec.tiles, spec.bf16, spec.onednn)).encode())
+    digest.update(repr((spec.padding, spec.enlarged_first, spec.tiles, spec.bf16, spec.onednn)).encode())
     modules = {"ppcore.deploy.writers"}
     for stage in spec.stages:
         digest.update(repr((stage.name, dict(stage.inputs), stage.outputs, stage.dtype)).encode())

@@ -10,9 +10,10 @@ from ppcore.deploy.export_spec import ExportSpec, Padding, Stage, TileRule
 from ppcore.deploy.model_facts import ModelFacts
 from ppcore.errors import WeightsError
 from ppcore.io import sha256, write_json
+from ppcore.photo.photo_form import PhotoForm, form_of
 
 NAME = "manifest.json"
-VERSION = 3
+VERSION = 4
 INT8_SUFFIX = ".int8.onnx"
 
 
@@ -41,6 +42,7 @@ class Manifest:
         formats: that are there.
         stages: what is run, in order.
         padding: as in `ExportSpec`; None for a classifier.
+        enlarged_first: as in `ExportSpec`.
         tiles: as in `ExportSpec`.
         bf16: as in `ExportSpec`.
         onednn: as in `ExportSpec`.
@@ -56,6 +58,7 @@ class Manifest:
     formats: list[str]
     stages: list[StageFiles]
     padding: Padding | None
+    enlarged_first: bool
     tiles: TileRule | None
     bf16: list[str] | None
     onednn: bool
@@ -64,6 +67,13 @@ class Manifest:
     files: dict[str, dict[str, Any]]
     in_graph: StageFiles | None = None
     int8: dict[str, Any] | None = None
+
+    def photo_form(self, scale: float | None, key: str = "scale") -> PhotoForm:
+        """How a photograph goes through a network that makes images; arguments and errors are those of `form_of`."""
+        return form_of(
+            self.arch, channels=self.stages[0].inputs["x"][1], scale=self.padding.scale,
+            enlarged_first=self.enlarged_first, wanted=scale, key=key,
+        )  # fmt: skip
 
 
 def make(
@@ -79,8 +89,8 @@ def make(
     stages, beside = [_facts(stage) for stage in spec.stages], None if in_graph is None else _facts(in_graph)
     bf16 = None if spec.bf16 is None else list(spec.bf16)
     return Manifest(
-        arch, suite, list(formats), stages, spec.padding, spec.tiles, bf16, spec.onednn, model, {}, files(folder),
-        beside,
+        arch, suite, list(formats), stages, spec.padding, spec.enlarged_first, spec.tiles, bf16, spec.onednn,
+        model, {}, files(folder), beside,
     )  # fmt: skip
 
 

@@ -24,7 +24,7 @@ Network = Callable[[np.ndarray], np.ndarray]
 
 
 def network(model: nn.Layer, wanted: InferSection, device: str, folder: Path, sizes: Sequence[Size] = ()) -> Network:
-    """A function from float32 [1, 3, H, W] to the same, as `Infer` wants it computed.
+    """A function from images, float32 [1, C, H, W], to images, as `Infer` wants it computed.
 
     On a CPU a trained network is exported once, into the run's folder, and run by a `Predictor`;
     `auto` takes the fastest that is installed and suits the sizes, and says so. On a GPU, and for methods without weights, the
@@ -35,7 +35,7 @@ def network(model: nn.Layer, wanted: InferSection, device: str, folder: Path, si
         wanted: `engine`, `precision` and `tile`.
         device: `cpu` or `gpu`.
         folder: of the run, in which the export is kept (`exported`).
-        sizes: (height, width) of the photographs to come, for the log.
+        sizes: (height, width) of the results to come, for the log.
 
     Raises:
         ConfigError: the wanted combination does not exist.
@@ -78,8 +78,7 @@ def exported_classifier(
 
     Arguments and errors are those of `classifier`.
     """
-    if wanted.tile is not None:
-        raise ConfigError(f"Infer.tile: {type(model).__name__} makes no images; leave it out")
+    wanted.refuse_image_keys(type(model).__name__)
     _check_precision(wanted)
     if wanted.engine not in ("auto", "eager") and wanted.rollout:
         raise ConfigError(
@@ -135,7 +134,7 @@ def _parameters(model: nn.Layer) -> int:
 
 
 class Exported:
-    """An export: [B, C, H, W] -> [B, K], or to images of the same size.
+    """An export: [B, C, H, W] -> [B, K], or to images [B, C, H', W'].
 
     Attributes:
         runs_on: engine, version and precision.

@@ -30,8 +30,8 @@ Precision = Literal["fp32", "bf16", "int8"]
 class Predictor:
     """An exported model, ready to run.
 
-    `predictor(x)` takes and returns float32 arrays: x [B, 3, H, W] -> logits, or images of the same
-    size. Any B; any H and W >= 1 where the model takes any (the input is extended by reflection
+    `predictor(x)` takes and returns float32 arrays: x [B, C, H, W] -> logits, or images of the same
+    size or, of a network that enlarges, of `scale` times it. Any B; any H and W >= 1 where the model takes any (the input is extended by reflection
     as the manifest says, the result cut back). `x` is not changed, and not read after the call. `classify` and `enhance`
     take image files. `describe()` says what runs it.
 
@@ -141,7 +141,12 @@ class Predictor:
         return found if several else found[0]
 
     def enhance(
-        self, photograph: str | os.PathLike | np.ndarray, output: str | os.PathLike | None = None, quality: int = 95
+        self,
+        photograph: str | os.PathLike | np.ndarray,
+        output: str | os.PathLike | None = None,
+        quality: int = 95,
+        *,
+        scale: float | None = None,
     ) -> np.ndarray:
         """What the network makes of a photograph.
 
@@ -150,12 +155,14 @@ class Predictor:
             output: where to write it, in the format, bit depth and with the metadata of its file (an array: PNG); a new file whose
                 suffix is that format's.
             quality: of JPEG and WebP, 1 to 100.
+            scale: how many times larger on each side, for networks that are given photographs enlarged by bicubic interpolation;
+                others know theirs.
 
         Returns:
-            Pixels, upright, of the photograph's type and form.
+            Pixels, upright, of the photograph's type and form, `scale` times as high and wide.
 
         Raises:
-            ConfigError: the export makes no images, or the suffix of `output` is another format's.
+            ConfigError: the export makes no images, the scale is missing or not the network's, or the suffix of `output` is another format's.
             DataError: the photograph cannot be read, or the result not be written.
             OutputError: `output` is there.
         """
@@ -165,12 +172,13 @@ class Predictor:
         from ppcore.photo.photo_io import FORMATS, encode_photograph, read_photograph, write_file
         from ppcore.photo.photograph import Photograph
 
+        form = self.manifest.photo_form(scale)
         if isinstance(photograph, np.ndarray):
             if photograph.ndim != 3 or photograph.shape[2] != 3 or photograph.dtype not in (np.uint8, np.uint16):
                 raise DataError(
                     f"enhance: takes uint8 or uint16 [H, W, 3], got {photograph.dtype} {list(photograph.shape)}"
                 )
-            source, name = Photograph(photograph, None, "PNG"), "the array"
+            source, name = Photograph(photograph, None, "PNG", metadata=b""), "the array"
         else:
             source, name = read_photograph(photograph), os.fspath(photograph)
         if output is not None and os.path.lexists(output):
@@ -179,7 +187,7 @@ class Predictor:
             raise ConfigError(
                 f"enhance: {name} gives {source.format}, so {output} must end with {' or '.join(suffixes)}"
             )
-        result = enhance(self, source, name)
+        result = enhance(self, source, name, form)
         if output is not None:
             write_file(output, encode_photograph(result, quality))
         return result.pixels
@@ -188,10 +196,10 @@ class Predictor:
         """Runs the model.
 
         Args:
-            x: float32 [B, 3, H, W].
+            x: float32 [B, C, H, W].
 
         Returns:
-            float32 logits [B, K], or images [B, 3, H, W].
+            float32 logits [B, K], or images [B, C, H', W'].
 
         Raises:
             DataError: x has another form.
@@ -202,7 +210,7 @@ class Predictor:
             advice = (
                 "; convert it with x.astype('float32')" if isinstance(x, np.ndarray) and x.dtype != np.float32 else ""
             )
-            raise DataError(f"predictor: the input must be a float32 array [B, 3, H, W], got {got}{advice}")
+            raise DataError(f"predictor: the input must be a float32 array [B, C, H, W], got {got}{advice}")
         if any(size is not None and size != given for size, given in zip(wanted, x.shape, strict=True)):
             form = [size or "any" for size in wanted]
             raise DataError(f"predictor: {self.manifest.arch} takes {form}, got {list(x.shape)}")
@@ -227,9 +235,7 @@ class Predictor:
             inputs = {name: values[name] for name in stage.inputs}
             run = partial(self._runtime.run, stage.name)
             if self.manifest.tiles and stage.name == self.manifest.tiles.stage:
-                found = [
-                    tiles.run_exported(self.manifest.tiles, inputs, lambda tile, run=run: run(tile)[-1], self.tile)
-                ]
+                found = [tiles.in_tiles(self.manifest.tiles, inputs, lambda tile, run=run: run(tile)[-1], self.tile)]
             else:
                 found = run(inputs)
             values |= dict(zip(stage.outputs, found, strict=True))

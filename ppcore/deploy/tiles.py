@@ -51,10 +51,10 @@ def plan(length: int, size: int, halo: int, *, there: int | None = None, alike: 
         yield Tile(begin, end, start, stop)
 
 
-def run_exported(
+def in_tiles(
     rule: TileRule, inputs: dict[str, np.ndarray], stage: Callable[[dict], np.ndarray], tile: int | None
 ) -> np.ndarray:
-    """The output of an exported stage that depends on a neighbourhood only.
+    """The output of a stage that depends on a neighbourhood only.
 
     Args:
         rule: how to cut.
@@ -88,22 +88,32 @@ def _along(axis: int, begin: int, end: int) -> tuple[slice, ...]:
 
 
 def run_eager(model: "nn.Layer", x: "paddle.Tensor", tile: int) -> np.ndarray:
-    """`model(x)` with the tail of the network tile by tile; gradients are off where the caller has turned them off.
+    """`model(x)` tile by tile, or its tail where it has a trunk; gradients are off where the caller has turned them off.
 
     Args:
         model: in evaluation mode, with `factor`, `padded_size`, `trunk`, `tail` and `tail_reach` (rows of full size
-            that the tail's convolutions look at above and below their own).
-        x: [B, 3, H, W].
-        tile: rows of full size at a time, rounded up to a multiple of `factor`.
+            that the tail's convolutions look at above and below their own); or else with `reach`.
+        x: [B, C, H, W].
+        tile: rows of the result at a time, rounded up to a multiple of `factor`, or of `scale`.
 
     Returns:
-        float32 [B, 3, H, W].
+        float32 [B, C, H', W'].
 
     Raises:
-        ConfigError: the model does not split.
+        ConfigError: the model has neither.
     """
-    if not traits(model).splits:
+    import paddle
+
+    about = traits(model)
+    if about.splits:
+        return _tail_in_tiles(model, x, tile)
+    if about.reach is None:
         raise ConfigError(f"Infer.tile: {type(model).__name__} does not split into a trunk and a tail; leave it out")
+    rule = TileRule(stage="", axis=2, channels=1, output_axis=2, scale=about.scale, halo=about.reach)
+    return in_tiles(rule, {"x": x.numpy()}, lambda part: model(paddle.to_tensor(part["x"])).numpy(), tile)
+
+
+def _tail_in_tiles(model: "nn.Layer", x: "paddle.Tensor", tile: int) -> np.ndarray:
     from ppcore.layers import reflect_to
 
     batch, _, height, width = x.shape

@@ -48,7 +48,7 @@ def run(config: Config, weights: Pretrained | None = None) -> str:
 
 
 def _takes_files(written: manifest.Manifest) -> str | None:
-    """The predictor's method that takes image files, if it has one."""
+    """The call of the predictor's method that takes an image file, if it has one."""
     if written.padding is not None:
-        return "enhance"
-    return None if written.model.preprocessing is None else "classify"
+        return f"enhance('photo.jpg'{', scale=2' if written.enlarged_first else ''})"
+    return None if written.model.preprocessing is None else "classify('photo.jpg')"

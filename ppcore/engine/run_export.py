@@ -47,8 +47,7 @@ def run(folder: Path, wanted: InferSection) -> list[dict[str, Any]]:
 
 
 def _classify(folder: Path, content: manifest.Manifest, wanted: InferSection, output: Path) -> list[dict[str, Any]]:
-    if wanted.tile is not None:
-        raise ConfigError(f"Infer.tile: {content.arch} makes no images; leave it out")
+    wanted.refuse_image_keys(content.arch)
     files = find_images(wanted.input)
     preprocessing = Preprocessing.of(content)
     predictor = Predictor(folder, wanted.engine, wanted.precision)
@@ -73,11 +72,12 @@ def _classify(folder: Path, content: manifest.Manifest, wanted: InferSection, ou
 
 
 def _enhance(folder: Path, content: manifest.Manifest, wanted: InferSection, output: Path) -> list[dict[str, Any]]:
+    form = content.photo_form(wanted.scale, "Infer.scale")
     jobs = plan(wanted.input, output)
-    sizes = [(job.height, job.width) for job in jobs if job.pixels]
+    sizes = enhance_files.result_sizes(jobs, form)
     if wanted.engine == "auto" and "onnx" in content.formats and chosen_by_size(wanted.precision, writer=False):
-        return enhance_files.enhance_files(BySize(folder, wanted.tile, sizes), jobs, output, wanted, str(folder))
+        return enhance_files.enhance_files(BySize(folder, wanted.tile, sizes), jobs, output, wanted, str(folder), form)
     compute = Predictor(folder, wanted.engine, wanted.precision, tile=wanted.tile)
     if wanted.engine == "auto" and compute.engine == "openvino":
         log.info("Infer.engine=auto: openvino, %s", engine_choice.compilations(sizes))
-    return enhance_files.enhance_files(compute, jobs, output, wanted, str(folder))
+    return enhance_files.enhance_files(compute, jobs, output, wanted, str(folder), form)

@@ -1,6 +1,8 @@
 """JPEG, and MPO, which is a JPEG with further pictures behind it. EXIF, XMP, profile, IPTC and comments are copied."""
 
-from ppcore.photo.exif import PREFIX, exif_without_thumbnail
+from typing import Any
+
+from ppcore.photo.exif import PREFIX, exif_of_size, exif_without_thumbnail
 from ppcore.photo.photograph import Format, Photograph
 from ppcore.photo.pillow_images import opened, photograph_of, saved
 
@@ -53,4 +55,16 @@ def jpeg_metadata(data: bytes, *, profile: bool = True) -> bytes:
     return b"".join(kept)
 
 
-JPEG = Format("JPEG", (".jpg", ".jpeg", ".jpe", ".jfif"), read, encode)
+def resized(metadata: tuple[bytes, Any], height: int, width: int) -> tuple[bytes, Any]:
+    """The metadata of `read` for another size: its EXIF says it."""
+    segments, dpi = metadata
+    kept, position = [], 0
+    while position < len(segments):
+        end = position + 2 + int.from_bytes(segments[position + 2 : position + 4], "big")
+        head, content = segments[position : position + 4], segments[position + 4 : end]
+        kept.append(head + (exif_of_size(content, height, width) if content.startswith(PREFIX) else content))
+        position = end
+    return b"".join(kept), dpi
+
+
+JPEG = Format("JPEG", (".jpg", ".jpeg", ".jpe", ".jfif"), read, encode, longest=65_500, resized=resized)

@@ -63,9 +63,13 @@ class Format(NamedTuple):
         suffixes: of its files, the usual one first.
         read: (whole file, its name for errors) -> photograph.
         encode: (photograph, quality of lossy formats from 1 to 100) -> whole file.
+        longest: pixels that a side can have.
+        resized: (metadata, height, width) -> the metadata of a photograph whose stored pixels have this size.
     """
 
     name: str
     suffixes: tuple[str, ...]
     read: Callable[[bytes, str], Photograph]
     encode: Callable[[Photograph, int], bytes]
+    longest: int = 2**31 - 1
+    resized: Callable[[Any, int, int], Any] = lambda metadata, height, width: metadata

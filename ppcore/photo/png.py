@@ -8,7 +8,7 @@ import numpy as np
 
 from ppcore.data.images.orientation import upright
 from ppcore.data.images.samples16 import png16
-from ppcore.photo.exif import exif_without_thumbnail, orientation_of
+from ppcore.photo.exif import exif_of_size, exif_without_thumbnail, orientation_of
 from ppcore.photo.photograph import Format, Photograph
 from ppcore.photo.pillow_images import opened, photograph_of, saved
 
@@ -64,4 +64,16 @@ def png_metadata(data: bytes) -> bytes:
     return b"".join(kept)
 
 
-PNG = Format("PNG", (".png", ".apng"), read, encode)
+def resized(metadata: bytes, height: int, width: int) -> bytes:
+    """The chunks of `png_metadata` for another size: EXIF says it."""
+    kept, position = [], 0
+    while position < len(metadata):
+        length, kind = struct.unpack_from(">I4s", metadata, position)
+        content = metadata[position + 8 : position + 8 + length]
+        content = exif_of_size(content, height, width) if kind == b"eXIf" else content
+        kept.append(struct.pack(">I4s", length, kind) + content + struct.pack(">I", zlib.crc32(kind + content)))
+        position += 12 + length
+    return b"".join(kept)
+
+
+PNG = Format("PNG", (".png", ".apng"), read, encode, resized=resized)

@@ -1,6 +1,6 @@
 """WebP: ICC profile, EXIF and XMP are kept; what was lossless stays so."""
 
-from ppcore.photo.exif import exif_without_thumbnail
+from ppcore.photo.exif import exif_of_size, exif_without_thumbnail
 from ppcore.photo.photograph import Format, Photograph
 from ppcore.photo.pillow_images import opened, photograph_of, saved
 
@@ -23,4 +23,10 @@ def encode(photo: Photograph, quality: int) -> bytes:
     return saved(photo.samples(), "WEBP", quality=quality, lossless=lossless, exact=True, **metadata)
 
 
-WEBP = Format("WEBP", (".webp",), read, encode)
+def resized(metadata: tuple[bool, dict[str, bytes]], height: int, width: int) -> tuple[bool, dict[str, bytes]]:
+    """The metadata of `read` for another size: its EXIF says it."""
+    lossless, kept = metadata
+    return lossless, kept | ({"exif": exif_of_size(kept["exif"], height, width)} if "exif" in kept else {})
+
+
+WEBP = Format("WEBP", (".webp",), read, encode, longest=16_383, resized=resized)

@@ -55,13 +55,15 @@ def of_export(
         folder: its name.
         formats: `paddle`, `onnx`.
         stages: inputs (name, shape) of each stage by its name, as in the manifest.
-        files: the predictor's method that takes a file, `classify` or `enhance`.
+        files: the call of the predictor's method that takes a file, such as `classify('photo.jpg')`.
     """
     [(first, inputs), *more] = stages.items()
     lines = ["from ppcore.deploy import Predictor", f"predictor = Predictor({folder!r})"]
     if files is not None:
-        lines.append(f"answer = predictor.{files}('photo.jpg')")
-    found = [Loader("this suite's predictor (float32 images [B, 3, H, W] in, without Paddle)", "\n".join(lines))]
+        lines.append(f"answer = predictor.{files}")
+    channels = next(iter(inputs.values()))[1]
+    said = f"this suite's predictor (float32 images [B, {channels}, H, W] in, without Paddle)"
+    found = [Loader(said, "\n".join(lines))]
     if more or "onnx" not in formats or len(inputs) != 1:
         return found
     graph = f"{folder}/{first}.onnx"

@@ -51,3 +51,11 @@ def test_an_image_network_grows_with_the_image():
 def test_convolutions_without_padding_count_at_their_own_size():
     model = components.build({"name": "ppllie.MBLLEN", "width": 8, "depth": 2})
     assert image_flop(model, 70, 93, small=32) == 2 * multiply_adds(model, (1, 3, 70, 93))
+
+
+def test_networks_that_enlarge_by_hand():
+    fsrcnn = components.build({"name": "ppsr.fsrcnn", "scale": 4, "border": "zero"})
+    weights = 25 * 56 + 56 * 12 + 4 * 9 * 12**2 + 12 * 56 + 81 * 56
+    assert multiply_adds(fsrcnn, (1, 1, 9, 7)) == 9 * 7 * weights
+    vdsr = components.build({"name": "ppsr.vdsr"})
+    assert image_flop(vdsr, 2160, 3840, small=16) == 2 * 2160 * 3840 * 664_704

@@ -145,6 +145,6 @@ def test_tiles_have_one_size():
         seen.add(inputs["x"].shape)
         return np.repeat(inputs["x"].transpose(0, 2, 1), 2, axis=2)
 
-    y = tiles.run_exported(rule, {"x": x}, stage, tile=5)
+    y = tiles.in_tiles(rule, {"x": x}, stage, tile=5)
     np.testing.assert_array_equal(y, np.repeat(x.transpose(0, 2, 1), 2, axis=2))
     assert seen == {(1, 5, 2)}

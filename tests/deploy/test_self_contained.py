@@ -177,7 +177,7 @@ class TestManifest:
 
     def test_of_another_version_or_damaged(self, exported, tmp_path):
         text = (exported / "manifest.json").read_text()
-        for wrong in (text.replace('"version": 3', '"version": 2'), text[:-9], text.replace('"classes"', '"klasses"')):
+        for wrong in (text.replace('"version": 4', '"version": 2'), text[:-9], text.replace('"classes"', '"klasses"')):
             (tmp_path / "manifest.json").write_text(wrong)
             with pytest.raises(WeightsError, match="export the model again"):
                 Predictor(tmp_path)

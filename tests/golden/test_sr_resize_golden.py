@@ -9,11 +9,11 @@ import paddle
 import pytest
 
 from ppcore.data import EvalBatchSampler, EvalLoader
+from ppcore.data.images.matlab_resize import BORDERS, imresize, modcrop, taps
+from ppcore.data.images.ycbcr import rgb2ycbcr, y_of, ycbcr2rgb
 from ppsr import DegradedImages, ImagesOf, LumaQuality
 from ppsr.degrade import degrade, fitted
-from ppsr.matlab_resize import BORDERS, imresize, modcrop, taps
 from ppsr.sr_protocols import PROTOCOLS, Making
-from ppsr.ycbcr import rgb2ycbcr, y_of, ycbcr2rgb
 
 SCALES = {"x0.5": 0.5, "x0.3333": 1 / 3, "x0.25": 0.25, "x2": 2, "x3": 3, "x4": 4, "x0.7": 0.7, "x1.3": 1.3}
 PILLOW = Making("pillow", "symmetric", "resize", "rgb", "rgb")

@@ -16,6 +16,7 @@ from ppcore.engine import enhance_files, predict
 from ppcore.errors import ConfigError, DataError
 from ppcore.metrics import psnr_ssim
 from ppcore.photo import enhance, output_paths
+from ppcore.photo.photo_form import AS_IT_IS
 from ppcore.photo.photo_io import read_photograph
 from ppcore.photo.photograph import Photograph
 
@@ -37,10 +38,10 @@ def picture(path, size=(12, 8), **options):
     return path
 
 
-def enhance_all(inputs, output, compute=brighter, **options):
+def enhance_all(inputs, output, compute=brighter, form=AS_IT_IS, **options):
     wanted = InferSection(input=[str(i) for i in inputs], output=str(output), **options)
     jobs = output_paths.plan(list(wanted.input), output)
-    return enhance_files.enhance_files(compute, jobs, output, wanted, "weights")
+    return enhance_files.enhance_files(compute, jobs, output, wanted, "weights", form)
 
 
 def written(folder):

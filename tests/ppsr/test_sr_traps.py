@@ -9,10 +9,10 @@ import pytest
 from PIL import Image
 
 from ppcore.data import EvalBatchSampler, EvalLoader, Photographs
+from ppcore.data.images.matlab_resize import imresize, modcrop
+from ppcore.data.images.ycbcr import y_of
 from ppcore.errors import ConfigError
 from ppsr import Bicubic, DegradedImages, ImagesOf, LumaQuality
-from ppsr.matlab_resize import imresize, modcrop
-from ppsr.ycbcr import y_of
 
 
 def per_image(images, metric, network=lambda x: x):

@@ -6,12 +6,12 @@ from PIL import Image
 
 from ppcore.data import EvalBatchSampler, EvalLoader, Photographs, TrainBatchSampler, TrainLoader
 from ppcore.data.datasets.dataset import Dataset
+from ppcore.data.images.matlab_resize import imresize
+from ppcore.data.images.ycbcr import y_of
 from ppcore.errors import ConfigError, DataError
 from ppsr import DegradedImages, ImagesOf, RandomPatch, SubImages
 from ppsr.degrade import degrade, smaller_copy
-from ppsr.matlab_resize import imresize
 from ppsr.sr_protocols import Making
-from ppsr.ycbcr import y_of
 
 
 class Given(Dataset):

@@ -32,7 +32,7 @@ def test_equals_the_model(options):
     model.eval()
     form = model.export_spec()
     for tiles in ((9, 14), (11, 8)):
-        shape = (1, 3, *(n * model.scale for n in tiles))
+        shape = (1, 3, *(n * model.factor for n in tiles))
         errors = []
         for seed in range(3):
             x = paddle.to_tensor(np.random.default_rng(seed).random(shape).astype("float32") * np.float32(0.3))

@@ -64,6 +64,36 @@ def imresize(
     return result.astype(np.uint8) if is_bytes else result
 
 
+class ImresizeByRows:
+    """`imresize` of one image by one scale, some rows of the result at a time: equal to it to the last bit.
+
+    Args:
+        height: of the image.
+        width: of the image.
+        scale: of both axes.
+        border: see `imresize`.
+
+    Attributes:
+        size: rows and columns of the result.
+    """
+
+    def __init__(self, height: int, width: int, scale: float, *, border: Border = "symmetric"):
+        self.size = tuple(math.ceil(length * scale) for length in (height, width))
+        self._rows = _matrix(height, self.size[0], float(scale), border, True)
+        self._columns = _matrix(width, self.size[1], float(scale), border, True)
+
+    def reads(self, top: int, bottom: int) -> tuple[int, int]:
+        """The rows of the image, from and up to, that rows `top` up to `bottom` of the result are made of."""
+        indices = self._rows[top:bottom].indices
+        return int(indices.min()), int(indices.max()) + 1
+
+    def __call__(self, part: np.ndarray, top: int, bottom: int) -> np.ndarray:
+        """Rows `top` up to `bottom` of the result, float64 [bottom - top, W, C], of the rows that `reads` names, [h, w, C]."""
+        first, last = self.reads(top, bottom)
+        rows = _along(self._rows[top:bottom, first:last], np.asarray(part, np.float64), 0)
+        return _along(self._columns, rows, 1)
+
+
 def taps(length: int, new: int, scale: float, *, border: Border = "symmetric", antialias: bool = True):
     """Which pixels of an axis make each new one, and with what weights.
 

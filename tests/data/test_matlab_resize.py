@@ -5,9 +5,9 @@ import pytest
 from PIL import Image
 
 from ppcore.data import Photographs
+from ppcore.data.images.matlab_resize import BORDERS, imresize, modcrop, taps
+from ppcore.data.images.ycbcr import rgb2ycbcr, y_of, ycbcr2rgb
 from ppcore.errors import ConfigError
-from ppsr.matlab_resize import BORDERS, imresize, modcrop, taps
-from ppsr.ycbcr import rgb2ycbcr, y_of, ycbcr2rgb
 
 SCALES = [1 / 4, 1 / 3, 0.5, 0.7, 1.3, 2, 3, 4]
 
