@@ -13,6 +13,8 @@ import numpy as np
 from ppcore.data import Dataset, ImageFile, PairedFolder, Transform
 from ppcore.data.datasets.dataset import PathTable, data_root
 from ppcore.data.datasets.flat_folder import image_names, take_range, without
+from ppcore.data.images.image_file import pixels_of
+from ppcore.data.transforms.darken import checked_range
 from ppcore.errors import ConfigError, DataError
 
 
@@ -91,6 +93,51 @@ class ChooseTwo:
         first, second = (exposures[place] for place in rng.choice(len(exposures), 2, replace=False))
         rest = {name: value for name, value in sample.items() if name != "exposures"}
         return {**rest, "image": first, "target": second}
+
+
+class Dim:
+    """Darkens every exposure of a sample so that its mean is small: PairLIE's pairs are two low-light images.
+
+    Under a bright exposure L is near 1 and X / L, which R is to be, near or above it. An exposure's values v in 0..1 become
+    k · v^power, k such that their mean is a number drawn anew for each, uniformly in its logarithm; rounded to 8 bits.
+
+    Args:
+        mean: smallest and largest mean, within 0..1.
+        powers: one for each exposure in the sample's order, such as [1, 2] of an under- and an over-exposed image, whose
+            contrast is less; None: 1 for all.
+
+    Raises:
+        ConfigError: a range or a power is wrong; when called: there are not as many exposures as powers.
+    """
+
+    on_sample = True
+
+    def __init__(self, *, mean: Sequence[float], powers: Sequence[float] | None = None):
+        self.mean = checked_range(self, mean, "mean", 1e-3)
+        if self.mean[1] > 1:
+            raise ConfigError(f"Dim: mean is {list(mean)}, but must not be above 1")
+        if powers is not None and not all(power > 0 for power in powers):
+            raise ConfigError(f"Dim: powers are {list(powers)}, but must be above 0")
+        self.powers = powers
+
+    def __call__(self, sample: dict[str, Any], rng: np.random.Generator) -> dict[str, Any]:
+        exposures = sample.get("exposures", ())
+        powers = [1.0] * len(exposures) if self.powers is None else self.powers
+        if not exposures or len(exposures) != len(powers):
+            raise ConfigError(
+                f"Dim: a sample has {len(exposures)} exposures, but there are {len(powers)} powers: put it before "
+                "ChooseTwo, after a dataset of exposures, and give a power for each"
+            )
+        return {**sample, "exposures": [self.dim(*pair, rng) for pair in zip(exposures, powers, strict=True)]}
+
+    def dim(self, exposure: Any, power: float, rng: np.random.Generator) -> np.ndarray:
+        """uint8 [H, W, 3] of an image or a handle; one that is all black stays so."""
+        pixels = pixels_of(exposure)
+        levels = np.iinfo(pixels.dtype).max
+        curve = (np.arange(levels + 1) / levels) ** power
+        mean = float(curve[pixels].mean())
+        wanted = float(np.exp(rng.uniform(*np.log(self.mean))))
+        return np.rint(255 * np.minimum(curve * (wanted / max(mean, 1 / levels)), 1.0)).astype(np.uint8)[pixels]
 
 
 class Expose:

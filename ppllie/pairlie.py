@@ -4,11 +4,14 @@ Three networks of five convolutions, 341,767 parameters: X = N(I) removes what i
 its illumination, R = R-Net(X) its reflectance, X = L·R. Enhancing raises the illumination to a power: L^gamma · R.
 """
 
+from typing import Literal
+
 import paddle.nn as nn
 import paddle.nn.functional as F
 
 from ppcore.layers import checks, reflect_to
 from ppcore.weights import WeightMap
+from ppllie.flat_light_start import start_of_flat_light
 from ppllie.pairlie_weights import weight_maps
 from ppllie.reflect_conv import ReflectConv
 
@@ -42,26 +45,31 @@ class PairLIE(nn.Layer):
         gamma: power of the illumination; nothing that is trained depends on it. 0.2 is the released script's default,
             0.14 belongs to the paper's figures on LOL; 1 gives back what the parts multiply to, 0 the reflectance.
         width: channels between the convolutions, 64 in the paper.
+        start: `random` weights as in the paper, or `flat_light` for short trainings: X = I, which is not trained then,
+            L = 1/8, R = 8 X (`ppllie.flat_light_start`).
 
     Raises:
-        ConfigError: gamma is negative or no number, or width is no whole number from 1 on.
+        ConfigError: gamma is negative or no number, or width is no whole number from 1 on, or too small for `start`.
     """
 
     makes_images = True
     factor = 1  # of `trunk`'s size to the image's
     tail_reach = REACH
 
-    def __init__(self, *, gamma: float = 0.2, width: int = 64):
+    def __init__(self, *, gamma: float = 0.2, width: int = 64, start: Literal["random", "flat_light"] = "random"):
         super().__init__()
         checks.number(self, gamma=gamma)
         if gamma < 0:
             checks.fail(self, "gamma", gamma, "a number from 0 on")
         checks.whole(self, 1, width=width)
+        checks.choice(self, ("random", "flat_light"), start=start)
         self.gamma = gamma
         # In the order of the released files.
         self.illumination = Plain(1, width)
         self.reflectance = Plain(3, width)
         self.denoise = Plain(3, width)
+        if start == "flat_light":
+            start_of_flat_light(self)
 
     def padded_size(self, height: int, width: int) -> tuple[int, int]:
         """The size an image is extended to."""

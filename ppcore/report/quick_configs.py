@@ -32,14 +32,14 @@ class Quick(Strict):
     """What a quick config is expected to reach here; None until it has been measured. Accuracies in percent.
 
     `expected` is a number of `metric` (None: the paper's primary one); `note` says what a reader must know of the data.
-    `needs` is a file or folder below PP_DATA_DIR without which it is left out; `run_seeds` are trained each time, in
+    `needs` is a file or folder below PP_DATA_DIR without which it is left out, or several; `run_seeds` are trained each time, in
     `processes` processes on a CPU that has the cores, with `threads` threads each. `uses` fills options with the folder
     of another quick config's first seed, which is trained before: {Loss.teacher.weights: configs/quick/teacher.yaml}.
     """
 
     config: str
     dataset: str
-    needs: str | None = None
+    needs: str | list[str] | None = None
     uses: dict[Key, str] = Field({})
     run_seeds: list[int] = Field([0], min_length=1)
     processes: int = Field(1, ge=1)

@@ -29,14 +29,14 @@ class QuickRun:
     used: bool = False
 
 
-def missing_data(needs: str | None) -> str | None:
-    """Why optional data cannot be used; None when it is there or none is needed."""
-    if needs is None:
-        return None
+def missing_data(needs: str | list[str] | None) -> str | None:
+    """Why optional data cannot be used; None when all of it is there or none is needed."""
+    names = [needs] if isinstance(needs, str) else needs or []
     folder = os.environ.get("PP_DATA_DIR")
-    if not folder:
-        return f"PP_DATA_DIR is not set (it would hold {needs})"
-    return None if (Path(folder) / needs).exists() else f"PP_DATA_DIR has no {needs}"
+    if names and not folder:
+        return f"PP_DATA_DIR is not set (it would hold {' and '.join(names)})"
+    missing = [name for name in names if not (Path(folder) / name).exists()]
+    return f"PP_DATA_DIR has no {' and no '.join(missing)}" if missing else None
 
 
 def possible(paper: PaperTables) -> list[Quick]:

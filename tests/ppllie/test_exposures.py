@@ -8,7 +8,7 @@ import pytest
 
 from ppcore.data.images.image_file import pixels_of
 from ppcore.errors import ConfigError, DataError
-from ppllie.exposures import ChooseTwo, Expose, ExposureFolders, SceneFolders
+from ppllie.exposures import ChooseTwo, Dim, Expose, ExposureFolders, SceneFolders
 
 
 def write(path, value: int, size=(8, 10)):
@@ -118,3 +118,45 @@ def test_training_minimises_the_loss_of_both_exposures_and_logs_its_terms(scenes
         retinex = line["product"] + line["quotient"] + line["brightest"] + line["smoothness"]
         assert line["loss"] == pytest.approx(line["consistency"] + retinex + 500 * line["projection"], rel=1e-4)
         assert min(line["consistency"], line["smoothness"]) > 0
+
+
+def test_dimmed_exposures_have_the_mean_and_the_contrast_that_were_asked_for():
+    rng = np.random.default_rng(3)
+    low, over = (rng.integers(0, top, (40, 30, 3), np.uint8) for top in (60, 256))
+    sample = {"exposures": [low, over], "path": "a"}
+    first, second = Dim(mean=[0.1, 0.1], powers=[1, 2])(sample, rng)["exposures"]
+    assert first.dtype == second.dtype == np.uint8
+    assert [image.mean() / 255 for image in (first, second)] == pytest.approx([0.1, 0.1], rel=0.01)
+    x = np.square(over / 255)
+    np.testing.assert_allclose(second, 255 * x * (0.1 / x.mean()), atol=0.501)
+    means = [Dim(mean=[0.05, 0.2])(sample, rng)["exposures"][1].mean() / 255 for _ in range(60)]
+    assert 0.049 < min(means) < 0.06 < 0.17 < max(means) < 0.201
+    assert 0.08 < np.median(means) < 0.125
+
+
+def test_dim_reads_files_and_leaves_black_black(tmp_path):
+    for folder, value in (("low", 5), ("over", 120)):
+        write(tmp_path / folder / "a.png", value)
+    sample = ExposureFolders(root=str(tmp_path), low="low", high="over").load(0)
+    sample["exposures"].append(np.zeros((8, 10, 3), np.uint8))
+    dark = Dim(mean=[0.02, 0.02])(sample, np.random.default_rng(0))["exposures"]
+    assert [image.mean() / 255 for image in dark] == pytest.approx([0.02, 0.02, 0.0], abs=0.001)
+
+
+@pytest.mark.parametrize(
+    ("arguments", "said"),
+    [
+        ({"mean": [0.2, 0.1]}, "mean is"),
+        ({"mean": [0.5, 1.5]}, "above 1"),
+        ({"mean": [0.1, 0.2], "powers": [0]}, "powers"),
+    ],
+)
+def test_wrong_dimming_is_refused(arguments, said):
+    with pytest.raises(ConfigError, match=said):
+        Dim(**arguments)
+
+
+def test_dimming_needs_a_power_for_every_exposure():
+    for sample in ({"image": 1}, {"exposures": [np.zeros((2, 2, 3), np.uint8)]}):
+        with pytest.raises(ConfigError, match="a power for each"):
+            Dim(mean=[0.1, 0.2], powers=[1, 2])(sample, np.random.default_rng(0))

@@ -131,6 +131,24 @@ def test_a_negative_weight_is_refused():
         PairLIELoss(smoothness=-1.0)
 
 
+def test_it_can_start_as_an_image_under_flat_light():
+    ramp = paddle.linspace(0.0, 1.0, 256).reshape([1, 1, 16, 16])
+    image = paddle.concat([ramp, ramp.flip(2), ramp.flip(3)], axis=1)
+    network = PairLIE(width=26, start="flat_light")
+    light, reflectance, x = network.decompose(image)
+    assert float((x - image).abs().max()) < 0.05
+    assert float((x - image).abs()[image < 0.3].max()) < 0.01
+    assert float((light - 1 / 8).abs().max()) < 0.05
+    assert float((reflectance - (8 * image).clip(max=0.97)).abs().max()) < 0.1
+    sum(part.sum() for part in (light, reflectance, x)).backward()
+    trained = {name.partition(".")[0] for name, p in network.named_parameters() if p.grad is not None}
+    assert trained == {"illumination", "reflectance"}
+    with pytest.raises(ConfigError, match="width is 23"):
+        PairLIE(width=23, start="flat_light")
+    with pytest.raises(ConfigError, match="start"):
+        PairLIE(start="other")
+
+
 @pytest.mark.parametrize("size", [(1, 1), (1, 6), (5, 1), (2, 3), (17, 8)], ids=str)
 def test_any_size_comes_back(size):
     network = PairLIE(width=4)

@@ -135,6 +135,12 @@ def test_missing_data(tmp_path, monkeypatch):
     assert quick.missing_data("a.npz") == "PP_DATA_DIR has no a.npz"
     (tmp_path / "a.npz").touch()
     assert quick.missing_data("a.npz") is None
+    assert quick.missing_data(["b", "a.npz", "c"]) == "PP_DATA_DIR has no b and no c"
+    (tmp_path / "b").mkdir()
+    assert quick.missing_data(["b", "a.npz"]) is None
+    monkeypatch.delenv("PP_DATA_DIR")
+    assert quick.missing_data(["b", "c"]) == "PP_DATA_DIR is not set (it would hold b and c)"
+    assert quick.missing_data(None) is None
 
 
 @pytest.fixture
