@@ -68,6 +68,7 @@ class FSRCNN(nn.Layer):
             checks.fail(self, "shift", shift, f"less than the scale, {scale}")
         self.scale, self.border, self.training_border = scale, border, training_border or border
         self.shift = int(scale == 3) if shift is None else shift
+        self.cut = KERNEL // 2 - self.shift  # rows and columns before the first pixel that is kept
         sizes = [(1, d, 5), (d, s, 1), *[(s, s, 3)] * m, (s, d, 1)]
         self.convs = nn.LayerList([_conv(*size) for size in sizes])
         self.slopes = nn.LayerList([nn.PReLU(outputs if slopes == "channel" else 1) for _, outputs, _ in sizes])
@@ -89,7 +90,7 @@ class FSRCNN(nn.Layer):
     def enlarged(self, x, border):
         """The transposed convolution of features [B, d, H, W]: [B, 1, scale·H, scale·W]."""
         height, width = x.shape[2] * self.scale, x.shape[3] * self.scale
-        crop = KERNEL // 2 - self.shift
+        crop = self.cut
         if border == "replicate":
             x, crop = replicated(x, 1), crop + self.scale
         missing = self.scale - 1 - 2 * self.shift  # rows at the end of what the strides give
@@ -98,9 +99,10 @@ class FSRCNN(nn.Layer):
 
     def export_spec(self):
         """What `ppcore.deploy.export_model` writes (`ppsr.sr_deploy`)."""
+        from ppsr.deployed_fsrcnn import DeployedFSRCNN
         from ppsr.sr_deploy import export_spec
 
-        return export_spec(self)
+        return export_spec(self, DeployedFSRCNN(self))
 
     def weight_maps(self) -> dict[str, WeightMap]:
         """The layouts `fsrcnn` (the authors' MATLAB arrays) and `yjn870` (`ppcore.weights`)."""
