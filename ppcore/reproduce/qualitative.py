@@ -71,5 +71,6 @@ def _value(output: paddle.Tensor, batch: dict[str, Any], spec: MetricSpec, setti
 
 
 def as_bytes(image: np.ndarray) -> np.ndarray:
-    """float [3, H, W] in 0..1 to uint8 [H, W, 3]."""
-    return np.rint(np.clip(image, 0, 1) * 255).astype(np.uint8).transpose(1, 2, 0)
+    """float [3, H, W], or [1, H, W] of brightness alone, in 0..1 to uint8 [H, W, 3]."""
+    colours = np.broadcast_to(image, (3, *image.shape[1:]))
+    return np.rint(np.clip(colours, 0, 1) * 255).astype(np.uint8).transpose(1, 2, 0)
