@@ -62,7 +62,11 @@ def test_a_row_changes_keys_for_itself(load):
 @pytest.mark.parametrize(
     ("key", "value", "said"),
     [
-        ("DataLoader.Eval.dataset.scal", 3, r"Networks\.0\.set: DataLoader\.Eval\.dataset\.scal: .*did you mean 'scale'"),
+        (
+            "DataLoader.Eval.dataset.scal",
+            3,
+            r"Networks\.0\.set: DataLoader\.Eval\.dataset\.scal: .*did you mean 'scale'",
+        ),
         ("Metric.protocol", "float_z", r"Networks\.0\.set: Metric\.protocol"),
         ("Global.seed", 3, r"Networks\.0\.set: Global\.seed is no key of DataLoader\.Eval or Metric"),
         ("Arch.scale", 3, r"Networks\.0\.set: Arch\.scale is no key"),

@@ -114,7 +114,9 @@ def srcnn() -> tuple[dict, dict]:
     arrays |= {f"gradients/{name}": a for name, a in parts(model, lambda p: p.grad).items()}
     arrays |= trained(model, x, target, loss, parts, adam(lambda m: m.convs[2]))
     names = {"weights/<name>, gradients/<name>": "of the authors' MATLAB files"}
-    names |= {"stages/<border>": "the image, by what lies beyond the edge; loss and training are without anything there"}
+    names |= {
+        "stages/<border>": "the image, by what lies beyond the edge; loss and training are without anything there"
+    }
     training = ADAM | {"last_rate": LAST_RATE}
     return arrays, facts("SRCNN 9-3-5, narrow", SRCNN, training, torch_sr.squared, names)
 
@@ -185,8 +187,12 @@ def srgan() -> tuple[dict, dict]:
     arrays = one_pass(model, x, target, forward, loss, parts)
     arrays |= {f"gradients/{name}": a for name, a in parts(model, lambda p: p.grad, running=False).items()}
     arrays |= trained(model, x, target, loss, parts, both)
-    names = {"weights/<name>, gradients/<name>": "plain names, linear weights (in, out), running statistics of the norms"}
-    names |= {"stages/whole, made, logits_made": "the image in evaluation and in training, and the discriminator's logits of it"}
+    names = {
+        "weights/<name>, gradients/<name>": "plain names, linear weights (in, out), running statistics of the norms"
+    }
+    names |= {
+        "stages/whole, made, logits_made": "the image in evaluation and in training, and the discriminator's logits of it"
+    }
     config = {"generator": GENERATOR, "discriminator": DISCRIMINATOR}
     return arrays, facts("SRGAN, narrow: both networks in turn", config, OPPOSED, torch_sr.opposed, names)
 
