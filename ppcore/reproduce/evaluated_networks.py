@@ -68,7 +68,7 @@ def evaluated(settings: Config, name: str, title: str, picture: int | None = 0) 
         picture: number of the test image that every method is shown by; None for none.
     """
     result = evaluate.run(settings)
-    rows = [result, *result.get("baselines", ()), *result.get("networks", ())]
+    rows = [{**result, "protocol": ""}, *result.get("baselines", ()), *result.get("networks", ())]
     return EvaluatedNetworks(
         name,
         title,
