@@ -26,7 +26,7 @@ OF_NO_RECIPE = ["vit/in21k_finetune_vtab_b16_384", "vit/mnist_researchase", "uhd
 OF_NO_RECIPE += ["llie/lol_eval15", "pairlie/lol_eval15", "mbllen/lol_eval15"]  # evaluations of others' weights
 OF_NO_RECIPE += [f"{folder}/{name}" for folder in ("sr", "srcnn", "fsrcnn", "vdsr") for name in ("set5", "set14")]
 OF_NO_RECIPE += ["srgan/set5"]
-OF_NO_RECIPE += ["srcnn/t91_x3_soap", "fsrcnn/t91_x3_soap"]  # another optimizer than the papers
+OF_NO_RECIPE += ["fsrcnn/t91_x3_soap"]  # another optimizer than the paper
 OF_NO_RECIPE += ["llie/smg_style", "llie/uhdfour_semantic_histogram"]  # ideas of papers, no rows of their tables
 
 
