@@ -18,7 +18,7 @@ _TOP = """# Configuration
 
 Every section and key. Written by `python docs/configuration.py` from `ppcore/config/schema.py`: change it there.
 
-A configuration is a YAML file, over others that `_base_` names (mappings merge, lists are replaced), or several (`-c A -c B`:
+A configuration is a YAML file, over others that `_base_` names (mappings merge, lists are replaced but for `Networks`), or several (`-c A -c B`:
 each over those before it), changed on the command line by `-o Section.key=value` (several values after one `-o`, or several `-o`). Every mistake is said at once, one line each.
 `--print-config` prints what a configuration amounts to, with every default; a run keeps its own as `config.yaml`, and
 `-c RUN/config.yaml` reads it again.

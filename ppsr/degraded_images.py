@@ -66,7 +66,7 @@ class ImagesOf(Dataset):
 class DegradedImages(Dataset):
     """Whole photographs in low resolution, and themselves as references, as a protocol makes them.
 
-    Each is made once and stays in memory. `ppsr.LumaQuality` measures with the same protocol; for training on colours,
+    Each is made once and stays in memory, unless `keep` says otherwise. `ppsr.LumaQuality` measures with the same protocol; for training on colours,
     `ppsr.RandomPatch` crops.
 
     Args:
@@ -83,6 +83,7 @@ class DegradedImages(Dataset):
         y: likewise.
         y8: likewise.
         clip16: likewise.
+        keep: whether what was made stays in memory; `false` to train on more photographs than fit.
 
     `load` gives `{"image": float32 [C, h, w], "target": float32 [C, H, W], "scale": int, "protocol": int, "path": str}`,
     C 1 or 3.
@@ -107,6 +108,7 @@ class DegradedImages(Dataset):
         y: YName | None = None,
         y8: bool | None = None,
         clip16: bool | None = None,
+        keep: bool = True,
     ):
         self.making = protocol_of(
             protocol,
@@ -120,7 +122,7 @@ class DegradedImages(Dataset):
             clip16=clip16,
         ).making
         check_making(self, scale, self.making, input)
-        self.source, self.scale, self.input = source, scale, input
+        self.source, self.scale, self.input, self.keep = source, scale, input, keep
         self.paths = source.paths
         self._made: dict[int, Degraded] = {}
 
@@ -129,9 +131,11 @@ class DegradedImages(Dataset):
 
     def load(self, index: int) -> dict[str, Any]:
         path = None if self.paths is None else self.paths[index]
-        if index not in self._made:
-            self._made[index] = degrade(photograph(self.source, index), self.scale, self.making, self.input)
-        made = self._made[index]
+        made = self._made.get(index)
+        if made is None:
+            made = degrade(photograph(self.source, index), self.scale, self.making, self.input)
+        if self.keep:
+            self._made[index] = made
         return {
             "image": made.image,
             "target": made.target,

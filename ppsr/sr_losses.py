@@ -33,7 +33,8 @@ class SquaredError:
 
     def __call__(self, outputs: paddle.Tensor, batch: dict) -> paddle.Tensor:
         """The loss of outputs against `batch["target"]`, a scalar."""
-        y, target = outputs.astype("float32"), batch["target"]
+        y, target = outputs, batch["target"]
+        y = y if y.dtype == paddle.float64 else y.astype("float32")
         if self.output_at is not None:
             y = window(y, target, self.output_at)
         squares = paddle.square(y - middle(target, y))

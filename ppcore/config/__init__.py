@@ -4,7 +4,7 @@ Every key of every section is declared in `schema` or is an argument of the comp
 checks; `explain` says what is wrong.
 """
 
-from ppcore.config.loading import check, infer_section, load, parse_overrides
+from ppcore.config.loading import check, for_network, infer_section, load, parse_overrides
 from ppcore.config.schema import (
     AMPSection,
     Config,
@@ -32,6 +32,7 @@ __all__ = [
     "OptimizerSection",
     "Pretrained",
     "check",
+    "for_network",
     "infer_section",
     "load",
     "parse_overrides",

@@ -1,6 +1,7 @@
 """From YAML files over `_base_`, and `-o` overrides, to one checked configuration."""
 
 from collections.abc import Collection, Iterator, Mapping, Sequence
+from copy import deepcopy
 from pathlib import Path
 from typing import Any, get_args, get_origin
 
@@ -154,7 +155,39 @@ def check(tree: dict[str, Any], where: str = "configuration", wrong: Sequence[st
         found += components.mistakes(node, f"{where}: {path}", role, beside=beside)
     raise_all(found)
     config._tree = read_only(tree)
+    for number, item in enumerate(config.Networks):
+        if item.set:
+            for_network(config, number, where)
     return config
+
+
+def for_network(config: Config, number: int, where: str = "configuration") -> Config:
+    """The configuration that a network of `Networks` is evaluated by: `Arch` is the network, and its `set` is over the rest.
+
+    Args:
+        config: the whole configuration.
+        number: of the network in `Networks`.
+        where: what to call the configuration in messages.
+
+    Raises:
+        ConfigError: one line for each mistake in `set`.
+    """
+    item, at = config.Networks[number], f"{where}: Networks.{number}.set"
+    left_out = {"Baselines", "Networks"}
+    tree = OmegaConf.create(deepcopy({key: value for key, value in config.tree.items() if key not in left_out}))
+    tree["Arch"] = deepcopy(item.arch)
+    for key, value in item.set.items():
+        if not (key == "Metric" or key.startswith(("DataLoader.Eval.", "Metric."))):
+            raise ConfigError(
+                f"{at}: {key} is no key of DataLoader.Eval or Metric: it would be the same for all networks"
+            )
+        try:
+            OmegaConf.update(tree, key, deepcopy(value), merge=False)
+        except (OmegaConfBaseException, AttributeError, TypeError, ValueError, IndexError) as error:
+            raise ConfigError(f"{at}: {key}: {_first_line(error)}") from error
+    own = check(OmegaConf.to_container(tree), at)
+    own._paths = config.paths
+    return own
 
 
 def _components_in(

@@ -2,7 +2,7 @@
 
 `transforms` and `batch_transforms` are mappings of named steps; their order is the order of work. A file over others
 changes a step under its name, puts another component in its place, leaves it out (`null`), or adds one: last, or before
-the step that its `before` names.
+the step that its `before` names. The rows of `Networks` add up, too.
 """
 
 from collections.abc import Iterator
@@ -16,7 +16,7 @@ STEPS = ("transforms", "batch_transforms")
 
 def over(below: dict[str, Any], above: dict[str, Any], where: str, path: str = "") -> dict[str, Any]:
     """`above` merged over `below`, as a new tree: mappings merge; a list, a duration, or a component of another name
-    replaces the one below it, and so does an empty mapping.
+    replaces the one below it, and so does an empty mapping. Rows of `Networks` follow those below.
 
     Args:
         below: the tree below.
@@ -35,9 +35,17 @@ def over(below: dict[str, Any], above: dict[str, Any], where: str, path: str = "
             raise ConfigError(f"{where}: {at}: no step '{key}' to leave out{_nearest(key, out)}")
         if isinstance(value, dict):
             out[key] = over(old if isinstance(old, dict) and _merges(old, value) else {}, value, where, at)
+        elif at == "Networks" and isinstance(old, list) and isinstance(value, list):
+            out[key] = _rows(old, value)
         else:
             out[key] = value
     return _ordered(out, f"{where}: {path}") if steps else out
+
+
+def _rows(below: list[Any], above: list[Any]) -> list[Any]:
+    """Rows after those below them, without those whose `method` they take over."""
+    named = [row.get("method") for row in above if isinstance(row, dict)]
+    return [row for row in below if not isinstance(row, dict) or row.get("method") not in named] + above
 
 
 def _merges(old: dict[str, Any], value: dict[str, Any]) -> bool:

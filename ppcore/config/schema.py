@@ -97,14 +97,20 @@ class AMPSection(Section):
 
 
 class NetworkSection(Section):
-    """A network with weights that `tools/eval.py` evaluates beside `Arch`, on the same images and by the same metrics."""
+    """A network that `tools/eval.py` evaluates beside `Arch`, on the same images and by the same metrics unless `set` says otherwise.
+
+    The networks of a file stand below those of the files that it is over; one of the same `method` takes the place of theirs.
+    """
 
     method: str
     """What it is called in the table."""
     arch: Annotated[Component, roles.NETWORK]
     """The network."""
-    weights: Pretrained
-    """Its weights: a path, or a mapping (see Global.pretrained). Where there is no such file it is left out, and the table says so."""
+    weights: Pretrained | None = None
+    """Its weights: a path, or a mapping (see Global.pretrained). Where there is no such file it is left out, and the table says so.
+    `null`: it has none."""
+    set: dict[str, Any] = Field({})
+    """What is other for it alone, by keys of `DataLoader.Eval` and `Metric`: `{DataLoader.Eval.dataset.scale: 3}`."""
     published: str = ""
     """What was published for it, and by which protocol, in words: stands beside its numbers."""
 
@@ -229,7 +235,7 @@ class Config(Section):
     Baselines: Annotated[list[Component], roles.NETWORK] = Field([])
     """Networks without weights that `tools/eval.py` evaluates beside `Arch`."""
     Networks: list[NetworkSection] = Field([])
-    """Networks with weights that `tools/eval.py` evaluates beside `Arch`."""
+    """Networks that `tools/eval.py` evaluates beside `Arch`, each with its weights."""
     EMA: EMASection | None = None
     """Moving average of the weights; `null`: there is none."""
     Infer: InferSection = InferSection()

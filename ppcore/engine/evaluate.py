@@ -10,7 +10,7 @@ import numpy as np
 import paddle
 import paddle.nn as nn
 
-from ppcore.config import AMPSection, Config, NetworkSection, Pretrained, components
+from ppcore.config import AMPSection, Config, NetworkSection, Pretrained, components, for_network
 from ppcore.deploy.networks import Exported, exported_classifier, exported_images
 from ppcore.ema import EMA
 from ppcore.engine import build, distributed, evaluators
@@ -18,7 +18,7 @@ from ppcore.engine.distributed import World, in_turn
 from ppcore.engine.evaluators import Evaluation, Evaluator, OverSplit
 from ppcore.engine.logger import log, setup_logging
 from ppcore.engine.precision import Precision
-from ppcore.engine.run_folder import node_text, protocol
+from ppcore.engine.run_folder import described, node_text, protocol
 from ppcore.engine.trained import load_model
 from ppcore.errors import ConfigError
 from ppcore.metrics.spec import MetricSpec
@@ -97,7 +97,7 @@ def run(config: Config, weights: Pretrained | str | None = None) -> dict[str, An
     part = config.DataLoader.Eval
     images = build.dataset(part, traits(model).num_classes, used.classes, "DataLoader.Eval") if part else None
     precision = Precision.of_evaluation(config.AMP, world.device)
-    evaluators.metric_specs(config)  # says where two metrics give a number of one name
+    check_networks(config)
     compute = exported(config, model, world, images, measures)
     measured = Evaluation(config, world, precision, images, compute)
     result = {
@@ -151,30 +151,62 @@ def baselines(config: Config) -> list[dict[str, Any]]:
     return found
 
 
+def check_networks(config: Config) -> None:
+    """Checks that every network of `Networks` gives the numbers of the table.
+
+    Raises:
+        ConfigError: its `set` gives it other numbers, two numbers of one have one name, or it has weights and names none.
+    """
+    wanted = {spec.key for spec in evaluators.metric_specs(config)}
+    for number, item in enumerate(config.Networks):
+        found = {spec.key for spec in evaluators.metric_specs(for_network(config, number))} if item.set else wanted
+        if found != wanted:
+            raise ConfigError(
+                f"Networks.{number}.set: its metrics give {', '.join(sorted(found))}, the table has {', '.join(sorted(wanted))}"
+            )
+
+
 def networks(config: Config) -> list[dict[str, Any]]:
-    """Evaluates the models of `Networks` as `Arch` is: the numbers of `evaluate`, `method`, `published`, `weights` (the file).
+    """Evaluates the networks of `Networks`: the numbers of `evaluate`, `method`, `published`, and `weights` (the file, where
+    there is one); `protocol`, how it was measured, where it has some of its own.
 
     One whose weights are not there has `left_out`, which says so, and no numbers.
     """
     found = []
-    for item in config.Networks:
-        about = {"method": item.method, "published": item.published, "weights": item.weights.path}
+    for number, item in enumerate(config.Networks):
+        about = {"method": item.method, "published": item.published}
+        about |= {"weights": item.weights.path} if item.weights else {}
         if why := missing_weights(item):
             log.info("left out %s: %s", item.method, why)
             found.append({**about, "left_out": why})
         else:
+            settings = for_network(config, number)
             precision = Precision.of_evaluation(config.AMP, _world(config).device)
-            found.append({**_beside(config, network(config, item), item.method, precision), **about})
+            found.append({**_beside(settings, network(config, item), item.method, precision), **about})
+            if item.set:
+                measures = [node for node in settings.metrics() if evaluators.is_metric(node)]
+                found[-1]["protocol"] = "; ".join(described(node) or node_text(node) for node in measures)
     return found
 
 
 def missing_weights(item: NetworkSection) -> str | None:
     """Why a network of `Networks` cannot be evaluated; None where its weights are there."""
-    return None if Path(item.weights.path).exists() else f"there is no {item.weights.path}"
+    if item.weights is None or Path(item.weights.path).exists():
+        return None
+    return f"there is no {item.weights.path}"
 
 
 def network(config: Config, item: NetworkSection) -> nn.Layer:
-    """A network of `Networks` with its weights."""
+    """A network of `Networks` with its weights.
+
+    Raises:
+        ConfigError: it has weights, and the section does not say where they are.
+    """
+    if item.weights is None:
+        model = components.build(item.arch)
+        if traits(model).needs_weights:
+            raise ConfigError(f"Networks: {item.method}: {item.arch['name']} has weights: say where they are (weights)")
+        return model
     model, _ = load_model(config.model_copy(update={"Arch": item.arch}), item.weights)
     return model
 

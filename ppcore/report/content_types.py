@@ -120,7 +120,8 @@ class Baselines:
 class EvaluatedMethod:
     """A method on a test set: its `numbers` as they are recorded, by key, in `seconds` for `n` images, on what it ran.
 
-    `trained`: whether it has weights; `published`: what others say of it, in words. `left_out` says why it has no numbers; then the others are empty.
+    `trained`: whether it has weights; `published`: what others say of it, in words; `protocol`: how it was measured, where
+    that is its own. `left_out` says why it has no numbers; then the others are empty.
     """
 
     method: str
@@ -130,6 +131,7 @@ class EvaluatedMethod:
     runs_on: str = ""
     trained: bool = False
     published: str = ""
+    protocol: str = ""
     left_out: str = ""
 
 

@@ -30,7 +30,7 @@ def protocol_plots(table: Mapping, number: int) -> list[dict]:
     return [
         {
             "name": f"protocols_{number}_{name.lower()}",
-            "title": f"{name} of one output by every protocol",
+            "title": f"{name} of one output by every protocol" if len(metrics) > 1 else f"{name}, ours and published",
             "svg": _drawn(table, name, metrics, f"protocols_{number}_{name.lower()}"),
         }
         for name, metrics in kinds.items()

@@ -13,7 +13,7 @@ def protocol_tables(paper: PaperTables | None, evaluated: Sequence[EvaluatedNetw
 
     Returns:
         One dict an evaluation: `protocols` (name, text, metrics), `rows` (a method with its `numbers` in the order of the
-        columns, as written), `left_out`, `reached` (published, ours, difference, whether they are equal to the last
+        columns, as written, and the number of the note where its protocol is its own), `own` (those protocols), `left_out`, `reached` (published, ours, difference, whether they are equal to the last
         published digit), `unexplained` (published, the nearest of ours, and which of ours are equal to the last digit).
     """
     items = {item.config: item for item in paper.evaluations} if paper else {}
@@ -27,6 +27,8 @@ def kind(metric: MetricSpec) -> str:
 
 def _table(one: EvaluatedNetworks, paper: PaperTables | None, item: EvaluationItem | None) -> dict:
     columns = [metric for protocol in one.protocols for metric in protocol.metrics]
+    usual = "; ".join(protocol.text for protocol in one.protocols)
+    own = list(dict.fromkeys(row.protocol for row in one.methods if row.protocol not in ("", usual)))
     rows = [
         {
             "method": row.method,
@@ -37,6 +39,8 @@ def _table(one: EvaluatedNetworks, paper: PaperTables | None, item: EvaluationIt
             "runs_on": row.runs_on,
             "trained": row.trained,
             "published": row.published,
+            "protocol": row.protocol,
+            "note": len(one.protocols) + 1 + own.index(row.protocol) if row.protocol in own else None,
         }
         for row in one.methods
         if not row.left_out
@@ -49,7 +53,9 @@ def _table(one: EvaluatedNetworks, paper: PaperTables | None, item: EvaluationIt
         "note": item.note if item else "",
         "n": rows[0]["n"] if rows else 0,
         "protocols": [{"name": p.name, "text": p.text, "metrics": list(p.metrics)} for p in one.protocols],
+        "own": own,
         "columns": columns,
+        "gt_mean": any("GT-mean" in metric.name for metric in columns),
         "rows": rows,
         "left_out": [{"method": row.method, "why": row.left_out} for row in one.methods if row.left_out],
     }
@@ -88,7 +94,7 @@ def _reached(figure: Reached, paper: PaperTables, table: dict) -> dict:
         "method": figure.method,
         "metric": metric,
         "kind": kind(metric) if metric else figure.column,
-        "by": said[0]["text"] if said else "",
+        "by": (row["protocol"] if row else "") or (said[0]["text"] if said else ""),
         "ours": ours,
         "difference": None if ours is None else ours - published["published"],
         "equal": None if ours is None else equal(ours, published["published"], published["digits"]),

@@ -9,6 +9,7 @@ import paddle
 from ppcore import config
 from ppcore.config import Config, components
 from ppcore.engine import build, distributed, evaluate, evaluators
+from ppcore.engine.distributed import World
 from ppcore.engine.logger import log
 from ppcore.engine.run_folder import node_text
 from ppcore.errors import ConfigError
@@ -33,6 +34,7 @@ def check(page: PaperPage) -> None:
     """
     for item in page.tables.evaluations:
         settings = config.load(page.root / item.config)
+        evaluate.check_networks(settings)
         known = {network.method for network in settings.Networks}
         known |= {evaluate.method(node) for node in (settings.Arch, *settings.Baselines)}
         keys = {spec.key for spec in evaluators.metric_specs(settings)}
@@ -66,7 +68,7 @@ def evaluated(settings: Config, name: str, title: str, picture: int | None = 0) 
         picture: number of the test image that every method is shown by; None for none.
     """
     result = evaluate.run(settings)
-    rows = [result, *result.get("baselines", ()), *result.get("networks", ())]
+    rows = [{**result, "protocol": ""}, *result.get("baselines", ()), *result.get("networks", ())]
     return EvaluatedNetworks(
         name,
         title,
@@ -83,7 +85,7 @@ def columns(settings: Config) -> list[ProtocolColumns]:
     found = []
     for metric in metrics:
         first = metric.specs[0].name
-        found.append(ProtocolColumns(first.partition(" ")[2] or first, metric.describe() or first, metric.specs))
+        found.append(ProtocolColumns(first.partition(" ")[2] or "protocol", metric.describe() or first, metric.specs))
     return found
 
 
@@ -98,39 +100,50 @@ def _method(row: Mapping[str, Any], settings: Config) -> EvaluatedMethod:
         row["n"],
         row["seconds"],
         row.get("runs_on", ""),
+        protocol=row.get("protocol", ""),
         **about,
     )
 
 
-def _models(settings: Config) -> Iterator[tuple[str, paddle.nn.Layer]]:
-    """The methods of a configuration whose weights are here, with their networks."""
+def _models(settings: Config) -> Iterator[tuple[str, Config, paddle.nn.Layer]]:
+    """The methods of a configuration whose weights are here, each with the settings it is evaluated by, and its network."""
     for node in (settings.Arch, *(node for node in settings.Baselines if node != settings.Arch)):
-        yield evaluate.method(node), components.build(node)
-    for item in settings.Networks:
+        yield evaluate.method(node), settings, components.build(node)
+    for number, item in enumerate(settings.Networks):
         if evaluate.missing_weights(item) is None:
-            yield item.method, evaluate.network(settings, item)
+            own = config.for_network(settings, number) if item.set else settings
+            yield item.method, own, evaluate.network(settings, item)
 
 
 @paddle.no_grad()
 def _pictures(settings: Config, number: int) -> list[PanelRow]:
     """One test image by every method, some side by side, each with its first number."""
     world = distributed.start(settings.Global.device, tf32=settings.Global.tf32)
-    part, spec = build.section(settings, "Eval"), evaluators.metric_specs(settings)[0]
-    images = build.dataset(part, None)
-    part = part.model_copy(update={"batch_size": 1})
-    batch = next(iter(build.eval_loader(part, Subset(images, [min(number, len(images) - 1)]), world)))
+    spec = evaluators.metric_specs(settings)[0]
+    label, images, reference = _image(settings, number, world)
     panels = []
-    for name, model in _models(settings):
+    for name, own, model in _models(settings):
+        shown, seen, batch = (label, images, reference) if own is settings else _image(own, number, world)
+        if shown != label:
+            continue  # evaluated on other images
         model.eval()
-        compute = evaluate.exported(settings, model, world, images, evaluators.of(settings))
+        compute = evaluate.exported(own, model, world, seen, evaluators.of(own))
         output = paddle.to_tensor(compute(batch["image"])) if compute else model(paddle.to_tensor(batch["image"]))
-        metric = components.build(next(node for node in settings.metrics() if evaluators.is_metric(node)))
+        metric = components.build(next(node for node in own.metrics() if evaluators.is_metric(node)))
         metric.update(output, batch)
         value = spec.written(metric.compute()[spec.key])
         panels.append(Panel(f"{name}: {value:.{spec.digits}f} {spec.unit}".strip(), as_bytes(np.asarray(output)[0])))
-    panels.append(Panel("reference", as_bytes(batch["target"][0])))
-    label = evaluate.name_of(images, min(number, len(images) - 1))
+    panels.append(Panel("reference", as_bytes(reference["target"][0])))
     return [PanelRow(label, panels[i : i + _SIDE_BY_SIDE]) for i in range(0, len(panels), _SIDE_BY_SIDE)]
+
+
+def _image(settings: Config, number: int, world: World) -> tuple[str, Any, dict[str, np.ndarray]]:
+    """(name of the image, data set, batch of the image alone) of a configuration's test image, the last where there are fewer."""
+    part = build.section(settings, "Eval")
+    images = build.dataset(part, None)
+    number = min(number, len(images) - 1)
+    loader = build.eval_loader(part.model_copy(update={"batch_size": 1}), Subset(images, [number]), world)
+    return evaluate.name_of(images, number), images, next(iter(loader))
 
 
 def fidelity_rows(paper: PaperTables, measured: Sequence[EvaluatedNetworks]) -> list[FidelityRow]:

@@ -174,7 +174,7 @@ def one_pass(reference: Reference, arrays: Arrays, variant: str = "") -> Iterato
 def _gradient_gap(reference: Reference, model: nn.Layer, x: paddle.Tensor, arrays: Arrays) -> float:
     """The largest gap among the gradients of the images and of every parameter."""
     gaps = [of_max(x.grad.numpy(), arrays["gradients/x"])]
-    ours = {name: p.grad.numpy() for name, p in model.named_parameters()}
+    ours = {name: p.grad.numpy() for name, p in model.named_parameters() if not p.stop_gradient}
     for name, gradient in _as_stored(reference, model, ours).items():
         stored = arrays[f"gradients/{name}"]
         for part, of in (zero for ending, zero in reference.zero_gradients.items() if name.endswith(ending)):

@@ -48,15 +48,19 @@ def _best(settings: Config, baselines: Baselines) -> Method:
 
 
 def _panels(methods: Sequence[Method], batch: dict[str, np.ndarray], settings: Config) -> list[Panel]:
-    """One image, batch["image"] [1, 3, H, W], by every method, and the reference."""
+    """One image, batch["image"] [1, C, H, W], by every method, and the reference.
+
+    What is smaller than the reference, the input of a network that enlarges, is shown in blocks and has no number.
+    """
     spec = evaluators.metric_specs(settings)[0]
     image = paddle.to_tensor(batch["image"])
     panels = []
     for name, network in methods:
         output = network(image)
-        value = _value(output, batch, spec, settings)
+        times = batch["target"].shape[2] // output.shape[2]
+        value = _value(output, batch, spec, settings) if times == 1 else None
         caption = name if value is None else f"{name}: {value:.{spec.digits}f} {spec.unit}"
-        panels.append(Panel(caption, as_bytes(output.numpy()[0])))
+        panels.append(Panel(caption, as_bytes(output.numpy()[0]).repeat(times, 0).repeat(times, 1)))
     return [*panels, Panel("reference", as_bytes(batch["target"][0]))]
 
 
@@ -71,5 +75,6 @@ def _value(output: paddle.Tensor, batch: dict[str, Any], spec: MetricSpec, setti
 
 
 def as_bytes(image: np.ndarray) -> np.ndarray:
-    """float [3, H, W] in 0..1 to uint8 [H, W, 3]."""
-    return np.rint(np.clip(image, 0, 1) * 255).astype(np.uint8).transpose(1, 2, 0)
+    """float [3, H, W], or [1, H, W] of brightness alone, in 0..1 to uint8 [H, W, 3]."""
+    colours = np.broadcast_to(image, (3, *image.shape[1:]))
+    return np.rint(np.clip(colours, 0, 1) * 255).astype(np.uint8).transpose(1, 2, 0)

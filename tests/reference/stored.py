@@ -93,6 +93,20 @@ def adam_run(model, loss: Callable[[], torch.Tensor], recipe: dict) -> dict[str,
         recipe: `lr`, `betas`, `eps`.
     """
     optimizer = torch.optim.Adam(model.parameters(), lr=recipe["lr"], betas=tuple(recipe["betas"]), eps=recipe["eps"])
+    return followed(model, loss, optimizer)
+
+
+def followed(
+    model, loss: Callable[[], torch.Tensor], optimizer: torch.optim.Optimizer, clip: float | None = None
+) -> dict[str, np.ndarray]:
+    """STEPS of an optimizer: `run/loss` and `run/grad_norm` before every update.
+
+    Args:
+        model: in the precision of the training.
+        loss: of the model on its images.
+        optimizer: of its parameters.
+        clip: every entry of a gradient is cut at ±clip before the update.
+    """
     optimizer.zero_grad()
     curve = []
     for _ in range(STEPS):
@@ -100,6 +114,8 @@ def adam_run(model, loss: Callable[[], torch.Tensor], recipe: dict) -> dict[str,
         value.backward()
         norm = torch.cat([p.grad.flatten() for p in model.parameters()]).norm()
         curve.append([value.item(), norm.item()])
+        if clip is not None:
+            torch.nn.utils.clip_grad_value_(model.parameters(), clip)
         optimizer.step()
         optimizer.zero_grad()
     return {"run/loss": np.array(curve)[:, 0], "run/grad_norm": np.array(curve)[:, 1]}
