@@ -61,7 +61,7 @@ def test_configurations_load_with_their_overrides(root):
             overrides = [words[i + 1] for i, word in enumerate(words) if word == "-o"]
             config.load(root / words[words.index("-c") + 1], overrides)
             checked += 1
-    assert checked == 14
+    assert checked == 16
 
 
 def test_ci_runs_the_readme_commands(root):
