@@ -27,7 +27,7 @@ def test_the_table_of_protocols():
 
 def test_its_commands_name_configurations_that_load():
     named = set(re.findall(r"configs/\w+/\w+\.yaml", PAGE))
-    assert len(named) == 3
+    assert len(named) == 5
     for name in named:
         config.load(ROOT / name)
     for paper in re.findall(r"make reproduce PAPER=(\w+)", PAGE):
