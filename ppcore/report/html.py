@@ -12,9 +12,10 @@ from ppcore.errors import PPError, reason
 from ppcore.report import content, drawing, formats, image_grids
 from ppcore.report.analysis_plots import analysis_drawing
 from ppcore.report.content_types import ReportContent
+from ppcore.report.evaluations import digits_of
 from ppcore.report.image_cards import contact_sheet, image_cards
 from ppcore.report.protocol_plots import protocol_plots
-from ppcore.report.training_curves import MANY, training_curves
+from ppcore.report.training_curves import MANY, Level, training_curves
 
 
 def write_report(folder: str | Path, report: ReportContent) -> Path:
@@ -63,9 +64,20 @@ def _drawn(report: ReportContent) -> dict:
         "image_grids": image_grids.enhanced_grids(report.image_grids, titles),
         "method_grids": image_grids.method_grids(report.evaluated),
         "figures": image_grids.figure_grids(paper, report.figures) if paper else [],
-        "curves": training_curves(report.runs),
+        "curves": training_curves(report.runs, _levels(report)),
         "cards": image_cards(report.classified, classes),
     }
+
+
+def _levels(report: ReportContent) -> dict[str, Level]:
+    """By run, the published number of what it trains, where the paper's page names one."""
+    found = {}
+    for item in report.paper.quick if report.paper else []:
+        if item.published is not None:
+            _, row, value = report.paper.cell(item.published)
+            text = f"published: {row.name}, {value:.{digits_of(item.published, value)}f}"
+            found |= {run.name: Level(text, value) for run in report.runs if run.trained_with(item.config)}
+    return found
 
 
 def _pictures(drawn: dict) -> dict[str, bytes]:

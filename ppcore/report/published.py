@@ -254,7 +254,7 @@ class PaperTables(Strict):
             for column, value in zip(table.columns, row.values, strict=True)
         }
         check_evaluations(self.evaluations, values)
-        check_quick(self.quick)
+        check_quick(self.quick, values)
         check_comparisons(self.ablations, self.analyses, self.figures_drawn, self.quick)
         return self
 

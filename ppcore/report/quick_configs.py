@@ -1,7 +1,7 @@
 """The quick trainings on small data that a `papers/*.yaml` names."""
 
 import re
-from collections.abc import Iterable
+from collections.abc import Iterable, Mapping
 from pathlib import Path
 from typing import Annotated
 
@@ -9,6 +9,7 @@ from pydantic import AfterValidator, Field
 
 from ppcore.errors import nearest
 from ppcore.report.citation import Strict
+from ppcore.report.evaluations import Cell
 
 
 def _key(text: str) -> str:
@@ -35,6 +36,7 @@ class Quick(Strict):
     `needs` is a file or folder below PP_DATA_DIR without which it is left out, or several; `run_seeds` are trained each time, in
     `processes` processes on a CPU that has the cores, with `threads` threads each. `uses` fills options with the folder
     of another quick config's first seed, which is trained before: {Loss.teacher.weights: configs/quick/teacher.yaml}.
+    `published` is the number of a table that the curve of the score is drawn beside.
     """
 
     config: str
@@ -50,6 +52,7 @@ class Quick(Strict):
     spread: float | None = None
     seeds: int | None = None
     minutes: float | None = None
+    published: Cell | None = None
     note: str = ""
 
     @property
@@ -62,16 +65,25 @@ class Quick(Strict):
         return f"{self.name}_seed{seed}"
 
 
-def check_quick(items: list[Quick]) -> None:
-    """Checks what quick configs say of each other.
+def check_quick(items: list[Quick], values: Mapping[tuple[str, str, str], float | None]) -> None:
+    """Checks what quick configs say of each other and of the tables.
+
+    Args:
+        items: the quick configs.
+        values: of every (table, row, column).
 
     Raises:
-        ValueError: two share a name (their runs would share a folder), or `uses` names none that stands before.
+        ValueError: two share a name (their runs would share a folder), `uses` names none that stands before, or `published`
+            no number.
     """
     earlier: dict[str, str] = {}  # run name -> config
     for item in items:
         if item.name in earlier:
             raise ValueError(f"quick '{item.config}' and '{earlier[item.name]}' would train into the same folder")
+        cell = item.published
+        if cell and values.get((cell.table, cell.row, cell.column)) is None:
+            where = f"table '{cell.table}', row '{cell.row}', column '{cell.column}'"
+            raise ValueError(f"quick '{item.config}': published: {where}: no such number")
         for used in item.uses.values():
             if used not in earlier.values():
                 hint = nearest(used, earlier.values())

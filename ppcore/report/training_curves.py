@@ -2,13 +2,15 @@
 
 import re
 import textwrap
-from collections.abc import Callable, Sequence
+from collections.abc import Callable, Mapping, Sequence
+from functools import partial
+from typing import NamedTuple
 
 import numpy as np
 from matplotlib.axes import Axes
 
 from ppcore.metrics.spec import MetricSpec
-from ppcore.report.drawing import SERIES, drawing
+from ppcore.report.drawing import MUTED, SERIES, drawing
 from ppcore.report.formats import common_prefix, experiment
 from ppcore.report.run_data import Run
 from ppcore.report.summary import dataset_name
@@ -16,13 +18,25 @@ from ppcore.report.summary import dataset_name
 MANY = 6  # runs; of more than these, the runs of a config are drawn as one line
 
 
-def training_curves(runs: Sequence[Run]) -> list[dict]:
+class Level(NamedTuple):
+    """A published number that a run is drawn beside, as it is written."""
+
+    text: str
+    value: float
+
+
+def training_curves(runs: Sequence[Run], published: Mapping[str, Level] | None = None) -> list[dict]:
     """Returns the report's curves as dicts {name, title, svg}.
+
+    Args:
+        runs: of the report.
+        published: by a run's name, what its score is drawn beside.
 
     Many runs would be a tangle: then each data set gets its own drawings, with one line a config, the mean of its seeds.
     """
+    published = published or {}
     if len(runs) > MANY:
-        return [drawn for name, group in _by_dataset(runs).items() for drawn in _many(name, group)]
+        return [drawn for name, group in _by_dataset(runs).items() for drawn in _many(name, group, published)]
     if not runs:
         return []
     metric = runs[0].primary_metric
@@ -30,7 +44,7 @@ def training_curves(runs: Sequence[Run]) -> list[dict]:
     evaluated = any(record.get("loss") is not None for run in runs for record in run.evals)
     drawn = {
         "loss": (loss_curve, f"Loss by epoch (solid: training{', dotted: evaluation' if evaluated else ''})"),
-        score_name(metric): (score_curve, f"{title} by epoch (dashed: averaged weights)"),
+        score_name(metric): (partial(score_curve, published=published), f"{title} by epoch (dashed: averaged weights)"),
         "learning_rate": (lr_curve, "Learning rate by epoch"),
         "gradient_norm": (grad_norm_curve, "Global norm of the gradient by epoch, before clipping"),
     }
@@ -44,7 +58,7 @@ def _by_dataset(runs: Sequence[Run]) -> dict[str, list[Run]]:
     return groups
 
 
-def _many(dataset: str, runs: Sequence[Run]) -> list[dict]:
+def _many(dataset: str, runs: Sequence[Run], published: Mapping[str, Level]) -> list[dict]:
     metric = runs[0].primary_metric
     kinds = (
         (score_name(metric), metric.axis, f"{dataset}: {metric.title} by epoch, mean of the seeds"),
@@ -53,11 +67,12 @@ def _many(dataset: str, runs: Sequence[Run]) -> list[dict]:
     drawn = []
     for kind, ylabel, title in kinds:
         name = f"{kind}_{re.sub('[^a-z0-9]+', '_', dataset.lower()).strip('_')}"
-        drawn.append({"name": name, "title": title, "svg": _mean_curves(name, runs, kind, ylabel)})
+        levels = {} if kind == "loss" else published
+        drawn.append({"name": name, "title": title, "svg": _mean_curves(name, runs, kind, ylabel, levels)})
     return drawn
 
 
-def _mean_curves(name: str, runs: Sequence[Run], kind: str, ylabel: str) -> str:
+def _mean_curves(name: str, runs: Sequence[Run], kind: str, ylabel: str, published: Mapping[str, Level]) -> str:
     configs: dict[str, list[Run]] = {}
     for run in runs:
         configs.setdefault(experiment(run.name), []).append(run)
@@ -75,6 +90,7 @@ def _mean_curves(name: str, runs: Sequence[Run], kind: str, ylabel: str) -> str:
                     y = running_mean(y, len(y) // 40)
                 axes.plot(x, y, **style)
             axes.plot([], [], label=config.removeprefix(short), **style)
+        _levels(axes, runs, published)
 
     return drawing(name, "Epoch", ylabel, fill)
 
@@ -104,8 +120,11 @@ def loss_curve(runs: Sequence[Run]) -> str:
     return _plot("loss", runs, "Loss", draw)
 
 
-def score_curve(runs: Sequence[Run]) -> str:
-    """Returns an SVG of the primary metric on the evaluation images by epoch, trained and averaged weights apart."""
+def score_curve(runs: Sequence[Run], published: Mapping[str, Level] | None = None) -> str:
+    """Returns an SVG of the primary metric on the evaluation images by epoch, trained and averaged weights apart.
+
+    A number that was published for what a run trains is a line beside it.
+    """
     metric = runs[0].primary_metric
 
     def draw(axes: Axes, run: Run, colours: _Colours) -> None:
@@ -115,7 +134,7 @@ def score_curve(runs: Sequence[Run]) -> str:
                 style = {"linestyle": line, "linewidth": 1.8, "marker": marker, "markersize": 3.5}
                 axes.plot(x, metric.written(y), color=colour, label=name, **style)
 
-    return _plot(score_name(metric), runs, metric.axis, draw)
+    return _plot(score_name(metric), runs, metric.axis, draw, published or {})
 
 
 def score_name(metric: MetricSpec) -> str:
@@ -170,7 +189,21 @@ def running_mean(values: np.ndarray, reach: int) -> np.ndarray:
     return (total[stop] - total[begin]) / (stop - begin)
 
 
-def _plot(name: str, runs: Sequence[Run], ylabel: str, draw: Callable[[Axes, Run, _Colours], None]) -> str:
+def _levels(axes: Axes, runs: Sequence[Run], published: Mapping[str, Level]) -> None:
+    """A line for each published number of these runs."""
+    for text, value in dict.fromkeys(published[run.name] for run in runs if run.name in published):
+        axes.axhline(
+            value, color=MUTED, linestyle="-.", linewidth=1.2, label=textwrap.shorten(text, 40, placeholder="…")
+        )
+
+
+def _plot(
+    name: str,
+    runs: Sequence[Run],
+    ylabel: str,
+    draw: Callable[[Axes, Run, _Colours], None],
+    published: Mapping[str, Level] | None = None,
+) -> str:
     def fill(axes: Axes) -> None:
         for number, run in enumerate(runs):
             own = SERIES[number % len(SERIES)]
@@ -181,5 +214,6 @@ def _plot(name: str, runs: Sequence[Run], ylabel: str, draw: Callable[[Axes, Run
                 for line in axes.get_lines()[before:]:
                     line.set_label("_")
                 axes.plot([], [], color=own, linewidth=1.8, label=textwrap.shorten(run.name, 30, placeholder="…"))
+        _levels(axes, runs, published or {})
 
     return drawing(name, "Epoch", ylabel, fill)

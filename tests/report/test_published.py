@@ -151,6 +151,10 @@ def broken(tmp_path: Path, change) -> Path:
         (lambda d: d["tables"][1]["rows"][0].update(metric="rank"), ["metric 'rank' is not in metrics"]),
         (lambda d: d["tables"][1]["columns"][0].update(metric="rank"), ["metric 'rank' is not in metrics"]),
         (lambda d: d["quick"][0].update(metric="rank"), ["metric 'rank' is not in metrics"]),
+        (
+            lambda d: d["quick"][0].update(published={"table": "table5", "row": "ViT", "column": "none"}),
+            ["published: table 'table5', row 'ViT', column 'none': no such number"],
+        ),
         (lambda d: d["fidelity"]["trained"][0].update(metric="rank"), ["metric 'rank' is not in metrics"]),
     ],
 )

@@ -14,7 +14,7 @@ from ppcore.errors import ConfigError, PPError
 from ppcore.metrics import ImageQuality
 from ppcore.report import ReportContent, content, load_paper, read_run, write_report
 from ppcore.report.content_types import BaselineResult, Baselines, FigureGrid, ImageGrid, Panel, PanelRow
-from ppcore.report.training_curves import training_curves
+from ppcore.report.training_curves import Level, training_curves
 
 UHDFOUR = Path(__file__).parents[2] / "papers" / "uhdfour.yaml"
 QUICK = "configs/quick/uhdfour_photographs.yaml"
@@ -145,6 +145,22 @@ def test_a_panels_image_must_be_rgb_bytes(tmp_path):
     figure = replace(FIGURE, rows=[PanelRow("", [Panel("x", np.zeros((4, 4, 3)))])])
     with pytest.raises(ValueError, match="uint8"):
         write_report(tmp_path, ReportContent("x", load_paper(UHDFOUR), figures=[figure]))
+
+
+@pytest.mark.parametrize("count", [1, 2, 8])
+def test_the_score_is_drawn_beside_what_was_published(tmp_path, count):
+    """On the drawing of the score alone, as high as its number says, once for all seeds."""
+    runs = [
+        read_run(fabricate.write_run(tmp_path / f"name_seed{seed}", fabricate.records(seed=seed)))
+        for seed in range(count)
+    ]
+    beside = {run.name: Level("published: ViT, 99.9", 99.9) for run in runs}
+    without, drawn = training_curves(runs), training_curves(runs, beside)
+    changed = [one["title"] for one, other in zip(drawn, without, strict=True) if one["svg"] != other["svg"]]
+    assert len(changed) == 1
+    assert "top-1" in changed[0].lower()
+    svg = next(one["svg"] for one in drawn if one["title"] == changed[0])
+    assert svg.count("published: ViT, 99.9") == 1
 
 
 def test_curves_are_of_the_primary_metric(tmp_path):
