@@ -87,7 +87,8 @@ def test_a_row_without_weights_must_need_none():
         evaluate.network(settings, settings.Networks[0])
 
 
-def test_a_row_that_gives_other_numbers_is_refused(real_data):
+def test_a_row_that_gives_other_numbers_is_refused(real_data, monkeypatch):
+    monkeypatch.setenv("PP_DATA_DIR", str(real_data))
     row = "{method: a, arch: {name: ppsr.Bicubic, scale: 2}, set: {Metric.metrics: [psnr]}}"
     settings = config.load(ROOT / "configs/sr/set5.yaml", [f"Networks=[{row}]"])
     with pytest.raises(ConfigError, match=r"Networks\.0\.set: its metrics give psnr_y, the table has psnr_y, ssim_y"):
