@@ -43,7 +43,7 @@ test-reference: $(VENV)/installed-reference
 	$(VENV)/bin/python -m pytest tests/reference -m reference
 
 test-slow: $(VENV)/installed
-	$(VENV)/bin/python -m pytest -m slow
+	$(VENV)/bin/python -m pytest -m slow $(TESTS)
 
 test-gpu: $(VENV)/installed
 	$(VENV)/bin/python -m pytest -m gpu
