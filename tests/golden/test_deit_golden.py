@@ -13,7 +13,7 @@ from ppcore import losses
 from ppcore.data import Mixup, mix_targets
 from ppcore.data.transforms.mixup import cutmix_box, mix_images
 
-HEAVY = "large|base"  # a minute together on two cores
+HEAVY = "large|base|medium"  # a minute together on two cores
 TOKENS = 2e-5  # of the largest value
 
 

@@ -249,7 +249,7 @@ def test_adam_in_float64(path, prefix, lr):
     gaps.check()
 
 
-@trajectories(LARGE)
+@trajectories()
 @pytest.mark.parametrize("path", filling.files("uhd_traj"))
 def test_adam(path, prefix, lr):
     manifest, arrays = filling.load(path)

@@ -14,8 +14,8 @@ from ppcore.layers import interpolate_pos_embed
 from ppvit import hybrid
 from ppvit.vit import VisionTransformer
 
-# Above 300M parameters: minutes and gigabytes each.
-HEAVY = "large|huge"
+# From 86M parameters on: ten seconds each, above 300M minutes and gigabytes.
+HEAVY = "large|huge|base"
 TOKENS, HYBRID = 2e-5, 1e-4  # of the largest value
 # The references' own float32 gradients of these backbones differ from float64 by up to 3e-3.
 LOOSE_BACKBONES = {"vit_small_r26_s32_224": 2e-2, "vit_base_r50_s16_224": 2e-2}
