@@ -6,6 +6,7 @@ from typing import Any
 import numpy as np
 import paddle
 
+from ppcore.layers.watched import watched
 from ppcore.optim import ConstantAdam
 from ppllie.mbllen import MBLLEN
 from ppllie.mbllen_loss import loss_without_context
@@ -19,11 +20,7 @@ class MBLLENReference(ConstantAdam):
     """
 
     layout = "mbllen"
-    variants: Mapping[str, Mapping[str, Any]] = {"": {}}
     gradients = ("gradient of every parameter and of the image", 1e-4)
-    zero_gradients: Mapping[str, tuple[int, int]] = {}
-    unsettled: Mapping[str, str] = {}
-    norm_tolerance = 1e-5
 
     def build(self, **variant: Any) -> MBLLEN:
         """The model in training mode."""
@@ -33,16 +30,9 @@ class MBLLENReference(ConstantAdam):
 
     def forward(self, model: MBLLEN, x: paddle.Tensor) -> tuple[Any, dict[str, paddle.Tensor]]:
         """The image of images [B, 3, H, W], and with it features and branches as stages."""
-        stages: dict[str, paddle.Tensor] = {}
         layers = {f"feature{i}": layer for i, layer in enumerate(model.features)}
         layers |= {f"branch{i}": layer for i, layer in enumerate(model.branches)}
-        hooks = [
-            layer.register_forward_post_hook(lambda layer, inputs, out, name=name: stages.update({name: out}))
-            for name, layer in layers.items()
-        ]
-        y = model(x)
-        for hook in hooks:
-            hook.remove()
+        y, stages = watched(model, layers, x)
         return y, stages | {"y": y}
 
     def stages(self, model: MBLLEN) -> dict[str, tuple[list[str], float]]:

@@ -30,11 +30,7 @@ class PairLIEReference(ConstantAdam):
     """
 
     layout = "pairlie"
-    variants: Mapping[str, Mapping[str, Any]] = {"": {}}
     gradients = ("gradient of every parameter and of both exposures", 2e-5)
-    zero_gradients: Mapping[str, tuple[int, int]] = {}
-    unsettled: Mapping[str, str] = {}
-    norm_tolerance = 1e-5
 
     def __init__(self, facts: Mapping[str, Any]):
         super().__init__(facts)

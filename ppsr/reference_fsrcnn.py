@@ -4,8 +4,9 @@ from typing import Any
 
 import paddle
 
+from ppcore.layers.watched import watched
 from ppsr.fsrcnn import FSRCNN
-from ppsr.reference_squared import SquaredReference, watched
+from ppsr.reference_squared import SquaredReference
 
 
 class FSRCNNReference(SquaredReference):
@@ -25,7 +26,7 @@ class FSRCNNReference(SquaredReference):
 
     def forward(self, model: FSRCNN, x: paddle.Tensor) -> tuple[Any, dict[str, paddle.Tensor]]:
         """The image of Y [B, 1, H, W] at x3; as stages also its features, and the image at x2 by the same weights."""
-        y, features = watched(model, model.slopes, x)
+        y, features = watched(model, {f"feature{i}": slope for i, slope in enumerate(model.slopes)}, x)
         other = self.build(scale=2)
         other.set_state_dict(model.state_dict())
         return y, features | {"y": y, "y2": other(x)}

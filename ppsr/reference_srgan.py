@@ -52,12 +52,9 @@ class SRGANReference(ConstantAdam):
     """
 
     layout = "paddle"
-    variants: Mapping[str, Mapping[str, Any]] = {"": {}}
     gradients = ("gradient of every parameter of both networks and of the images", 1e-4)
-    zero_gradients: Mapping[str, tuple[int, int]] = {}
     # Paddle takes the biased variance of a batch on a CPU, torch the unbiased one.
     unsettled: Mapping[str, str] = {"_variance": "running variances"}
-    norm_tolerance = 1e-5
 
     def build(self, **variant: Any) -> Opponents:
         """Both networks in training mode."""

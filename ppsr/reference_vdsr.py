@@ -7,8 +7,9 @@ from paddle import nn
 from paddle.optimizer import Optimizer
 
 from ppcore import optim
+from ppcore.layers.watched import watched
 from ppsr.clipping import ClippedByRate
-from ppsr.reference_squared import SquaredReference, watched
+from ppsr.reference_squared import SquaredReference
 from ppsr.vdsr import VDSR
 
 
@@ -29,7 +30,7 @@ class VDSRReference(SquaredReference):
 
     def forward(self, model: VDSR, x: paddle.Tensor) -> tuple[Any, dict[str, paddle.Tensor]]:
         """The image of Y [B, 1, H, W], and with it the features before their ReLU as stages."""
-        y, features = watched(model, model.convs[:-1], x)
+        y, features = watched(model, {f"feature{i}": conv for i, conv in enumerate(model.convs[:-1])}, x)
         return y, features | {"y": y}
 
     def stages(self, model: VDSR) -> dict[str, tuple[list[str], float]]:

@@ -25,7 +25,6 @@ class UHDFourReference(ConstantAdam):
     gradients = ("gradient of every parameter and of the image", 2e-4)
     # Instance normalisation removes the first half of this bias: its gradient is zero in exact arithmetic.
     zero_gradients: Mapping[str, tuple[int, int]] = {"conv_1.bias": (0, 2)}
-    unsettled: Mapping[str, str] = {}
     # The gradient jumps where the phase does; what Adam's constants round to in Paddle moves the steps by 1e-8.
     norm_tolerance = 5e-4
 

@@ -231,6 +231,11 @@ class ConstantAdam:
 
     precision = "float64"
     trainings = ("run",)
+    # Of a network in one form, whose every gradient and final tensor can be compared.
+    variants: Mapping[str, Mapping[str, Any]] = {"": {}}
+    zero_gradients: Mapping[str, tuple[int, int]] = {}
+    unsettled: Mapping[str, str] = {}
+    norm_tolerance = 1e-5
 
     def __init__(self, facts: Mapping[str, Any]):
         self.config, self.recipe = facts["config"], facts["training"]
