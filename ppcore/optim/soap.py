@@ -28,6 +28,14 @@ class _Soap(Optimizer):
         super().__init__(learning_rate=0.0, parameters=parameters)
         self.decayed, self.decay = decayed, weight_decay
         self.betas, self.epsilon, self.memory, self.every, self.largest = betas, epsilon, memory, every, largest
+        self.done: dict[
+            str, int
+        ] = {}  # updates by parameter, as the accumulators say: those of a GPU are not asked each time
+
+    def set_state_dict(self, state_dict: dict) -> None:
+        """Goes on from accumulators."""
+        super().set_state_dict(state_dict)
+        self.done = {}
 
     def sides(self, parameter: paddle.Tensor) -> list[tuple[str, int]]:
         """The axes of its matrix that are preconditioned, by name and length."""
@@ -55,7 +63,9 @@ class _Soap(Optimizer):
         kept = {
             name: by_parameter[p.name] for name, by_parameter in self._accumulators.items() if p.name in by_parameter
         }
-        done, sides = int(kept["updates"].item()), [side for side, _ in self.sides(p)]
+        if p.name not in self.done:
+            self.done[p.name] = int(kept["updates"].item())
+        done, sides = self.done[p.name], [side for side, _ in self.sides(p)]
         if done == 0:  # the first gradient makes the bases and moves nothing
             self._precondition(kept, g, sides, done)
         else:
@@ -65,6 +75,7 @@ class _Soap(Optimizer):
             paddle.assign(share * p - rate * step.reshape(p.shape), p)
             self._precondition(kept, g, sides, done)
         paddle.assign(kept["updates"] + 1, kept["updates"])
+        self.done[p.name] += 1
 
     def _precondition(self, kept: dict, g: paddle.Tensor, sides: list[str], done: int) -> None:
         """Adds a gradient to the means of G·Gᵀ and Gᵀ·G and, now and then, turns the bases towards their eigenvectors."""

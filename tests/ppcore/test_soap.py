@@ -113,6 +113,9 @@ def test_goes_on_bit_for_bit_from_its_state():
         tensor.name = renamed[owner] + key[len(owner) :]
         state[tensor.name] = tensor
     again = soap(resumed)
+    gradients(resumed, 99)  # an update of its own, which its state takes back
+    again.step()
+    resumed.set_state_dict(stopped.state_dict())
     again.set_state_dict(state)
     for step in range(3, 6):
         for net, each in ((straight, one), (resumed, again)):
