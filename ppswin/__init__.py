@@ -15,9 +15,11 @@ from ppswin.builders import (
     swin_tiny_patch4_window7_224,
     swin_tiny_patch4_window7_224_22k,
 )
+from ppswin.schedule import SwinCosine
 from ppswin.swin import SwinTransformer
 
 __all__ = [
+    "SwinCosine",
     "SwinTransformer",
     "swin_base_patch4_window12_384",
     "swin_base_patch4_window12_384_22k",
