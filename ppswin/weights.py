@@ -87,7 +87,7 @@ def _fitted(state: Arrays, model: nn.Layer, mode: BiasMode) -> Arrays:
         if side * side == len(table) and side % 2 and table.shape[1] == own[name].shape[1]:
             old = ((side + 1) // 2,) * 2
             state[name] = resize_bias_table(table, old, window, mode)
-            changed.append("{0}x{1} to {2}x{3}".format(*old, *window))
+            changed.append(f"{old[0]}x{old[1]} to {window[0]}x{window[1]}")
     if changed:
         log.info("%d relative position bias tables resampled (%s): %s", len(changed), mode, ", ".join(set(changed)))
     positions, grid = state.get("absolute_pos_embed"), model.grid

@@ -29,7 +29,9 @@ def filled(model: SwinTransformer, case: dict) -> SwinTransformer:
     source = {"timm": "timm", "official": "swin"}[case.get("layout", "timm")]
     model.set_state_dict(weights.convert(filling.weights(case), source=source, model=model))
     model.eval()
-    assert sum(p.size for p in model.parameters()) == case.get("params", 78190)  # of the tiny model whose steps are stored
+    assert sum(p.size for p in model.parameters()) == case.get(
+        "params", 78190
+    )  # of the tiny model whose steps are stored
     return model
 
 

@@ -158,7 +158,7 @@ class TestRelativePositions:
         assert got is not table
 
     def test_refusals(self):
-        with pytest.raises(ConfigError, match="'bicubic'.*swin_bicubic, timm_geometric"):
+        with pytest.raises(ConfigError, match=r"'bicubic'.*swin_bicubic, timm_geometric"):
             resize_bias_table(random(49, 2), (4, 4), (7, 7), "bicubic")
         with pytest.raises(ValueError, match=r"\(2, 49\), expected \(49, heads\)"):
             resize_bias_table(random(2, 49), (4, 4), (7, 7), "swin_bicubic")

@@ -100,7 +100,9 @@ class TestForward:
         }
         features = model.forward_features(x)
         np.testing.assert_array_equal(features.numpy(), found["norm"].numpy())
-        np.testing.assert_array_equal(model.forward_head(features, pre_logits=True).numpy(), found["pre_logits"].numpy())
+        np.testing.assert_array_equal(
+            model.forward_head(features, pre_logits=True).numpy(), found["pre_logits"].numpy()
+        )
         np.testing.assert_array_equal(model.forward_head(features).numpy(), model(x).numpy())
         np.testing.assert_array_equal(model(x).numpy(), found["logits"].numpy())
 

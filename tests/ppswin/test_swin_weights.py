@@ -82,7 +82,7 @@ def test_and_nothing_else_is():
     for name in ("layers.0.blocks.1.attn.mask", "attn_mask", "layers.0.blocks.0.attn.relative_coords_table"):
         with pytest.raises(WeightsError, match=f"unexpected {name}"):
             weights.convert({**exported, name: np.zeros(3)}, source="swin", model=build())
-    with pytest.raises(WeightsError, match="unexpected .*relative_position_index"):  # timm's files have none
+    with pytest.raises(WeightsError, match=r"unexpected .*relative_position_index"):  # timm's files have none
         weights.convert(
             {**weights.export(build(), layout="timm"), TABLE.replace("bias_table", "index"): np.zeros((16, 16))},
             source="timm",
