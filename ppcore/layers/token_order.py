@@ -6,7 +6,7 @@ import paddle.nn as nn
 
 
 class TokenOrder(nn.Layer):
-    """Takes tokens [B, size, C] in a fixed order: [B, len(order), C], zeros where the order says `size`.
+    """Takes tokens [B, size, C] in a fixed order, some of them several times: [B, len(order), C], zeros where it says `size`.
 
     Rolling a map, padding it and cutting it into windows is one such order, and one copy. Measured on one core for
     2 × 56 × 56 × 96, Paddle 3.3.1, forward (forward and backward): `paddle.roll`, reshape and transpose 0.25 ms (0.77),

@@ -7,6 +7,7 @@ import paddle.nn.functional as F
 from ppcore.layers import checks, init
 from ppcore.layers.linear import Linear
 from ppcore.layers.relative_bias import relative_position_index
+from ppcore.layers.token_order import TokenOrder
 
 
 class WindowAttention(nn.Layer):
@@ -61,6 +62,7 @@ class WindowAttention(nn.Layer):
             self.relative_position_bias_table = self.create_parameter(
                 [rows, num_heads], attr=init.attr(init.TruncNormal(0.02))
             )
+            self.pairs = TokenOrder(relative_position_index(self.window).reshape(-1), rows)
         self.attn_drop = attn_drop
         self.proj = Linear(dim, dim)
         self.proj_drop = nn.Dropout(proj_drop)
@@ -89,11 +91,10 @@ class WindowAttention(nn.Layer):
 
         Gathered at each call: kept, it would miss a change of the weights.
         """
-        table, count = self.relative_position_bias_table, self.tokens
-        if table is None:
+        if self.relative_position_bias_table is None:
             return None
-        index = paddle.to_tensor(relative_position_index(self.window).reshape(-1))
-        return paddle.gather(table, index).transpose([1, 0]).reshape([self.num_heads, count, count])
+        of_pairs = self.pairs(self.relative_position_bias_table.unsqueeze(0))[0]  # [N·N, heads]
+        return of_pairs.transpose([1, 0]).reshape([self.num_heads, self.tokens, self.tokens])
 
     def _heads(self, qkv):
         shape = [0, 0, self.num_heads, self.head_dim]  # 0 keeps the axis, whatever its length
