@@ -274,7 +274,8 @@ def test_forty_steps(path, variant):
     for key, norm in zip(keys, arrays[f"{variant}/final_param_norms"], strict=True):
         if not key.endswith("qkv.bias"):
             gaps.add(f"norm {key}", filling.relative([np.linalg.norm(final[key].astype(np.float64))], [norm]), 2e-6)
-            gaps.add(key, filling.gap(final[key], arrays[f"{variant}/final/{key}"]), 1e-5)
+            if variant == "a_clip5":  # of the other the norms alone are stored
+                gaps.add(key, filling.gap(final[key], arrays[f"{variant}/final/{key}"]), 1e-5)
     gaps.check()
 
 

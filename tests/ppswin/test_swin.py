@@ -32,11 +32,16 @@ def image(*shape, seed=0):
     return paddle.to_tensor(np.random.default_rng(seed).standard_normal(shape or (2, 3, 32, 32)).astype("float32"))
 
 
-def stir(model, scale=0.2):
-    """Random values everywhere, so that no zero hides a mistake."""
+def stir(model):
+    """Random values everywhere, so that no zero hides a mistake, as large as keeps every branch alive."""
     rng = np.random.default_rng(1)
-    for p in model.parameters():
-        p.set_value((rng.standard_normal(p.shape) * scale).astype("float32"))
+    for name, p in model.named_parameters():
+        z = rng.standard_normal(p.shape)
+        if p.ndim == 1:
+            z = z * 0.1 + ("norm" in name and name.endswith("weight"))
+        elif "table" not in name:
+            z = z / math.sqrt(z[0].size if p.ndim == 4 else len(z))
+        p.set_value(z.astype("float32"))
     model.eval()
     return model
 
