@@ -69,6 +69,8 @@ def classify(model: SwinTransformer, case: dict, arrays: dict, prefix: str, seed
     got |= {"patch_embed_sample": sample(values["patch_embed"]), "final_norm_sample": sample(values["norm"])}
     got |= {f"stage{s}_sample": sample(values[f"stage_{s}"]) for s in range(4)}
     got |= {f"merge{s + 1}_sample": sample(values[f"merge_{s}"]) for s in range(3)}
+    if prefix:  # of other sizes only some are stored
+        got = {name: value for name, value in got.items() if prefix + name in arrays}
     gaps, seen = filling.Gaps(), {prefix + name for name in got}
     for name, value in got.items():
         gaps.add(name, filling.gap(value, arrays[prefix + name]), FORWARD)
