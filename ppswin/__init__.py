@@ -1,7 +1,9 @@
 """ppswin: Swin Transformer on PaddlePaddle."""
 
 import ppcore  # noqa: F401  (what must happen before Paddle is imported)
-from ppswin.builders import (
+from ppswin.schedule import SwinCosine
+from ppswin.swin import SwinTransformer
+from ppswin.swin_builders import (
     swin_base_patch4_window7_224,
     swin_base_patch4_window7_224_22k,
     swin_base_patch4_window12_384,
@@ -15,8 +17,6 @@ from ppswin.builders import (
     swin_tiny_patch4_window7_224,
     swin_tiny_patch4_window7_224_22k,
 )
-from ppswin.schedule import SwinCosine
-from ppswin.swin import SwinTransformer
 
 __all__ = [
     "SwinCosine",

@@ -13,8 +13,8 @@ from ppcore.errors import ConfigError
 from ppcore.layers import DropPath, Mlp
 from ppcore.layers.patch_merging import PatchMerging
 from ppcore.layers.token_order import TokenOrder
+from ppcore.layers.token_windows import WindowRule, inverse_order, padded, shift_mask, window_and_shift, window_order
 from ppcore.layers.window_attention import WindowAttention
-from ppcore.layers.windows import WindowRule, inverse_order, padded, shift_mask, window_and_shift, window_order
 
 Pair = tuple[int, int]
 

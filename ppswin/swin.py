@@ -1,10 +1,10 @@
 """Swin Transformer (Liu et al. 2021, "Hierarchical Vision Transformer using Shifted Windows", arXiv 2103.14030).
 
-The model; its blocks are in `ppswin.stage`, the builders in `ppswin.builders`.
+The model; its blocks are in `ppswin.stage`, the builders in `ppswin.swin_builders`.
 Parameter names are the official code's; layouts are Paddle's, a Linear weight is (in, out).
 """
 
-from collections.abc import Mapping, Sequence
+from collections.abc import Iterator, Mapping, Sequence
 from typing import Any
 
 import paddle
@@ -12,7 +12,7 @@ import paddle.nn as nn
 
 from ppcore.layers import Linear, PatchEmbed, checks, drop_path_rates, init
 from ppcore.layers.patch_merging import merged
-from ppcore.layers.windows import RULES, WindowRule
+from ppcore.layers.token_windows import RULES, WindowRule
 from ppswin.stage import Stage
 
 
@@ -102,32 +102,7 @@ class SwinTransformer(nn.Layer):
             shape, start = [1, grid[0] * grid[1], embed_dim], init.TruncNormal(0.02)
             self.absolute_pos_embed = self.create_parameter(shape, attr=init.attr(start))
         self.pos_drop = nn.Dropout(drop_rate)
-        attention = dict(
-            qkv_bias=qkv_bias,
-            qk_scale=qk_scale,
-            attn_drop=attn_drop_rate,
-            relative_bias=relative_bias,
-            content_term=content_term,
-        )
-        rates, stages = drop_path_rates(drop_path_rate, sum(depths)), []
-        for s, (depth, heads) in enumerate(zip(depths, num_heads, strict=True)):
-            dim, done = embed_dim * 2**s, sum(depths[:s])
-            stages.append(
-                Stage(
-                    dim,
-                    grid,
-                    merges=s < len(depths) - 1,
-                    num_heads=heads,
-                    window=window_size,
-                    rule=window_rule,
-                    shifted=shifted,
-                    drop_paths=rates[done : done + depth],
-                    norm_eps=norm_eps,
-                    block=dict(mlp_dim=int(dim * mlp_ratio), drop=drop_rate, attention=attention),
-                )
-            )
-            grid = merged(grid)
-        self.layers = nn.LayerList(stages)
+        self.layers = nn.LayerList(_stages(grid, locals()))
         self.num_features = embed_dim * 2 ** (len(depths) - 1)
         self.norm = nn.LayerNorm(self.num_features, epsilon=norm_eps)
         self._build_head()
@@ -196,6 +171,29 @@ class SwinTransformer(nn.Layer):
         from ppswin.weights import weight_maps  # the map describes this class: import when asked
 
         return weight_maps()
+
+
+def _stages(grid: tuple[int, int], given: Mapping[str, Any]) -> Iterator[Stage]:
+    """The stages of a model with these arguments, from the map of the embedding on."""
+    depths, embed_dim = given["depths"], given["embed_dim"]
+    attention = {name: given[name] for name in ("qkv_bias", "qk_scale", "relative_bias", "content_term")}
+    attention["attn_drop"] = given["attn_drop_rate"]
+    rates = drop_path_rates(given["drop_path_rate"], sum(depths))
+    for s, (depth, heads) in enumerate(zip(depths, given["num_heads"], strict=True)):
+        dim, done = embed_dim * 2**s, sum(depths[:s])
+        yield Stage(
+            dim,
+            grid,
+            merges=s < len(depths) - 1,
+            num_heads=heads,
+            window=given["window_size"],
+            rule=given["window_rule"],
+            shifted=given["shifted"],
+            drop_paths=rates[done : done + depth],
+            norm_eps=given["norm_eps"],
+            block=dict(mlp_dim=int(dim * given["mlp_ratio"]), drop=given["drop_rate"], attention=attention),
+        )
+        grid = merged(grid)
 
 
 def _as_map(tokens, grid: tuple[int, int]):

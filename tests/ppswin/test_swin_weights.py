@@ -7,7 +7,7 @@ import pytest
 from ppcore import weights
 from ppcore.errors import WeightsError
 from ppcore.layers.relative_bias import relative_position_index, resize_bias_table
-from ppcore.layers.windows import shift_mask
+from ppcore.layers.token_windows import shift_mask
 from ppswin import SwinTransformer
 
 TINY = dict(img_size=32, patch_size=4, embed_dim=12, depths=(2, 2), num_heads=(2, 4), window_size=4, num_classes=5)

@@ -9,8 +9,8 @@ from ppcore.errors import ConfigError
 from ppcore.layers.patch_merging import PatchMerging, merging_order
 from ppcore.layers.relative_bias import geometric_places, relative_position_index, resize_bias_table
 from ppcore.layers.token_order import TokenOrder
+from ppcore.layers.token_windows import inverse_order, shift_mask, window_and_shift, window_order
 from ppcore.layers.window_attention import WindowAttention
-from ppcore.layers.windows import inverse_order, shift_mask, window_and_shift, window_order
 
 
 def random(*shape, seed=0):
