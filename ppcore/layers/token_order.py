@@ -10,7 +10,8 @@ class TokenOrder(nn.Layer):
 
     Rolling a map, padding it and cutting it into windows is one such order, and one copy. Measured on one core for
     2 × 56 × 56 × 96, Paddle 3.3.1, forward (forward and backward): `paddle.roll`, reshape and transpose 0.25 ms (0.77),
-    rolled by slices 0.26 (0.88), `index_select` 0.16 (0.45), `gather`, used here, 0.06 (0.25).
+    rolled by slices 0.26 (0.88), `index_select`, used here, 0.16 (0.45). `gather` took 0.06 (0.25), but its gradient along
+    an axis other than the first is wrong in Paddle 2.6.2 from the second image on.
 
     The order is not among the weights.
 
@@ -29,4 +30,4 @@ class TokenOrder(nn.Layer):
             self.index = paddle.to_tensor(self.order)
         if self.pads:
             x = paddle.concat([x, paddle.zeros_like(x[:, :1])], axis=1)
-        return paddle.gather(x, self.index, axis=1)
+        return paddle.index_select(x, self.index, axis=1)
