@@ -1,0 +1,154 @@
+"""Layouts of Swin's weights: official, timm, PaddleClas; what is dropped, what is refused, what is resized."""
+
+import numpy as np
+import paddle
+import pytest
+
+from ppcore import weights
+from ppcore.errors import WeightsError
+from ppcore.layers.relative_bias import relative_position_index, resize_bias_table
+from ppcore.layers.token_windows import shift_mask
+from ppswin import SwinTransformer
+
+TINY = dict(img_size=32, patch_size=4, embed_dim=12, depths=(2, 2), num_heads=(2, 4), window_size=4, num_classes=5)
+TABLE = "layers.0.blocks.0.attn.relative_position_bias_table"
+
+
+def build(**changes) -> SwinTransformer:
+    model, rng = SwinTransformer(**{**TINY, **changes}), np.random.default_rng(3)
+    for p in model.parameters():
+        p.set_value(rng.standard_normal(p.shape).astype("float32"))
+    model.eval()
+    return model
+
+
+def with_buffers(arrays: dict) -> dict:
+    """An official file: what follows from the sizes is stored among the weights."""
+    stored = dict(arrays)
+    for name, table in arrays.items():
+        if name.endswith("_table"):
+            side = (round(len(table) ** 0.5) + 1) // 2
+            stored[name.replace("bias_table", "index")] = relative_position_index((side, side))
+    stored["layers.0.blocks.1.attn_mask"] = shift_mask((8, 8), (4, 4), (2, 2))
+    return stored
+
+
+def same(got: dict, want: dict) -> None:
+    assert got.keys() == want.keys()
+    for name in want:
+        np.testing.assert_array_equal(got[name], want[name], err_msg=name)
+
+
+@pytest.mark.parametrize("layout", ["paddle", "swin", "timm", "paddleclas"])
+def test_round_trip_is_bit_exact(layout):
+    model = build()
+    exported = weights.export(model, layout=layout)
+    state = weights.convert(exported, source=layout, model=build(num_classes=5))
+    same(state, {name: value.numpy() for name, value in model.state_dict().items()})
+
+
+def test_names_and_storage():
+    model = build()
+    own = {name: value.numpy() for name, value in model.state_dict().items()}
+    swin, timm, clas = (weights.export(model, layout=name) for name in ("swin", "timm", "paddleclas"))
+    assert swin.keys() == clas.keys() == own.keys()
+    assert timm.keys() - own.keys() == {
+        "head.fc.weight",
+        "head.fc.bias",
+        *(f"layers.1.downsample.{part}" for part in ("norm.weight", "norm.bias", "reduction.weight")),
+    }
+    reduction = own["layers.0.downsample.reduction.weight"]
+    np.testing.assert_array_equal(swin["layers.0.downsample.reduction.weight"], reduction.T)
+    np.testing.assert_array_equal(timm["layers.1.downsample.reduction.weight"], reduction.T)
+    np.testing.assert_array_equal(clas["layers.0.downsample.reduction.weight"], reduction)
+    np.testing.assert_array_equal(timm["head.fc.weight"], own["head.weight"].T)
+    for arrays in (swin, timm, clas):  # of two axes, but no linear layer's
+        np.testing.assert_array_equal(arrays[TABLE], own[TABLE])
+
+
+def test_the_buffers_of_an_official_file_are_left_out(tmp_path):
+    model = build()
+    file = tmp_path / "official.npz"
+    np.savez(file, **with_buffers(weights.export(model, layout="swin")))
+    other = SwinTransformer(**TINY)
+    weights.load(other, file, "swin")
+    x = paddle.randn([1, 3, 32, 32])
+    other.eval()
+    np.testing.assert_array_equal(other(x).numpy(), model(x).numpy())
+
+
+def test_and_nothing_else_is():
+    exported = with_buffers(weights.export(build(), layout="swin"))
+    for name in ("layers.0.blocks.1.attn.mask", "attn_mask", "layers.0.blocks.0.attn.relative_coords_table"):
+        with pytest.raises(WeightsError, match=f"unexpected {name}"):
+            weights.convert({**exported, name: np.zeros(3)}, source="swin", model=build())
+    with pytest.raises(WeightsError, match=r"unexpected .*relative_position_index"):  # timm's files have none
+        weights.convert(
+            {**weights.export(build(), layout="timm"), TABLE.replace("bias_table", "index"): np.zeros((16, 16))},
+            source="timm",
+            model=build(),
+        )
+
+
+def test_positions_numbered_otherwise_are_refused():
+    exported = with_buffers(weights.export(build(), layout="swin"))
+    name = TABLE.replace("bias_table", "index")
+    exported[name] = exported[name].T.copy()
+    with pytest.raises(WeightsError, match="numbered in another way"):
+        weights.convert(exported, source="swin", model=build())
+
+
+@pytest.mark.parametrize("layout", ["swin", "timm", "paddleclas"])
+def test_a_transposed_bias_table_is_refused(layout):
+    exported = weights.export(build(), layout=layout)
+    exported[TABLE] = exported[TABLE].T.copy()
+    with pytest.raises(WeightsError, match=rf"misshapen {TABLE} \(2, 49\) where the model has \(49, 2\)"):
+        weights.convert(exported, source=layout, model=build())
+
+
+def test_a_table_of_other_heads_is_refused():
+    exported = weights.export(build(), layout="swin")
+    exported[TABLE] = np.zeros((9, 3), "float32")
+    with pytest.raises(WeightsError, match=f"misshapen {TABLE}"):
+        weights.convert(exported, source="swin", model=build())
+
+
+@pytest.mark.parametrize(
+    ("layout", "mode"), [("swin", "swin_bicubic"), ("timm", "timm_geometric"), ("paddleclas", "swin_bicubic")]
+)
+def test_tables_of_another_window_are_resized_in_their_codes_way(layout, mode):
+    small, large = build(), build(img_size=64, window_size=8)
+    arrays = weights.export(small, layout=layout)
+    state = weights.convert(arrays, source=layout, model=large)
+    for name, value in large.state_dict().items():
+        if "table" not in name:
+            np.testing.assert_array_equal(state[name], small.state_dict()[name].numpy())
+            continue
+        assert state[name].shape == tuple(value.shape) == (225, value.shape[1])
+        want = resize_bias_table(small.state_dict()[name].numpy(), (4, 4), (8, 8), mode)
+        np.testing.assert_array_equal(state[name], want)
+
+
+def test_resizing_is_said(caplog):
+    caplog.set_level("INFO")
+    weights.convert(weights.export(build(), layout="swin"), source="swin", model=build(img_size=64, window_size=8))
+    assert "4 relative position bias tables resampled (swin_bicubic): 4x4 to 8x8" in caplog.text
+
+
+def test_absolute_positions():
+    model = build(ape=True)
+    exported = weights.export(model, layout="swin")
+    assert exported["absolute_pos_embed"].shape == (1, 64, 12)
+    state = weights.convert(exported, source="swin", model=build(ape=True, img_size=64))
+    assert state["absolute_pos_embed"].shape == (1, 256, 12)
+    with pytest.raises(WeightsError, match="timm layout has no place for absolute_pos_embed"):
+        weights.export(model, layout="timm")
+
+
+@pytest.mark.parametrize("layout", ["swin", "timm"])
+def test_a_head_of_other_classes(layout):
+    exported, model = weights.export(build(num_classes=9), layout=layout), build()
+    with pytest.raises(WeightsError, match="new_head=True"):
+        weights.convert(exported, source=layout, model=model)
+    state = weights.convert(exported, source=layout, model=model, new_head=True)
+    np.testing.assert_array_equal(state["head.weight"], model.head.weight.numpy())
