@@ -101,6 +101,12 @@ class HiLo(nn.Layer):
         """Multiply-adds for a map of one image, as the authors count them (`pplit.flops`)."""
         return flops.hilo(self, height, width)
 
+    def weight_maps(self) -> dict:
+        """Layouts these weights can be read from and written to, for `ppcore.weights`."""
+        from pplit.litv2_layout import weight_maps
+
+        return weight_maps()
+
     def extra_repr(self):
         return f"dim={self.dim}, h_heads={self.h_heads}, l_heads={self.l_heads}, window_size={self.window_size}"
 

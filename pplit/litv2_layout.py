@@ -7,7 +7,8 @@ from ppcore.weights.layouts import CONV, TRANSPOSED, VECTOR, Arrays, Table, load
 
 _BLOCK = r"layers\.\d+\.blocks\.\d+\."
 _MERGING = r"layers\.\d+\.downsample\."
-_LINEAR = rf"{_BLOCK}(?:attn\.(?:l_q|l_kv|l_proj|h_qkv|h_proj)|mlp\.fc[12])|head"
+_ATTENTION = rf"(?:{_BLOCK}attn\.)?(?:l_q|l_kv|l_proj|h_qkv|h_proj)"  # of a model, or of a HiLo layer that stands alone
+_LINEAR = rf"{_ATTENTION}|{_BLOCK}mlp\.fc[12]|head"
 TABLE: Table = [
     (rf"((?:{_LINEAR})\.weight)", "{0}", TRANSPOSED),
     (rf"((?:{_LINEAR})\.bias)", "{0}", VECTOR),
