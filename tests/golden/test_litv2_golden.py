@@ -10,6 +10,9 @@ import ppcore.weights
 import pplit
 from pplit.token_merging import TokenMerging, sampled
 
+# Paddle 3 says so of every batch norm in training.
+pytestmark = pytest.mark.filterwarnings("ignore:When training, we now always track global mean and variance")
+
 HILO, MERGING = 1e-5, 1e-5
 LOGITS, SAMPLES = 2e-5, 1e-4  # of LITv2-S
 # Tiny models: outputs and gradients of the largest value, norms of gradients relative.
