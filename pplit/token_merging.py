@@ -49,27 +49,50 @@ class DeformConv2x2(nn.Layer):
         offset = self.conv_offset(x)  # [B, 8, H/2, W/2]
         if paddle.in_dynamic_mode():
             return deform_conv2d(x, offset, self.weight, self.bias, stride=2)
-        return F.conv2d(sampled(x, offset), self.weight, self.bias, stride=2)
+        taps = sampled(x.transpose([0, 2, 3, 1]), offset.transpose([0, 2, 3, 1]))
+        weight = self.weight.transpose([2, 3, 1, 0]).reshape([-1, self.bias.shape[0]])  # [4 · in, out], taps first
+        return F.linear(taps, weight, self.bias).transpose([0, 3, 1, 2])
 
 
 def sampled(x: paddle.Tensor, offset: paddle.Tensor) -> paddle.Tensor:
-    """What each tap of a 2 x 2 window reads, at the tap's place: a plain convolution of stride 2 then does the rest.
+    """What the four taps of each 2 x 2 window read: a product with the weights then is the convolution.
+
+    Places are whole numbers and a part of a pixel, never a sum of both: in bfloat16 pixel 55.3 is 55.25.
 
     Args:
-        x: [B, C, H, W], H and W even and known.
-        offset: [B, 8, H/2, W/2], as of `DeformConv2x2`.
+        x: [B, H, W, C], H and W even and known.
+        offset: [B, H/2, W/2, 8], as of `DeformConv2x2`.
 
     Returns:
-        [B, C, H, W].
+        [B, H/2, W/2, 4 · C], taps row by row.
     """
-    height, width = x.shape[2:]
-    parts = offset.split(8, axis=1)
-    down, across = (F.pixel_shuffle(paddle.concat(parts[axis::2], axis=1), 2) for axis in (0, 1))  # each [B, 1, H, W]
-    down = down + paddle.arange(height, dtype="float32").reshape([1, 1, height, 1])
-    across = across + paddle.arange(width, dtype="float32").reshape([1, 1, 1, width])
-    # From pixels to the [-1, 1] from the first pixel's centre to the last's.
-    grid = paddle.concat([across * (2 / (width - 1)) - 1, down * (2 / (height - 1)) - 1], axis=1)
-    return F.grid_sample(x, grid.transpose([0, 2, 3, 1]), padding_mode="zeros", align_corners=True)
+    height, width, dim = x.shape[1:]
+    whole = paddle.floor(offset)
+    down, across = (offset - whole)[..., 0::2], (offset - whole)[..., 1::2]  # in [0, 1): [B, H/2, W/2, 4]
+    top = whole[..., 0::2].astype("int64") + _places(height, (0, 0, 1, 1)).unsqueeze(1)
+    left = whole[..., 1::2].astype("int64") + _places(width, (0, 1, 0, 1))
+    pixels = x.reshape([-1, dim])
+    image = paddle.arange(0, paddle.shape(x)[0], 1, dtype="int64").reshape([-1, 1, 1, 1]) * (height * width)
+    read = []
+    for row, near_row in ((top, 1 - down), (top + 1, down)):
+        for column, near_column in ((left, 1 - across), (left + 1, across)):
+            inner_row, inner_column = _within(row, height), _within(column, width)
+            inside = paddle.logical_and(inner_row == row, inner_column == column).astype(x.dtype)
+            index = (image + inner_row * width + inner_column).flatten()
+            share = (near_row * near_column * inside).reshape([-1, 1])
+            read.append(paddle.gather(pixels, index) * share)
+    return (read[0] + read[1] + read[2] + read[3]).reshape([-1, height // 2, width // 2, 4 * dim])
+
+
+def _places(size: int, taps: tuple[int, ...]) -> paddle.Tensor:
+    """Where the taps of each window stand on one axis: int64 [size / 2, 4]."""
+    return paddle.to_tensor([[start + tap for tap in taps] for start in range(0, size, 2)], dtype="int64")
+
+
+def _within(place: paddle.Tensor, size: int) -> paddle.Tensor:
+    """The nearest place in the map."""
+    zero = paddle.zeros_like(place)
+    return paddle.minimum(paddle.maximum(place, zero), zero + (size - 1))
 
 
 class TokenMerging(nn.Layer):

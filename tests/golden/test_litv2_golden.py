@@ -133,8 +133,8 @@ def test_one_token_merging(path):
         if mode == "eval":
             image = x.detach().transpose([0, 3, 1, 2])
             offset = layer.dconv.conv_offset(image)
-            taps = sampled(image, offset).numpy().reshape(batch, dim, height // 2, 2, width // 2, 2)
-            columns = taps.transpose(0, 1, 3, 5, 2, 4).reshape(batch, dim, 4, height // 2, width // 2)
+            taps = sampled(x.detach(), offset.transpose([0, 2, 3, 1])).numpy()
+            columns = taps.reshape(batch, height // 2, width // 2, 4, dim).transpose(0, 4, 3, 1, 2)
             got |= {"offset": offset.numpy(), "columns": columns, "conv": layer.dconv(image).numpy()}
         else:
             got["running_mean"] = layer.norm._mean.numpy()
