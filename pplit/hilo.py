@@ -10,7 +10,7 @@ import paddle.nn.functional as F
 
 from ppcore.errors import ConfigError
 from ppcore.layers import Linear, checks
-from pplit import flops
+from pplit import multiply_adds
 
 
 class HiLo(nn.Layer):
@@ -98,8 +98,8 @@ class HiLo(nn.Layer):
         )
 
     def flops(self, height: int, width: int) -> int:
-        """Multiply-adds for a map of one image, as the authors count them (`pplit.flops`)."""
-        return flops.hilo(self, height, width)
+        """Multiply-adds for a map of one image, as the authors count them (`pplit.multiply_adds`)."""
+        return multiply_adds.hilo(self, height, width)
 
     def weight_maps(self) -> dict:
         """Layouts these weights can be read from and written to, for `ppcore.weights`."""

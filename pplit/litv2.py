@@ -12,7 +12,7 @@ import paddle.nn as nn
 
 from ppcore.errors import ConfigError
 from ppcore.layers import DropPath, Linear, PatchEmbed, checks, drop_path_rates
-from pplit import flops
+from pplit import multiply_adds
 from pplit.conv_ffn import ConvFFN
 from pplit.hilo import HiLo
 from pplit.token_merging import TokenMerging
@@ -196,9 +196,9 @@ class LITv2(nn.Layer):
         return stages
 
     def flops(self, height: int | None = None, width: int | None = None) -> int:
-        """Multiply-adds for one image, of `img_size` where no size is given, as the authors count them (`pplit.flops`)."""
+        """Multiply-adds for one image, of `img_size` where no size is given, as the authors count them (`pplit.multiply_adds`)."""
         size = self.patch_embed.img_size
-        return flops.litv2(self, height or size[0], width or size[1])
+        return multiply_adds.litv2(self, height or size[0], width or size[1])
 
     def reset_classifier(self, num_classes: int) -> None:
         """Replaces the head by a fresh one of `num_classes` classes (0: none), as for fine-tuning."""

@@ -1,5 +1,6 @@
 """Deformable token merging (LITv1, Pan et al. 2022; LITv2 §4): four tokens become one, sampled where offsets say."""
 
+import numpy as np
 import paddle
 import paddle.nn as nn
 import paddle.nn.functional as F
@@ -7,6 +8,9 @@ from paddle.vision.ops import deform_conv2d
 
 from ppcore.errors import ConfigError
 from ppcore.layers import checks, init
+
+# Zeros around a map, wide enough that both pixels about a place beyond it are zeros.
+BORDER = 2
 
 
 class DeformConv2x2(nn.Layer):
@@ -57,42 +61,47 @@ class DeformConv2x2(nn.Layer):
 def sampled(x: paddle.Tensor, offset: paddle.Tensor) -> paddle.Tensor:
     """What the four taps of each 2 x 2 window read: a product with the weights then is the convolution.
 
-    Places are whole numbers and a part of a pixel, never a sum of both: in bfloat16 pixel 55.3 is 55.25.
+    A place is a whole number of pixels and a part of one, never the sum of both, which bfloat16 would round to a quarter of
+    a pixel and more; and no float is a whole number above 256.
 
     Args:
-        x: [B, H, W, C], H and W even and known.
+        x: [B, H, W, C], H and W even, known, and below 256.
         offset: [B, H/2, W/2, 8], as of `DeformConv2x2`.
 
     Returns:
         [B, H/2, W/2, 4 · C], taps row by row.
     """
     height, width, dim = x.shape[1:]
-    whole = paddle.floor(offset)
-    down, across = (offset - whole)[..., 0::2], (offset - whole)[..., 1::2]  # in [0, 1): [B, H/2, W/2, 4]
-    top = whole[..., 0::2].astype("int64") + _places(height, (0, 0, 1, 1)).unsqueeze(1)
-    left = whole[..., 1::2].astype("int64") + _places(width, (0, 1, 0, 1))
-    pixels = x.reshape([-1, dim])
-    image = paddle.arange(0, paddle.shape(x)[0], 1, dtype="int64").reshape([-1, 1, 1, 1]) * (height * width)
-    read = []
-    for row, near_row in ((top, 1 - down), (top + 1, down)):
-        for column, near_column in ((left, 1 - across), (left + 1, across)):
-            inner_row, inner_column = _within(row, height), _within(column, width)
-            inside = paddle.logical_and(inner_row == row, inner_column == column).astype(x.dtype)
-            index = (image + inner_row * width + inner_column).flatten()
-            share = (near_row * near_column * inside).reshape([-1, 1])
-            read.append(paddle.gather(pixels, index) * share)
+    pixels = F.pad(x, [BORDER] * 4, data_format="NHWC").reshape([-1, dim])
+    row, down = _place(offset[..., 0::2], height, (0, 0, 1, 1), axis=1)
+    column, across = _place(offset[..., 1::2], width, (0, 1, 0, 1), axis=2)
+    line = width + 2 * BORDER
+    image = paddle.arange(0, paddle.shape(x)[0], 1, dtype="int64").reshape([-1, 1, 1, 1]) * (
+        line * (height + 2 * BORDER)
+    )
+    first = (image + row * line + column).flatten()
+    corners = (
+        (first, (1 - down) * (1 - across)),
+        (first + 1, (1 - down) * across),
+        (first + line, down * (1 - across)),
+        (first + line + 1, down * across),
+    )
+    read = [paddle.gather(pixels, place) * share.reshape([-1, 1]) for place, share in corners]
     return (read[0] + read[1] + read[2] + read[3]).reshape([-1, height // 2, width // 2, 4 * dim])
 
 
-def _places(size: int, taps: tuple[int, ...]) -> paddle.Tensor:
-    """Where the taps of each window stand on one axis: int64 [size / 2, 4]."""
-    return paddle.to_tensor([[start + tap for tap in taps] for start in range(0, size, 2)], dtype="int64")
+def _place(offset: paddle.Tensor, size: int, taps: tuple[int, ...], axis: int) -> tuple[paddle.Tensor, paddle.Tensor]:
+    """The pixel before each place on one axis, int64 and counted in the map with its border, and the part beyond it.
 
-
-def _within(place: paddle.Tensor, size: int) -> paddle.Tensor:
-    """The nearest place in the map."""
-    zero = paddle.zeros_like(place)
-    return paddle.minimum(paddle.maximum(place, zero), zero + (size - 1))
+    Beyond the border there is the border: zeros.
+    """
+    shape = [1, 1, 1, 4]
+    shape[axis] = size // 2
+    start = np.array([[begin + tap for tap in taps] for begin in range(0, size, 2)]).reshape(shape)
+    whole = paddle.floor(offset)
+    least, most = (paddle.to_tensor((end - start).astype("float32")) for end in (-BORDER, size))
+    inside = paddle.minimum(paddle.maximum(whole, least), most)
+    return inside.astype("int64") + paddle.to_tensor(start + BORDER), offset - whole
 
 
 class TokenMerging(nn.Layer):
