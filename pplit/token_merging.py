@@ -75,19 +75,22 @@ def sampled(x: paddle.Tensor, offset: paddle.Tensor) -> paddle.Tensor:
     pixels = F.pad(x, [BORDER] * 4, data_format="NHWC").reshape([-1, dim])
     row, down = _place(offset[..., 0::2], height, (0, 0, 1, 1), axis=1)
     column, across = _place(offset[..., 1::2], width, (0, 1, 0, 1), axis=2)
-    line = width + 2 * BORDER
-    image = paddle.arange(0, paddle.shape(x)[0], 1, dtype="int64").reshape([-1, 1, 1, 1]) * (
-        line * (height + 2 * BORDER)
-    )
-    first = (image + row * line + column).flatten()
+    # Steps are tensors: a number would make a scaling of it, which Paddle2ONNX writes in floats.
+    line, one = _whole(width + 2 * BORDER), _whole(1)
+    image = paddle.arange(0, paddle.shape(x)[0], 1, dtype="int64").reshape([-1, 1, 1, 1])
+    first = ((image * _whole(height + 2 * BORDER) + row) * line + column).flatten()
     corners = (
         (first, (1 - down) * (1 - across)),
-        (first + 1, (1 - down) * across),
+        (first + one, (1 - down) * across),
         (first + line, down * (1 - across)),
-        (first + line + 1, down * across),
+        (first + line + one, down * across),
     )
     read = [paddle.gather(pixels, place) * share.reshape([-1, 1]) for place, share in corners]
     return (read[0] + read[1] + read[2] + read[3]).reshape([-1, height // 2, width // 2, 4 * dim])
+
+
+def _whole(number: int) -> paddle.Tensor:
+    return paddle.to_tensor(np.array([number]))
 
 
 def _place(offset: paddle.Tensor, size: int, taps: tuple[int, ...], axis: int) -> tuple[paddle.Tensor, paddle.Tensor]:
