@@ -206,6 +206,12 @@ class LITv2(nn.Layer):
         self.num_classes = num_classes
         self.head = self._new_head()
 
+    def export_spec(self):
+        """What `ppcore.deploy.export_model` writes (`pplit.litv2_deploy`)."""
+        from pplit.litv2_deploy import export_spec
+
+        return export_spec(self)
+
     def weight_maps(self) -> dict:
         """Layouts these weights can be read from and written to, for `ppcore.weights`."""
         from pplit.litv2_layout import weight_maps
