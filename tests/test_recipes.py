@@ -21,13 +21,13 @@ from ppcore.reproduce.recipes import Step, load_recipes
 RECIPES = {key: load_recipes(ROOT / "papers" / f"{key}.yaml", paper) for key, paper in PAPERS.items()}
 ROWS = [(key, item) for key, items in RECIPES.items() for item in items]
 # Every training of a paper once, by its run's name.
-SETTINGS = yaml.safe_load((Path(__file__).parent / "paper_settings.yaml").read_text(encoding="utf-8"))
-OF_NO_RECIPE = ["vit/in21k_finetune_vtab_b16_384", "vit/mnist_researchase", "uhdfour/classical"]
-OF_NO_RECIPE += ["llie/lol_eval15", "pairlie/lol_eval15", "mbllen/lol_eval15"]  # evaluations of others' weights
-OF_NO_RECIPE += [f"{folder}/{name}" for folder in ("sr", "srcnn", "fsrcnn", "vdsr") for name in ("set5", "set14")]
-OF_NO_RECIPE += ["srgan/set5"]
-OF_NO_RECIPE += ["fsrcnn/t91_x3_soap"]  # another optimizer than the paper
-OF_NO_RECIPE += ["llie/smg_style", "llie/uhdfour_semantic_histogram"]  # ideas of papers, no rows of their tables
+PIECES = (Path(__file__).parent / "paper_settings.yaml").read_text(encoding="utf-8")
+OF_PAPERS = [
+    yaml.safe_load(PIECES + file.read_text(encoding="utf-8"))
+    for file in sorted(Path(__file__).parent.glob("pp*/*_settings.yaml"))
+]
+SETTINGS = {key: of[key] for of in OF_PAPERS for key in of.keys() - {"pieces", "no_recipe"}}
+OF_NO_RECIPE = [stem for of in OF_PAPERS for stem in of.get("no_recipe", [])]
 
 
 @cache
@@ -236,7 +236,7 @@ def applying(key: str, run: str) -> list[dict]:
 
 
 class TestPublishedSettings:
-    """tests/paper_settings.yaml, against the resolved configurations."""
+    """tests/pp*/<paper>_settings.yaml, against the resolved configurations."""
 
     @pytest.mark.parametrize(("key", "run"), RUNS)
     def test_are_what_is_trained(self, key, run):
@@ -277,7 +277,7 @@ class TestPublishedSettings:
             if "last" in rule:
                 assert rule["last"] < lr[-1] < 1.04 * rule["last"]
 
-    @pytest.mark.parametrize("key", sorted(SETTINGS.keys() - {"pieces"}))
+    @pytest.mark.parametrize("key", sorted(SETTINGS))
     def test_each_is_of_a_run(self, key):
         for rule in SETTINGS[key]:
             assert any(re.fullmatch(rule["runs"], run) for run in runs(key)), rule
