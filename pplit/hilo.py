@@ -11,6 +11,7 @@ import paddle.nn.functional as F
 from ppcore.errors import ConfigError
 from ppcore.layers import Linear, checks
 from pplit import multiply_adds
+from pplit.zero_border import with_zeros
 
 
 class HiLo(nn.Layer):
@@ -112,7 +113,7 @@ class HiLo(nn.Layer):
 
     def _whole_windows(self, x):
         down, across = (-size % self.window_size for size in x.shape[1:3])
-        return F.pad(x, [0, across, 0, down], data_format="NHWC") if down or across else x
+        return with_zeros(x, below=down, right=across)
 
     def _attend(self, q, k, v):
         """Three times [M, heads, ·, d] -> the mixture of v and the softmax map."""

@@ -8,6 +8,7 @@ from paddle.vision.ops import deform_conv2d
 
 from ppcore.errors import ConfigError
 from ppcore.layers import checks, init
+from pplit.zero_border import with_zeros
 
 # Zeros around a map, wide enough that both pixels about a place beyond it are zeros.
 BORDER = 2
@@ -72,7 +73,7 @@ def sampled(x: paddle.Tensor, offset: paddle.Tensor) -> paddle.Tensor:
         [B, H/2, W/2, 4 · C], taps row by row.
     """
     height, width, dim = x.shape[1:]
-    pixels = F.pad(x, [BORDER] * 4, data_format="NHWC").reshape([-1, dim])
+    pixels = with_zeros(x, above=BORDER, below=BORDER, left=BORDER, right=BORDER).reshape([-1, dim])
     row, down = _place(offset[..., 0::2], height, (0, 0, 1, 1), axis=1)
     column, across = _place(offset[..., 1::2], width, (0, 1, 0, 1), axis=2)
     # Steps are tensors: a number would make a scaling of it, which Paddle2ONNX writes in floats.

@@ -6,6 +6,8 @@ import paddle
 import paddle.nn.functional as F
 import pytest
 
+from ppcore.deploy import Stage
+from ppcore.deploy.writers import write_onnx, write_paddle
 from ppcore.errors import ConfigError
 from pplit.conv_ffn import ConvFFN
 from pplit.token_merging import DeformConv2x2, TokenMerging, sampled
@@ -100,3 +102,18 @@ def test_the_convolution_of_the_mlp_comes_before_its_activation():
     active = F.gelu(paddle.to_tensor(convolved)).numpy()
     want = reference.linear(active, state, "fc2")
     np.testing.assert_allclose(layer(paddle.to_tensor(x)).numpy(), want, rtol=0, atol=2e-6 * np.abs(want).max())
+
+
+def test_the_same_program_gives_the_same_file(tmp_path):
+    """Of a padded map Paddle2ONNX left the value of the border to what was in memory."""
+    pytest.importorskip("paddle2onnx")
+    onnx = pytest.importorskip("onnx")
+    layer = TokenMerging(4)
+    layer.eval()
+    stage = Stage("m", layer, {"x": (None, 8, 6, 4)}, ("y",))
+    write_paddle(stage, tmp_path)
+    files = []
+    for _ in range(6):
+        write_onnx(stage, tmp_path)
+        files.append(onnx.load(tmp_path / "m.onnx").SerializeToString(deterministic=True))
+    assert len(set(files)) == 1
