@@ -52,8 +52,8 @@ class Model(Protocol):
         """The layer of every parameter by name, 0 next to the input; absent: no layer-wise learning rates."""
         ...
 
-    def attention_maps(self, x: Any) -> list[Any]:
-        """Attention [B, heads, N, N] of every block (with `num_prefix_tokens`, `grid`, `tokens_read`); absent: none."""
+    def attention_rollout(self, x: Any) -> Any:
+        """How much of each patch reaches what the head reads (`ppcore.layers.rollout`), [B, rows, columns]; absent: no attention."""
         ...
 
     def trunk(self, x: Any) -> tuple[Any, Any]:
@@ -77,7 +77,7 @@ class Traits:
     weight_maps: Callable[[], Mapping[str, Any]]
     export_spec: Callable[[], Any] | None
     layer_ids: Callable[[], Mapping[str, int]] | None
-    has_attention_maps: bool
+    has_rollout: bool
     splits: bool
 
 
@@ -98,6 +98,6 @@ def traits(model: "nn.Layer") -> Traits:
         weight_maps=getattr(model, "weight_maps", dict),
         export_spec=getattr(model, "export_spec", None),
         layer_ids=getattr(model, "layer_ids", None),
-        has_attention_maps=hasattr(model, "attention_maps"),
+        has_rollout=hasattr(model, "attention_rollout"),
         splits=hasattr(model, "trunk"),
     )

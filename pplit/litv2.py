@@ -7,6 +7,7 @@ Parameter names are the authors', but for two (`pplit.litv2_layout`).
 
 from collections.abc import Sequence
 
+import numpy as np
 import paddle
 import paddle.nn as nn
 
@@ -199,6 +200,12 @@ class LITv2(nn.Layer):
         """Multiply-adds for one image, of `img_size` where no size is given, as the authors count them (`pplit.multiply_adds`)."""
         size = self.patch_embed.img_size
         return multiply_adds.litv2(self, height or size[0], width or size[1])
+
+    def attention_rollout(self, x) -> np.ndarray:
+        """How much of each patch reaches the mean that the head reads: [B, C, H, W] -> [B, rows, columns]."""
+        from pplit.hilo_rollout import attention_rollout
+
+        return attention_rollout(self, x)
 
     def reset_classifier(self, num_classes: int) -> None:
         """Replaces the head by a fresh one of `num_classes` classes (0: none), as for fine-tuning."""

@@ -7,6 +7,7 @@ Parameter names are the official code's; layouts are Paddle's, a Linear weight i
 from collections.abc import Iterator, Mapping, Sequence
 from typing import Any
 
+import numpy as np
 import paddle
 import paddle.nn as nn
 
@@ -159,6 +160,12 @@ class SwinTransformer(nn.Layer):
         found["pre_logits"] = self.forward_head(found["norm"], pre_logits=True)
         found["logits"] = self.head(found["pre_logits"])
         return found
+
+    def attention_rollout(self, x) -> np.ndarray:
+        """How much of each patch reaches the mean that the head reads: [B, C, H, W] -> [B, rows, columns]."""
+        from ppswin.window_rollout import attention_rollout
+
+        return attention_rollout(self, x)
 
     def reset_classifier(self, num_classes: int) -> None:
         """Replaces the head by a fresh one of `num_classes` classes (0: none), as for fine-tuning."""

@@ -7,10 +7,11 @@ Parameter names are the field's (timm's); layouts are Paddle's, a Linear weight 
 from collections.abc import Mapping, Sequence
 from typing import Any, Literal, Protocol
 
+import numpy as np
 import paddle
 import paddle.nn as nn
 
-from ppcore.layers import ACTIVATIONS, Activation, Block, Linear, PatchEmbed, checks, drop_path_rates, init
+from ppcore.layers import ACTIVATIONS, Activation, Block, Linear, PatchEmbed, checks, drop_path_rates, init, rollout
 from ppvit import jax_init
 
 
@@ -197,6 +198,12 @@ class VisionTransformer(nn.Layer):
             maps.append(block.attn.attention_map(block.norm1(x)))
             x = block(x)
         return maps
+
+    def attention_rollout(self, x) -> np.ndarray:
+        """How much of each patch reaches the tokens that the head reads, [B, rows, columns] (the paper's Figure 6)."""
+        maps = [of_block.numpy() for of_block in self.attention_maps(x)]
+        given = dict(num_prefix_tokens=self.num_prefix_tokens, grid=self.grid, tokens=self.tokens_read)
+        return rollout.attention_rollout(maps, **given)
 
     def layer_ids(self) -> dict[str, int]:
         """The layer of each parameter for layer-wise rates: embedding 0, block i its i + 1, all after the blocks the last.

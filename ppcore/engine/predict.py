@@ -19,7 +19,6 @@ from ppcore.engine.distributed import World, in_turn
 from ppcore.engine.input_check import check_input
 from ppcore.engine.logger import log, setup_logging
 from ppcore.engine.precision import say_float32
-from ppcore.engine.rollout import attention_rollout
 from ppcore.engine.trained import Used, load_model
 from ppcore.errors import ConfigError
 from ppcore.model import traits
@@ -53,8 +52,8 @@ def run(config: Config, weights: Pretrained | str | None = None) -> list[dict[st
         if world.size > 1:
             raise ConfigError("photographs are enhanced by one process; start tools/infer.py without the launcher")
         return enhance_files.run(config, model, str(used), world.device)
-    if wanted.rollout and not traits(model).has_attention_maps:
-        raise ConfigError(f"Infer.rollout: {config.Arch['name']} has no attention maps")
+    if wanted.rollout and not traits(model).has_rollout:
+        raise ConfigError(f"Infer.rollout: {config.Arch['name']} has no attention rollout")
     return _classify(config, model, used, files, world)
 
 
@@ -98,15 +97,11 @@ def _classify(config: Config, model: nn.Layer, used: Used, files: list[str], wor
 
 
 def attention_of(model: nn.Layer) -> classify_files.Attention:
-    """Attention rollout of a network that has attention maps."""
+    """Attention rollout of a network that has it, each image's in 0..1."""
 
     @paddle.no_grad()
     def attention(images: np.ndarray) -> list[np.ndarray]:
-        maps = [m.numpy() for m in model.attention_maps(paddle.to_tensor(images))]
-        rolled = attention_rollout(
-            maps, num_prefix_tokens=model.num_prefix_tokens, grid=model.grid, tokens=model.tokens_read
-        )
-        return [unit_range(flow) for flow in rolled]
+        return [unit_range(flow) for flow in model.attention_rollout(paddle.to_tensor(images))]
 
     return attention
 

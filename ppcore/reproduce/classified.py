@@ -34,13 +34,13 @@ def classify(run: FinishedRun, count: int = 12) -> tuple[list[ClassifiedImage], 
     if not is_classifier(run):
         return [], f"No images were classified: {name}, the network of {run.folder.name}, gives no classes."
     loader = even_test_images(run.settings, count, run.world)
-    rollout = traits(run.model).has_attention_maps
+    rollout = traits(run.model).has_rollout
     run.model.eval()
     items = predictions(
         loader, eager(run.model, InferSection()), topk=3, names=loader.dataset.classes,
         attention=attention_of(run.model) if rollout else None,
     )  # fmt: skip
-    without = "" if rollout else f" Without attention rollout: {name} has no attention maps."
+    without = "" if rollout else f" Without attention rollout: {name} has none."
     return [_classified(item, loader.dataset) for item in items], f"Classified by the run {run.folder.name}.{without}"
 
 

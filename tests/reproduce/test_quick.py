@@ -295,7 +295,7 @@ class TestPictures:
     def test_a_convnet_is_shown_without_attention_and_says_why(self, configs, tmp_path):
         run = run_with(configs, tmp_path, CONVNET)
         shown, about = classified.classify(load_run(run.folder), count=5)
-        assert about == "Classified by the run first_seed0. Without attention rollout: RegNet has no attention maps."
+        assert about == "Classified by the run first_seed0. Without attention rollout: RegNet has none."
         assert len(shown) == 5
         assert all(card.attention is None for card in shown)
         assert {len(card.topk) for card in shown} == {3}

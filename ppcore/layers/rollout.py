@@ -1,4 +1,4 @@
-"""Attention rollout: how much of each patch reaches the class token (Abnar & Zuidema 2020; ViT paper, Figure 6)."""
+"""Attention rollout: how much of each patch reaches what the head reads (Abnar & Zuidema 2020; ViT paper, Figure 6)."""
 
 from collections.abc import Sequence
 
@@ -38,3 +38,21 @@ def attention_rollout(
         flow = mixed / mixed.sum(axis=-1, keepdims=True) @ flow
     seen = flow[:, list(tokens)].mean(axis=1)
     return seen[:, num_prefix_tokens:].reshape(batch, *grid)
+
+
+def before_block(flow: np.ndarray, attended: np.ndarray) -> np.ndarray:
+    """What of each position reaches the goal through a block: half by its residual branch, half by its attention.
+
+    Args:
+        flow: [B, N], what of each position behind the block does.
+        attended: [B, N], the same followed back through the attention.
+    """
+    return (flow + attended) / 2
+
+
+def before_merging(flow: np.ndarray, grid: tuple[int, int]) -> np.ndarray:
+    """A position that was merged of 2 x 2 passes a quarter to each: [B, ceil(H/2), ceil(W/2)] -> [B, H, W], the `grid`.
+
+    What goes to padding is lost.
+    """
+    return (flow / 4).repeat(2, axis=1).repeat(2, axis=2)[:, : grid[0], : grid[1]]

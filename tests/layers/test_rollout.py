@@ -3,7 +3,7 @@
 import numpy as np
 import pytest
 
-from ppcore.engine.rollout import attention_rollout
+from ppcore.layers.rollout import attention_rollout
 
 
 def test_one_layer_by_hand():
