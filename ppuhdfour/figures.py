@@ -11,6 +11,8 @@ from typing import Any
 import cv2
 import numpy as np
 
+from ppcore.photo.panels import enlarged, grey, to_bytes
+
 Pair = tuple[np.ndarray, np.ndarray]
 # Immerkær 1996, "Fast noise variance estimation": the difference of two Laplacians, blind to edges and slopes.
 _NOISE = np.array([[1, -2, 1], [-2, 4, -2], [1, -2, 1]], np.float32)
@@ -25,7 +27,7 @@ def swap(pairs: Sequence[Pair]) -> dict[str, Any]:
     versions = [_swapped(*pair) for pair in pairs]
     names = ("low", "reference", "amplitude of the reference, phase of low", "amplitude of low, phase of the reference")
     panels = [
-        {"caption": f"{name}: {_facts(image)}", "image": _bytes(image)}
+        {"caption": f"{name}: {_facts(image)}", "image": to_bytes(image)}
         for name, image in zip(names, versions[0], strict=True)
     ]
     means = np.array([[(_luminance(image), _relative_noise(image)) for image in each] for each in versions])
@@ -48,9 +50,9 @@ def scales(pairs: Sequence[Pair], factor: int = 8) -> dict[str, Any]:
         amplitude, phase = _spectrum(image)
         size = large.shape[1::-1]
         panels = [
-            {"caption": f"{name}, {image.shape[1]} × {image.shape[0]}", "image": _enlarged(_bytes(image), size)},
-            {"caption": "logarithm of its amplitude", "image": _enlarged(_grey(np.log1p(amplitude)), size)},
-            {"caption": "its phase", "image": _enlarged(_grey(phase), size)},
+            {"caption": f"{name}, {image.shape[1]} × {image.shape[0]}", "image": enlarged(to_bytes(image), size)},
+            {"caption": "logarithm of its amplitude", "image": enlarged(grey(np.log1p(amplitude)), size)},
+            {"caption": "its phase", "image": enlarged(grey(phase), size)},
         ]
         rows.append({"label": "", "panels": panels})
     alike = np.array([_alike(reference, factor) for _, reference in pairs])
@@ -109,19 +111,3 @@ def _alike(image: np.ndarray, factor: int) -> tuple[float, float]:
         large_map = cv2.resize(large_map, small_map.shape[::-1], interpolation=reduction)
         correlations.append(float(np.corrcoef(large_map.ravel(), small_map.ravel())[0, 1]))
     return correlations[0], correlations[1]
-
-
-def _bytes(image: np.ndarray) -> np.ndarray:
-    return np.rint(image.clip(0, 1) * 255).astype(np.uint8)
-
-
-def _grey(values: np.ndarray) -> np.ndarray:
-    """A map stretched to its whole range, as RGB."""
-    low, high = values.min(), values.max()
-    return np.repeat(_bytes((values - low) / max(high - low, 1e-12))[..., None], 3, axis=2)
-
-
-def _enlarged(image: np.ndarray, size: tuple[int, int]) -> np.ndarray:
-    """To (width, height), pixels kept visible when it grows."""
-    grows = size[0] > image.shape[1]
-    return cv2.resize(image, size, interpolation=cv2.INTER_NEAREST if grows else cv2.INTER_AREA)

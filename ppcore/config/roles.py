@@ -213,7 +213,7 @@ FIDELITY = Role(
     ),
     "mypaper.reference.MyReference",
 )
-ANALYSIS = Role(
+ANALYSIS = Role(  # a measure, or a figure drawn of a network
     "a measure", "to be a function of (model, images)", (), _begins_with("model", "images"), "mypaper.tokens.cosine"
 )
 FIGURE = Role("a figure", "to be a function of (pairs)", (), _begins_with("pairs"), "mypaper.figures.draw")

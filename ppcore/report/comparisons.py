@@ -1,6 +1,6 @@
 """What a paper shows beyond single numbers: ablations, analyses (curves) and figures, to be tried at quick scale."""
 
-from typing import Any
+from typing import Any, Literal
 
 from pydantic import Field, field_validator
 
@@ -71,15 +71,18 @@ class Analysis(Strict):
 
 
 class DrawnFigure(Strict):
-    """A figure of the paper, drawn anew on test pairs of quick configs.
+    """A figure of the paper, drawn anew for quick configs.
 
-    `draw` is the dotted path of `draw(pairs) -> {rows, text}`: pairs (image, target) float32 [H, W, 3] in
-    0..1; rows [{label, panels: [{caption, image uint8 [H, W, 3]}]}]; what was measured, in words.
+    `draw` is the dotted path of what returns {rows, text}: rows [{label, panels: [{caption, image uint8 [H, W, 3]}]}];
+    what was measured, in words. Of `pairs` it is `draw(pairs)`: test pairs (image, target) float32 [H, W, 3] in 0..1. Of a
+    `network`, `draw(model, images)`: a trained one in evaluation mode and the first test images float32 [N, C, H, W], as
+    it takes them.
     """
 
     id: str = Field(pattern=r"^[a-z][a-z0-9_]*$")
     title: str
     draw: str = Field(pattern=r"^[A-Za-z_]\w*(\.[A-Za-z_]\w*)+$")
+    of: Literal["pairs", "network"] = "pairs"
     source: Citation
     note: str = ""
     quick: list[str] = Field(min_length=1)

@@ -11,10 +11,8 @@ from ppcore.errors import ConfigError
 from ppcore.report.comparisons import Analysis
 from ppcore.report.content_types import AnalysisMeasurement
 from ppcore.report.published import PaperTables
-from ppcore.reproduce.finished_runs import FinishedRun, first_test_images, load_run
+from ppcore.reproduce.finished_runs import first_images, load_run
 from ppcore.reproduce.quick import QuickRun
-
-IMAGES = 256  # the first of the test set
 
 
 def check(paper: PaperTables) -> None:
@@ -24,7 +22,8 @@ def check(paper: PaperTables) -> None:
         ConfigError: it does not.
     """
     named = [(item.measure, f"analyses: '{item.id}', measure", roles.ANALYSIS) for item in paper.analyses]
-    named += [(item.draw, f"figures_drawn: '{item.id}', draw", roles.FIGURE) for item in paper.figures_drawn]
+    of = {"pairs": roles.FIGURE, "network": roles.ANALYSIS}
+    named += [(item.draw, f"figures_drawn: '{item.id}', draw", of[item.of]) for item in paper.figures_drawn]
     for name, where, role in named:
         components.resolve(name, where, role)
 
@@ -49,9 +48,3 @@ def _measured(analysis: Analysis, run: QuickRun) -> AnalysisMeasurement:
         raise ConfigError(f"analyses: {analysis.measure} gave {values} for {run.folder}: expected finite numbers")
     log.info("%s of %s: %s", analysis.id, run.folder.name, " ".join(f"{value:.3f}" for value in values))
     return AnalysisMeasurement(analysis.id, run.config, run.seed, run.folder.name, len(images), values)
-
-
-def first_images(run: FinishedRun) -> paddle.Tensor:
-    """The first test images as the network takes them: float32 [N, C, H, W], N up to `IMAGES`."""
-    batches = first_test_images(run.settings, IMAGES, run.world)
-    return paddle.concat([paddle.to_tensor(batch["image"]) for batch in batches])

@@ -5,6 +5,7 @@ from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
 
+import paddle
 import paddle.nn as nn
 
 from ppcore import config
@@ -14,6 +15,8 @@ from ppcore.engine import build, distributed
 from ppcore.engine.distributed import World
 from ppcore.engine.trained import load_model
 from ppcore.reproduce.quick import QuickRun
+
+IMAGES = 256  # the first of a test set, which a figure or a curve is measured on
 
 
 class Subset:
@@ -55,6 +58,12 @@ def first_test_images(settings: Config, count: int, world: World) -> EvalLoader:
     part = build.section(settings, "Eval")
     images = build.dataset(part, None)
     return build.eval_loader(part, Subset(images, range(min(count, len(images)))), world)
+
+
+def first_images(run: FinishedRun) -> paddle.Tensor:
+    """The first test images as the network takes them: float32 [N, C, H, W], N up to `IMAGES`."""
+    batches = first_test_images(run.settings, IMAGES, run.world)
+    return paddle.concat([paddle.to_tensor(batch["image"]) for batch in batches])
 
 
 def even_test_images(settings: Config, count: int, world: World, batch_size: int | None = None) -> EvalLoader:

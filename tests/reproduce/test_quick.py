@@ -14,7 +14,7 @@ from ppcore.engine.train import train
 from ppcore.errors import CheckpointError, ConfigError
 from ppcore.report import load_paper, read_run
 from ppcore.reproduce import ablations, analyses, classified, quick
-from ppcore.reproduce.finished_runs import load_run, shown_run
+from ppcore.reproduce.finished_runs import first_images, load_run, shown_run
 from ppcore.reproduce.launch import StepFailed
 from ppcore.reproduce.paper_page import PaperPage
 
@@ -240,7 +240,7 @@ class TestMeasurements:
         assert (row.analysis, row.run, row.images) == ("f", "first_seed0", 256)
         finished = load_run(run.folder)
         settings, model, world = finished.settings, finished.model, finished.world
-        images = analyses.first_images(finished)
+        images = first_images(finished)
         assert images.shape == [256, 3, 8, 8]
         whole = next(
             iter(

@@ -1,0 +1,78 @@
+"""Which frequencies HiLo's two paths carry: the paper's motivation (section 3.2), measured and drawn on a trained model.
+
+`papers/litv2.yaml` names these functions.
+"""
+
+from typing import Any
+
+import numpy as np
+import paddle
+
+from ppcore.photo.panels import enlarged, grey
+from pplit.litv2 import LITv2
+
+SIDE = 160  # pixels of a drawn spectrum
+
+
+def hi_fi_share(model: LITv2, images: paddle.Tensor) -> list[float]:
+    """The share of high frequencies in what Hi-Fi gives, one value a block that has both paths.
+
+    Args:
+        model: in evaluation mode.
+        images: [N, C, H, W].
+    """
+    return [high_share(high) for high, _ in _paths(model, images)]
+
+
+def lo_fi_share(model: LITv2, images: paddle.Tensor) -> list[float]:
+    """Likewise, of Lo-Fi."""
+    return [high_share(low) for _, low in _paths(model, images)]
+
+
+def draw(model: LITv2, images: paddle.Tensor) -> dict[str, Any]:
+    """The mean amplitude spectrum of each path's output, block by block, the constant in the middle."""
+    found, rows, said = _paths(model, images), [], []
+    for number, (high, low) in enumerate(found, 1):
+        drawn = [np.log(spectrum(path) + 1e-12) for path in (high, low)]
+        panels = [
+            {"caption": f"{name}: {100 * high_share(path):.0f} % high", "image": enlarged(grey(one), (SIDE, SIDE))}
+            for name, path, one in zip(("Hi-Fi", "Lo-Fi"), (high, low), drawn, strict=True)
+        ]
+        rows.append(
+            {"label": f"block {number} with both paths, {high.shape[1]} × {high.shape[2]} positions", "panels": panels}
+        )
+        said.append(f"block {number}: Hi-Fi {100 * high_share(high):.1f} %, Lo-Fi {100 * high_share(low):.1f} %")
+    text = f"Share of the energy, without the constant, beyond half the Nyquist frequency, over {len(images)} test images: "
+    return {
+        "rows": rows,
+        "text": text + "; ".join(said) + ". Pictures: logarithm of the mean amplitude over images and channels.",
+    }
+
+
+def spectrum(output: np.ndarray) -> np.ndarray:
+    """Mean amplitude over images and channels of maps [N, H, W, C]: [H, W], the constant in the middle."""
+    return np.fft.fftshift(np.abs(np.fft.fft2(output, axes=(1, 2))).mean(axis=(0, 3)))
+
+
+def high_share(output: np.ndarray) -> float:
+    """The share of the energy of maps [N, H, W, C], without their means, at frequencies beyond half of Nyquist's.
+
+    A frequency is beyond it where that of rows or that of columns is: more than a quarter of a cycle a position.
+    """
+    energy = (np.abs(np.fft.fft2(output, axes=(1, 2))) ** 2).sum(axis=(0, 3))
+    energy[0, 0] = 0
+    rows, columns = (np.abs(np.fft.fftfreq(size)) > 0.25 for size in output.shape[1:3])
+    return float(energy[rows[:, None] | columns[None]].sum() / energy.sum())
+
+
+@paddle.no_grad()
+def _paths(model: LITv2, images: paddle.Tensor) -> list[tuple[np.ndarray, np.ndarray]]:
+    """What Hi-Fi and Lo-Fi give in every block that has both, [N, H, W, channels of the path]."""
+    found, x = [], model.patch_embed(images)
+    for stage in model.layers:
+        for block in stage.blocks:
+            if block.attn is not None and block.attn.h_heads and block.attn.l_heads:
+                found.append(tuple(path.numpy() for path in block.attn.paths(block.norm1(x))))
+            x = block(x)
+        x = x if stage.downsample is None else stage.downsample(x)
+    return found
