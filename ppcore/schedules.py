@@ -142,6 +142,45 @@ class TimmCosine(_Scaled):
         return lambda step: timm_cosine(max(step // epoch - late, 0), **lengths, **fixed)
 
 
+class CosineAfterUpdate(_Scaled):
+    """`timm_cosine` over the updates, stepped after the update with that update's number (Swin Transformer, LITv2).
+
+    The first two updates use f(0), update k > 0 uses f(k - 1). With `reference_batch` all three rates scale with the batch.
+
+    Args:
+        base_lr: peak rate.
+        warmup: length of the warm-up.
+        warmup_lr: rate at the start of the warm-up.
+        min_lr: rate at the end of the cosine.
+        warmup_prefix: the cosine covers what follows the warm-up, and ends with the run. Otherwise it covers the whole
+            length, its beginning replaced by the warm-up.
+        reference_batch: batch the rates were given for; None: they do not scale.
+    """
+
+    def __init__(
+        self,
+        *,
+        base_lr: float,
+        warmup: Duration,
+        warmup_lr: float = 1e-6,
+        min_lr: float = 1e-5,
+        warmup_prefix: bool = False,
+        reference_batch: int | None = None,
+    ):
+        super().__init__(base_lr, reference_batch)
+        self.warmup, self.warmup_lr, self.min_lr, self.warmup_prefix = warmup, warmup_lr, min_lr, warmup_prefix
+
+    def bind(self, plan: Plan) -> Schedule:
+        warmup = self.warmup.in_steps(plan)
+        total = plan.total_steps - (warmup if self.warmup_prefix else 0)
+        rates = {"base": self.base_lr, "warmup_lr": self.warmup_lr, "min_lr": self.min_lr}
+        if self.reference_batch is not None:
+            rates = {name: scaled_lr(rate, plan.batch_size, self.reference_batch) for name, rate in rates.items()}
+        return lambda step: timm_cosine(
+            max(step - 1, 0), total=total, warmup=warmup, warmup_prefix=self.warmup_prefix, **rates
+        )
+
+
 class StepDecay(_Scaled):
     """The rate times `gamma` at each milestone, after a linear warm-up from 0.
 

@@ -1,7 +1,7 @@
 """ppswin: Swin Transformer on PaddlePaddle."""
 
 import ppcore  # noqa: F401  (what must happen before Paddle is imported)
-from ppswin.schedule import SwinCosine
+from ppcore.schedules import CosineAfterUpdate as SwinCosine
 from ppswin.swin import SwinTransformer
 from ppswin.swin_builders import (
     swin_base_patch4_window7_224,

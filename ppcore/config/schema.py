@@ -180,6 +180,9 @@ class OptimizerSection(Section):
     """Weight decay as a function of the step, instead of one value (AdamW; `weight_decay` is then its first)."""
     layer_decay: float | None = Field(None, gt=0, le=1)
     """Factor of the learning rate from each layer to the one before it (fine-tuning); `null`: one rate for all."""
+    base_lr_factors: dict[str, Annotated[float, Field(ge=0)]] = Field({})
+    """Factors of `lr.base_lr` for parameters with these consecutive parts in their names: `{conv_offset.weight: 0.01}`. The rest of
+    the schedule is that of all: its warm-up begins at the same rate, and its lowest rate is the same."""
     no_weight_decay: list[str] = Field([])
     """What decay leaves alone: `1d` (vectors and scalars), or a part between dots of a parameter's name, such as `bias`."""
     clip_norm: float | None = Field(None, gt=0)
@@ -191,6 +194,14 @@ class OptimizerSection(Section):
     def _weights_decay_by_rule(self) -> "OptimizerSection":
         if self.no_weight_decay and not self.weight_decay:
             raise ValueError("no_weight_decay names rules but weight_decay is 0")
+        return self
+
+    @model_validator(mode="after")
+    def _factors_have_a_base(self) -> "OptimizerSection":
+        if self.base_lr_factors and not isinstance(self.lr.get("base_lr"), (int, float)):
+            raise ValueError("base_lr_factors needs an lr with a base_lr")
+        if self.base_lr_factors and self.layer_decay is not None:
+            raise ValueError("base_lr_factors and layer_decay both say a parameter's rate: set one")
         return self
 
     def component(self) -> Component:

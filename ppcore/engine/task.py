@@ -120,13 +120,17 @@ class Run:
             network, factory, weight_decay=section.weight_decay, no_weight_decay=section.no_weight_decay,
             layer_decay=section.layer_decay, **node,
         )  # fmt: skip
-        decay = section.weight_decay_schedule
+        decay, factors = section.weight_decay_schedule, section.base_lr_factors
         return ScheduledOptimizer(
             made,
             [p for p in network.parameters() if not p.stop_gradient],
             build.schedule(section.lr, self.plan, "Optimizer.lr"),
             section.clip_norm,
             self.schedule(decay) if decay else None,
+            [
+                (parameters, self.schedule({**section.lr, "base_lr": section.lr["base_lr"] * factors[rule]}))
+                for rule, parameters in optim.named_parameters(network, list(factors)).items()
+            ],
         )
 
     def schedule(self, node: Mapping[str, Any]) -> Schedule:

@@ -55,6 +55,29 @@ def layer_scales(model: nn.Layer, decay: float) -> dict[str, float]:
     return {name: decay ** (last - layer) for name, layer in layers.items()}
 
 
+def named_parameters(model: nn.Layer, rules: Sequence[str]) -> dict[str, list[paddle.Tensor]]:
+    """Trainable tensors by the rule that names them, for rates of their own.
+
+    Args:
+        model: the model.
+        rules: consecutive parts of a structured name, such as `head` or `conv_offset.weight`.
+
+    Raises:
+        ConfigError: a rule that names no tensor, or a tensor that two rules name.
+    """
+    found: dict[str, list[paddle.Tensor]] = {rule: [] for rule in rules}
+    for name, p in model.named_parameters():
+        naming = [] if p.stop_gradient else [rule for rule in rules if f".{rule}." in f".{name}."]
+        if len(naming) > 1:
+            raise ConfigError(f"Optimizer.base_lr_factors: '{naming[0]}' and '{naming[1]}' both name {name}")
+        for rule in naming:
+            found[rule].append(p)
+    for rule in (rule for rule, named in found.items() if not named):
+        ends = {".".join(name.split(".")[-2:]) for name, _ in model.named_parameters()}
+        raise ConfigError(f"Optimizer.base_lr_factors: '{rule}' names no tensor{nearest(rule, ends)}")
+    return found
+
+
 def make(
     model: nn.Layer,
     factory: Callable[..., Optimizer],
@@ -98,6 +121,7 @@ class ScheduledOptimizer:
         rate: learning rate by step.
         clip_norm: largest global norm of the gradients, or None.
         decay: weight decay by step, or None for the one it was made with (AdamW).
+        apart: some of its parameters and their own rate by step, which is 0 wherever `rate` is.
     """
 
     paddle: Optimizer
@@ -105,11 +129,16 @@ class ScheduledOptimizer:
     rate: Schedule
     clip_norm: float | None = None
     decay: Schedule | None = None
+    apart: Sequence[tuple[list[paddle.Tensor], Schedule]] = ()
 
     def prepare(self, step: int) -> float:
-        """Sets what the schedules say for a step; returns the learning rate."""
+        """Sets what the schedules say for a step; returns the learning rate of the parameters that have none of their own."""
         rate = self.rate(step)
         self.paddle.set_lr(rate)
+        for parameters, own in self.apart:
+            share = own(step) / rate if rate else 1.0
+            for p in parameters:
+                p.optimize_attr["learning_rate"] = share
         if self.decay is not None:
             self.paddle._weight_decay = self.decay(step)  # Paddle reads it at every update, and has no setter
         return rate

@@ -1,12 +1,13 @@
 """Layer-wise learning rates, and weight decay as a function of the step."""
 
 import json
+import re
 
 import numpy as np
 import paddle
 import pytest
 
-from ppcore import optim
+from ppcore import config, optim
 from ppcore.errors import ConfigError
 from ppvit import VisionTransformer
 
@@ -57,6 +58,67 @@ def test_a_layers_rate_is_its_share(factory):
         moved[name] = {n: p.numpy() - before[n] for n, p in model.named_parameters()}
     for name, layer in VisionTransformer(**TINY).layer_ids().items():
         np.testing.assert_array_equal(moved["decayed"][name], moved[f"rate{3 - layer}"][name], err_msg=name)
+
+
+@pytest.mark.parametrize("factory", [optim.AdamW, optim.Momentum, optim.SGD, optim.Lamb])
+def test_parameters_apart_have_their_own_rate_and_the_same_decay(factory):
+    """Two copies of a network: one with a rate of its own for some, one with that rate for all."""
+    rates, own, moved = [0.0, 0.1, 0.05], [0.0, 0.003, 0.003], {}
+    for name in ("apart", "main", "own"):
+        paddle.seed(0)
+        model = VisionTransformer(**TINY)
+        made = optim.make(model, factory, weight_decay=0.1, no_weight_decay=["1d"])
+        apart = optim.named_parameters(model, ["proj.weight", "blocks.1.norm1"]) if name == "apart" else {}
+        optimizer = optim.ScheduledOptimizer(
+            made,
+            list(model.parameters()),
+            (own if name == "own" else rates).__getitem__,
+            apart=[(parameters, own.__getitem__) for parameters in apart.values()],
+        )
+        for step in range(3):
+            optimizer.prepare(step)
+            for p in model.parameters():  # a gradient that does not depend on how far the others went
+                (p * (0.1 + step)).sum().backward()
+            made.step()
+            made.clear_grad()
+        moved[name] = {n: p.numpy() for n, p in model.named_parameters()}
+    chosen = {"patch_embed.proj.weight", *(f"blocks.{i}.attn.proj.weight" for i in range(2))}
+    chosen |= {"blocks.1.norm1.weight", "blocks.1.norm1.bias"}
+    for name, weight in moved["apart"].items():
+        want = moved["own" if name in chosen else "main"][name]
+        np.testing.assert_allclose(weight, want, rtol=1e-6, atol=1e-7, err_msg=name)
+        assert "proj.weight" not in name or np.abs(moved["own"][name] - moved["main"][name]).max() > 1e-3
+
+
+@pytest.mark.parametrize(
+    ("rules", "said"),
+    [
+        (["proj.wieght"], "'proj.wieght' names no tensor (did you mean 'proj.weight'?)"),
+        (["roj.weight"], "'roj.weight' names no tensor"),
+        (["attn", "proj.weight"], "'attn' and 'proj.weight' both name blocks.0.attn.proj.weight"),
+    ],
+)
+def test_a_rule_names_tensors_that_no_other_names(rules, said):
+    with pytest.raises(ConfigError, match=re.escape(said)):
+        optim.named_parameters(VisionTransformer(**TINY), rules)
+
+
+@pytest.mark.parametrize(
+    ("change", "said"),
+    [
+        ({"base_lr_factors": {"head": -1}}, r"base_lr_factors\.head: .*greater than or equal to 0"),
+        ({"base_lr_factors": {"head": 2}, "layer_decay": 0.5}, "both say a parameter's rate"),
+    ],
+)
+def test_factors_of_the_base_rate_that_say_nothing_sensible(change, said):
+    optimizer = {"name": "ppcore.optim.SGD", "lr": {"name": "ppcore.schedules.Constant", "base_lr": 0.1}}
+    tree = {
+        "Global": {"output_dir": "output/x"},
+        "Arch": {"name": "ppvit.vit_tiny_patch16_224"},
+        "Optimizer": optimizer | change,
+    }
+    with pytest.raises(ConfigError, match=said):
+        config.check(tree, "c.yaml")
 
 
 def test_a_model_that_does_not_say_its_layers_is_refused():

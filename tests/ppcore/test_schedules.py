@@ -8,9 +8,18 @@ from hypothesis import given
 from hypothesis import strategies as st
 
 from ppcore.config.durations import Duration, Plan
-from ppcore.schedules import Constant, ExponentialDecay, StepDecay, TimmCosine, ViTSchedule, scaled_lr
+from ppcore.schedules import (
+    Constant,
+    CosineAfterUpdate,
+    ExponentialDecay,
+    StepDecay,
+    TimmCosine,
+    ViTSchedule,
+    scaled_lr,
+)
 
 PLAN = Plan(steps_per_epoch=10, batch_size=1024, total_steps=300)
+THREE_RATES = dict(base_lr=5e-4, warmup_lr=5e-7, min_lr=5e-6)
 TEN_STEPS, FIVE_EPOCHS = Duration(steps=10), Duration(epochs=5.0)
 
 
@@ -87,6 +96,27 @@ class TestTimmCosine:
         assert lr(300) == pytest.approx(1e-5, rel=1e-12)
 
 
+class TestCosineAfterUpdate:
+    def test_all_rates_scale_with_the_batch_and_the_first_two_updates_are_alike(self):
+        lr = CosineAfterUpdate(**THREE_RATES, warmup=FIVE_EPOCHS, reference_batch=512).bind(PLAN)
+        assert lr(0) == lr(1) == pytest.approx(1e-6, rel=1e-12)
+        assert lr(26) == pytest.approx(1e-6 + 0.5 * (1e-3 - 1e-6), rel=1e-12)
+        assert lr(301) == pytest.approx(1e-5, rel=1e-12)
+
+    def test_the_cosine_runs_under_the_warm_up_or_follows_it(self):
+        whole, after = (
+            CosineAfterUpdate(**THREE_RATES, warmup=FIVE_EPOCHS, warmup_prefix=prefix).bind(PLAN)
+            for prefix in (False, True)
+        )
+        assert whole(51) == pytest.approx(5e-6 + 0.5 * (5e-4 - 5e-6) * (1 + math.cos(math.pi / 6)), rel=1e-12)
+        assert after(51) == 5e-4
+        assert whole(301) == after(301) == pytest.approx(5e-6, rel=1e-12)
+
+    def test_a_base_at_the_floor_is_constant_after_the_warm_up(self):
+        lr = CosineAfterUpdate(base_lr=5e-6, warmup_lr=5e-7, min_lr=5e-6, warmup=FIVE_EPOCHS).bind(PLAN)
+        assert {lr(step) for step in range(51, 300)} == {5e-6}
+
+
 class TestStepDecay:
     def test_drops_at_its_milestones(self):
         milestones = [Duration(epochs=20.0), Duration(steps=100)]  # in any order, in any unit
@@ -115,10 +145,11 @@ def test_constant():
     [
         lambda **k: ViTSchedule(warmup=Duration(steps=0), **k),
         lambda **k: TimmCosine(warmup=Duration(steps=0), **k),
+        lambda **k: CosineAfterUpdate(warmup=Duration(steps=0), **k),
         lambda **k: StepDecay(milestones=[Duration(steps=9)], **k),
         lambda **k: Constant(**k),
     ],
-    ids=["vit", "timm", "step", "constant"],
+    ids=["vit", "timm", "after update", "step", "constant"],
 )
 def test_the_rate_scales_with_the_batch_only_when_asked(make):
     assert make(base_lr=5e-4).bind(PLAN)(0) == pytest.approx(5e-4, rel=1e-12)
