@@ -44,6 +44,10 @@ class Model(Protocol):
         """`{layout: ppcore.weights.WeightMap}` of other people's files; absent: our own layout alone."""
         ...
 
+    def weight_fitting(self) -> Any:
+        """The `ppcore.weights.Fitting`: what of weights of another size is resampled; absent: `pos_embed`."""
+        ...
+
     def export_spec(self) -> Any:
         """The `ppcore.deploy.ExportSpec` it is exported in; absent: as it is, in one stage."""
         ...
@@ -75,6 +79,7 @@ class Traits:
     in_chans: int
     blocks: "tuple[nn.Layer, ...]"
     weight_maps: Callable[[], Mapping[str, Any]]
+    weight_fitting: Callable[[], Any] | None
     export_spec: Callable[[], Any] | None
     layer_ids: Callable[[], Mapping[str, int]] | None
     has_rollout: bool
@@ -96,6 +101,7 @@ def traits(model: "nn.Layer") -> Traits:
         in_chans=getattr(entry, "in_chans", 3),
         blocks=tuple(getattr(model, "blocks", ())),
         weight_maps=getattr(model, "weight_maps", dict),
+        weight_fitting=getattr(model, "weight_fitting", None),
         export_spec=getattr(model, "export_spec", None),
         layer_ids=getattr(model, "layer_ids", None),
         has_rollout=hasattr(model, "attention_rollout"),

@@ -179,6 +179,12 @@ class SwinTransformer(nn.Layer):
 
         return weight_maps()
 
+    def weight_fitting(self):
+        """What is resampled and cut in weights of another size, for `ppcore.weights`."""
+        from ppswin.swin_fitting import FITTING
+
+        return FITTING
+
 
 def _stages(grid: tuple[int, int], given: Mapping[str, Any]) -> Iterator[Stage]:
     """The stages of a model with these arguments, from the map of the embedding on."""

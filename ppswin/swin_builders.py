@@ -1,5 +1,6 @@
 """Swin Transformers of published sizes (section 3.3); the `_22k` forms have ImageNet-22k's 21,841 classes."""
 
+from ppswin.imagenet_22k import CLASSES_22K
 from ppswin.swin import SwinTransformer
 
 TINY = dict(embed_dim=96, depths=(2, 2, 6, 2), num_heads=(3, 6, 12, 24))
@@ -8,7 +9,6 @@ BASE = dict(embed_dim=128, depths=(2, 2, 18, 2), num_heads=(4, 8, 16, 32))
 LARGE = dict(embed_dim=192, depths=(2, 2, 18, 2), num_heads=(6, 12, 24, 48))
 AT_224 = dict(img_size=224, window_size=7)
 AT_384 = dict(img_size=384, window_size=12)
-CLASSES_22K = 21841
 
 
 def swin_tiny_patch4_window7_224(**kwargs) -> SwinTransformer:

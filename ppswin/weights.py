@@ -4,7 +4,6 @@ Files of the official code and of PaddleClas hold, beside the weights, what foll
 is left out; the index is compared with ours first, as another one would give each entry of the bias another meaning.
 """
 
-import logging
 import math
 import re
 from dataclasses import replace
@@ -13,17 +12,14 @@ import numpy as np
 from paddle import nn
 
 from ppcore.errors import WeightsError
-from ppcore.layers import interpolate_pos_embed
-from ppcore.layers.relative_bias import BiasMode, relative_position_index, resize_bias_table
+from ppcore.layers.relative_bias import relative_position_index
 from ppcore.weights import WeightMap
 from ppcore.weights.layouts import CONV, MATRIX, TOKENS, TRANSPOSED, VECTOR, Arrays, Kind, Table, load, map_of
-
-log = logging.getLogger(__name__)
+from ppswin.swin_fitting import TABLE
 
 INDEX = r"layers\.\d+\.blocks\.\d+\.attn\.relative_position_index"
 # No weights: these names are dropped, and no others.
 BUFFERS = (INDEX, r"layers\.\d+\.blocks\.\d+\.attn_mask")
-_TABLE = r"layers\.\d+\.blocks\.\d+\.attn\.relative_position_bias_table"
 _BLOCK = r"layers\.\d+\.blocks\.\d+\."
 
 
@@ -39,7 +35,7 @@ def _table(linear: Kind, downsample: str, head: str) -> Table:
         (r"(patch_embed\.proj\.weight)", "{0}", CONV),
         (r"(patch_embed\.(?:proj\.bias|norm\.(?:weight|bias))|norm\.(?:weight|bias))", "{0}", VECTOR),
         (rf"({_BLOCK}norm[12]\.(?:weight|bias))", "{0}", VECTOR),
-        (rf"({_TABLE})", "{0}", MATRIX),  # of two axes, but no linear layer's: never transposed
+        (rf"({TABLE})", "{0}", MATRIX),  # of two axes, but no linear layer's: never transposed
         (rf"({_BLOCK}(?:attn\.(?:qkv|proj)|mlp\.fc[12])\.weight)", "{0}", linear),
         (rf"({_BLOCK}(?:attn\.(?:qkv|proj)|mlp\.fc[12])\.bias)", "{0}", VECTOR),
         (r"layers\.(\d+)\.downsample\.norm\.(weight|bias)", downsample + "norm.{1}", VECTOR),
@@ -56,14 +52,14 @@ TIMM = _table(TRANSPOSED, _ENTERING, "head.fc")  # timm's has no absolute positi
 PADDLECLAS = [*_table(MATRIX, _LEAVING, "head"), _POSITIONS]
 
 
-def _map(table: Table, layout: str, mode: BiasMode, buffers: tuple[str, ...], **options) -> WeightMap:
-    """The `WeightMap` of a table that resizes what depends on the size, in its code's way, and drops `buffers`."""
+def _map(table: Table, layout: str, buffers: tuple[str, ...], **options) -> WeightMap:
+    """The `WeightMap` of a table that drops `buffers`."""
 
     def to_paddle(arrays: Arrays, model: nn.Layer) -> Arrays:
         kept = {name: a for name, a in arrays.items() if not any(re.fullmatch(b, name) for b in buffers)}
         for name in arrays.keys() - kept.keys():
             _check_index(name, arrays[name])
-        return _fitted(load(table, kept, model), model, mode)
+        return load(table, kept, model)
 
     return replace(map_of(table, layout, **options), to_paddle=to_paddle)
 
@@ -75,43 +71,10 @@ def _check_index(name: str, array: np.ndarray) -> None:
         raise WeightsError(f"{name}: its relative positions are numbered in another way than Swin's")
 
 
-def _fitted(state: Arrays, model: nn.Layer, mode: BiasMode) -> Arrays:
-    """Bias tables and absolute positions of other square sizes, resampled; other misfits are kept, for the report."""
-    own, changed = model.state_dict(), []
-    windows = {f"{name}.relative_position_bias_table": layer.window for name, layer in _attentions(model)}
-    for name, window in windows.items():
-        table = state.get(name)
-        if table is None or table.ndim != 2 or table.shape == tuple(own[name].shape):
-            continue
-        side = math.isqrt(len(table))
-        if side * side == len(table) and side % 2 and table.shape[1] == own[name].shape[1]:
-            old = ((side + 1) // 2,) * 2
-            state[name] = resize_bias_table(table, old, window, mode)
-            changed.append(f"{old[0]}x{old[1]} to {window[0]}x{window[1]}")
-    if changed:
-        log.info("%d relative position bias tables resampled (%s): %s", len(changed), mode, ", ".join(set(changed)))
-    positions, grid = state.get("absolute_pos_embed"), model.grid
-    if positions is not None and "absolute_pos_embed" in own and positions.ndim == 3:
-        side = math.isqrt(positions.shape[1])
-        if positions.shape[1] != math.prod(grid) and side * side == positions.shape[1]:
-            log.info("absolute position embedding: %dx%d grid resampled to %dx%d (bicubic)", side, side, *grid)
-            state["absolute_pos_embed"] = interpolate_pos_embed(
-                positions, (side, side), grid, num_prefix_tokens=0, mode="deit_bicubic"
-            )
-    return state
-
-
-def _attentions(model: nn.Layer):
-    for s, stage in enumerate(model.layers):
-        for b, block in enumerate(stage.blocks):
-            if block.attn.relative_position_bias_table is not None:
-                yield f"layers.{s}.blocks.{b}.attn", block.attn
-
-
 _MAPS = {
-    "swin": _map(SWIN, "swin", "swin_bicubic", BUFFERS, framework="pt"),
-    "timm": _map(TIMM, "timm", "timm_geometric", (), framework="pt"),
-    "paddleclas": _map(PADDLECLAS, "paddleclas", "swin_bicubic", (INDEX,)),
+    "swin": _map(SWIN, "swin", BUFFERS, pos_embed="swin_bicubic", framework="pt"),
+    "timm": _map(TIMM, "timm", (), pos_embed="timm_geometric", framework="pt"),
+    "paddleclas": _map(PADDLECLAS, "paddleclas", (INDEX,), pos_embed="swin_bicubic"),
 }
 
 

@@ -8,11 +8,14 @@ from pathlib import Path
 
 import paddle
 import pytest
+from source_tree import PAPERS as OUR_PACKAGES
 
 from ppcore import config
 from ppcore.config import components
 from ppcore.metrics.of_images import OfImages
+from ppcore.model import traits
 from ppcore.report import load_paper
+from ppcore.weights.fitting import fitting_of
 
 ROOT = Path(__file__).resolve().parents[1]
 FOLDER = ROOT / "configs"
@@ -58,6 +61,11 @@ def header(path: Path) -> list[str]:
     return lines
 
 
+def count(model) -> int:
+    """Its trainable values."""
+    return sum(math.prod(p.shape) for p in model.parameters() if not p.stop_gradient)
+
+
 def test_none_is_forgotten():
     listed = subprocess.run(["git", "ls-files", "configs"], cwd=ROOT, capture_output=True, text=True).stdout.split()
     assert {path for path in listed if path.endswith(".yaml")} <= {label(path) for path in EVERY}
@@ -80,26 +88,25 @@ def classifies(path: Path) -> bool:
 @pytest.mark.parametrize("path", [path for path in RUNNABLE if classifies(path)], ids=label)
 class TestClassifiers:
     def test_loads_and_its_model_builds(self, path):
-        loaded = load(path)
-        arch = loaded.Arch
-        model = build(path)
-        count = sum(math.prod(p.shape) for p in model.parameters() if not p.stop_gradient)
-        builder = arch["name"].rpartition(".")[2]
-        if builder in COUNTS:
-            # The table counts 1000-class heads at the builder's size; the configuration may have others.
-            classes, rep = arch["num_classes"], arch.get("representation_size")
-            dim = getattr(model, "num_features", None) or model.embed_dim
-            heads = 2 if hasattr(model, "head_dist") else 1
-            body = COUNTS[builder] - heads * (dim + 1) * 1000
-            if hasattr(model, "pos_embed"):
-                usual = int(builder.rpartition("_")[2])
-                assert model.patch_embed.img_size[0] == arch.get("img_size", usual)
-                patch = model.patch_embed.patch_size[0]
-                body += dim * ((arch.get("img_size", usual) // patch) ** 2 - (usual // patch) ** 2)
-            assert count == body + ((dim + 1) * rep if rep else 0) + heads * ((rep or dim) + 1) * classes
-        else:
-            assert builder[0].isupper(), "a model of no paper's size is a class, for the quick configurations"
-            assert count < 2_000_000
+        """A builder has the published count, and a file changes what depends on image and classes alone."""
+        arch, model = load(path).Arch, build(path)
+        package, _, builder = arch["name"].rpartition(".")
+        assert package in OUR_PACKAGES
+        if builder not in COUNTS:  # a class, in a size of no paper, for the quick configurations
+            assert builder[0].isupper()
+            assert count(model) < 3_000_000
+            return
+        with paddle.LazyGuard():
+            usual = components.build({"name": arch["name"]})
+        assert count(usual) == COUNTS[builder]
+        ours, theirs = ({n: tuple(p.shape) for n, p in m.named_parameters()} for m in (model, usual))
+        differ = {n for n in {*ours, *theirs} if ours.get(n) != theirs.get(n)}
+        heads = {n for n in differ if n.split(".")[0] in ("head", "head_dist", "pre_logits")}
+        assert all(re.fullmatch(fitting_of(model).resampled, n) for n in differ - heads)
+        outputs = {ours[n][-1] for n in ours if re.fullmatch(r"head(_dist)?(\.fc)?\.(weight|bias)", n)}
+        assert outputs == {arch["num_classes"]}
+        if "img_size" in arch:
+            assert traits(model).img_size == (arch["img_size"],) * 2
 
     def test_pictures_have_the_models_size(self, path):
         loaded = load(path)

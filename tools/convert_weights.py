@@ -33,8 +33,11 @@ def main() -> None:
     )
     parser.add_argument("--layout", default="paddle", help="layout to write (default: ours)")
     parser.add_argument("--key", help="entry of a training checkpoint to take, such as model_ema")
-    parser.add_argument("--new-head", action="store_true", help="leave out a classifier that does not fit")
-    parser.add_argument("--pos-embed", help="interpolation of a position embedding of another grid")
+    parser.add_argument(
+        "--new-head", nargs="?", const=True, default=False, metavar="RULE",
+        help="leave out a classifier that does not fit, or make one of it by a rule of the model's",
+    )  # fmt: skip
+    parser.add_argument("--pos-embed", help="interpolation of position embeddings, or of biases, of another size")
     parser.add_argument("--licence", help="licence of the weights, which their file carries along: apache-2.0, ...")
     parser.add_argument("--origin", help="where the weights come from, likewise: an address, a paper")
     cli.add_layout_options(parser)

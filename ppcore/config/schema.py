@@ -23,10 +23,10 @@ class Pretrained(Section):
     """Layout of somebody else's file (`timm`, `deit`, `google`, …): see `tools/list.py layouts`. `null`: ours, or what the file says."""
     key: str | None = None
     """Entry of a training checkpoint to take, such as `model_ema`."""
-    new_head: bool = False
-    """Leave out a classifier that does not fit, and train a fresh one."""
+    new_head: bool | str = False
+    """Leave out a classifier that does not fit, and train a fresh one; or the name of a rule that the model has for it."""
     pos_embed: str | None = None
-    """Interpolation of a position embedding of another grid; the model says which it knows."""
+    """Interpolation of position embeddings, or of biases, of another size; the model says which it knows."""
 
     @model_validator(mode="before")
     @classmethod
@@ -184,7 +184,8 @@ class OptimizerSection(Section):
     """Factors of `lr.base_lr` for parameters with these consecutive parts in their names: `{conv_offset.weight: 0.01}`. The rest of
     the schedule is that of all: its warm-up begins at the same rate, and its lowest rate is the same."""
     no_weight_decay: list[str] = Field([])
-    """What decay leaves alone: `1d` (vectors and scalars), or a part between dots of a parameter's name, such as `bias`."""
+    """What decay leaves alone: `1d` (vectors and scalars), or a part between dots of a parameter's name, such as `bias`;
+    one that names nothing is an error, unless it ends in `?`."""
     clip_norm: float | None = Field(None, gt=0)
     """Largest global L2 norm of the gradients; `null`: no clipping."""
     accumulate: int = Field(1, ge=1)

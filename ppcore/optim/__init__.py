@@ -20,7 +20,8 @@ def decayed_names(model: nn.Layer, rules: Sequence[str]) -> set[str]:
     Args:
         model: the model.
         rules: what to leave alone: `1d` (vectors and scalars: biases and norms), or a part of a
-            structured name between dots, such as `bias`, `pos_embed`, `norm1`.
+            structured name between dots, such as `bias`, `pos_embed`, `norm1`; `pos_embed?` where not every form of a
+            model has one.
 
     Raises:
         ConfigError: a rule that matches nothing (a misspelt rule would silently decay).
@@ -28,8 +29,9 @@ def decayed_names(model: nn.Layer, rules: Sequence[str]) -> set[str]:
     trainable = {name: p for name, p in model.named_parameters() if not p.stop_gradient}
     parts = {part for name in trainable for part in name.split(".")}
     for rule in rules:
-        if rule != "1d" and rule not in parts:
+        if rule != "1d" and not rule.endswith("?") and rule not in parts:
             raise ConfigError(f"Optimizer.no_weight_decay: '{rule}' names no tensor{nearest(rule, parts)}")
+    rules = [rule.removesuffix("?") for rule in rules]
 
     def exempt(name: str, p: paddle.Tensor) -> bool:
         return ("1d" in rules and p.ndim <= 1) or any(rule in name.split(".") for rule in rules)

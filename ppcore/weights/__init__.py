@@ -3,8 +3,9 @@
 from ppcore.weights.conversion import WeightMap, check_output, convert, export, load, save
 from ppcore.weights.description import Description
 from ppcore.weights.files import read, save_arrays
+from ppcore.weights.fitting import Fitting
 from ppcore.weights.pretrained import freeze, load_pretrained
 
 __all__ = [
-    "Description", "WeightMap", "check_output", "convert", "export", "freeze", "load", "load_pretrained", "read", "save", "save_arrays",
+    "Description", "Fitting", "WeightMap", "check_output", "convert", "export", "freeze", "load", "load_pretrained", "read", "save", "save_arrays",
 ]  # fmt: skip

@@ -9,7 +9,6 @@ Loading is strict: every tensor of the model must be in the file, in its shape, 
 """
 
 import logging
-import math
 import os
 import re
 from collections.abc import Callable, Mapping
@@ -24,15 +23,15 @@ from paddle import nn
 from ppcore.errors import OutputError, WeightsError, nearest, reason
 from ppcore.io import check_folder, write_atomically
 from ppcore.layers.mlp import Mlp
-from ppcore.layers.pos_embed import Mode, check_mode, interpolate
 from ppcore.model import traits
 from ppcore.weights.description import Description, check_described, weight_file
 from ppcore.weights.files import TORCH_SUFFIXES, Arrays, metadata, read, save_arrays
+from ppcore.weights.fitting import fitting_of, say
 
 log = logging.getLogger(__name__)
 
 # How the notes of `load` begin that tell of a change in the weights themselves.
-CHANGES = ("position embedding", "head", "pre_logits")
+CHANGES = ("position embedding", "position bias", "head", "pre_logits")
 WRITTEN = (".safetensors", ".pdparams", ".npz")
 
 
@@ -45,7 +44,7 @@ class WeightMap:
             not know it passes through under its own name, so that loading can report it.
         from_paddle: `(state, model) -> arrays`, the inverse. Raises WeightsError for parameters
             the convention has no place for.
-        pos_embed: how this source's own loader resamples position embeddings.
+        pos_embed: how this source's own loader resamples position embeddings; None: the model's default.
         framework: `format` entry of the .safetensors files its users read.
         tanh_gelu: the weights were trained with the tanh approximation of GELU.
         heads: first parts of the names that make up the classifier.
@@ -55,7 +54,7 @@ class WeightMap:
 
     to_paddle: Callable[[Arrays, nn.Layer], Arrays]
     from_paddle: Callable[[Arrays, nn.Layer], Arrays]
-    pos_embed: Mode = "timm_bicubic_antialias"
+    pos_embed: str | None = None
     framework: Literal["pd", "pt", "np"] = "pd"
     tanh_gelu: bool = False
     heads: tuple[str, ...] = ("head", "head_dist", "pre_logits")
@@ -72,8 +71,8 @@ def load(
     source: str | None = None,
     *,
     key: str | None = None,
-    pos_embed: Mode | None = None,
-    new_head: bool = False,
+    pos_embed: str | None = None,
+    new_head: bool | str = False,
 ) -> list[str]:
     """Loads a weight file into `model`.
 
@@ -82,7 +81,8 @@ def load(
         source: convention of the file; None for one of our own (`save`).
         key: entry of a training checkpoint to take (`model_ema`, …).
         pos_embed: resampling of a position embedding of another grid, instead of the source's.
-        new_head: leave out a classifier that does not fit; the model keeps its fresh one.
+        new_head: leave out a classifier that does not fit, and the model keeps its fresh one; or a rule of the model's
+            (`Fitting.heads`) that makes one of it.
 
     Returns:
         What was chosen and changed on the way, in words: the entry of the file, a position embedding resampled, a
@@ -91,7 +91,7 @@ def load(
     Raises:
         WeightsError: unreadable file, unknown or missing `source`, tensors that are missing, unexpected or misshapen (all
             of them in one message), or another network than the config.json beside the file describes.
-        ConfigError: unknown `pos_embed`.
+        ConfigError: unknown `pos_embed` or rule.
     """
     path, notes = weight_file(Path(path)), []
     arrays = read(path, key, notes)
@@ -163,23 +163,24 @@ def convert(
     *,
     source: str,
     model: nn.Layer,
-    pos_embed: Mode | None = None,
-    new_head: bool = False,
+    pos_embed: str | None = None,
+    new_head: bool | str = False,
     notes: list[str] | None = None,
 ) -> Arrays:
     """Returns what `model.set_state_dict` takes, complete, from arrays in another convention.
 
-    With `new_head` a classifier that does not fit is replaced by the model's own values; what is changed is added to
-    `notes` in words. Arguments and errors as for `load`.
+    With `new_head` a classifier that does not fit is replaced by the model's own values, or by a rule; what is changed is
+    added to `notes` in words. Arguments and errors as for `load`.
     """
     notes = [] if notes is None else notes
-    if pos_embed is not None:
-        check_mode(pos_embed)
+    fitting = fitting_of(model)
+    fitting.check(pos_embed, new_head)
     weight_map, own = map_of(model, source), model.state_dict()
     state = weight_map.to_paddle(dict(arrays), model)
-    if "pos_embed" in state and "pos_embed" in own:
-        state["pos_embed"] = _fit_pos_embed(state["pos_embed"], model, pos_embed or weight_map.pos_embed, notes)
-    if new_head:
+    state = fitting.resample(state, model, pos_embed or weight_map.pos_embed or fitting.default, notes)
+    if isinstance(new_head, str):
+        state = fitting.heads[new_head](state, model, notes)
+    elif new_head:
         state = _with_own_heads(state, own, weight_map.heads, notes)
     _check_fit(state, own, model, weight_map.heads)
     if weight_map.tanh_gelu and any(isinstance(m, Mlp) and m.act == "gelu" for m in model.sublayers()):
@@ -241,19 +242,6 @@ def _part(name: str) -> str:
     return re.split(r"[./]", name, maxsplit=1)[0]
 
 
-def _fit_pos_embed(array: np.ndarray, model: nn.Layer, mode: Mode, notes: list[str]) -> np.ndarray:
-    """Resamples [1, prefix + h·w, D] of a square grid to the model's grid; other misfits are kept."""
-    wanted = tuple(model.pos_embed.shape)
-    prefix = wanted[1] - math.prod(model.grid)
-    patches = array.shape[1] - prefix if array.ndim == 3 else -1
-    side = math.isqrt(max(patches, 0))
-    if array.shape == wanted or patches < 1 or side * side != patches or array.shape[::2] != wanted[::2]:
-        return array
-    notes.append("position embedding: {0}x{0} grid resampled to {1}x{2} ({3})".format(side, *model.grid, mode))
-    log.info(notes[-1])
-    return interpolate(array, (side, side), model.grid, num_prefix_tokens=prefix, mode=mode)
-
-
 def _with_own_heads(
     state: Arrays, own: Mapping[str, paddle.Tensor], heads: tuple[str, ...], notes: list[str]
 ) -> Arrays:
@@ -263,8 +251,7 @@ def _with_own_heads(
         fits = all(name in state and state[name].shape == tuple(own[name].shape) for name in names)
         # A representation layer that is absent from the file is no matter of class count.
         if head != "pre_logits" and not fits:
-            notes.append(_left_out(head, names, state, own))
-            log.info(notes[-1])
+            say(_left_out(head, names, state, own), notes)
             state = state | {name: own[name].astype("float32").numpy() for name in names}
     gone = sorted({_part(name) for name in state if name not in own and _part(name) in heads})
     notes += [f"{head}: left out, the model has none" for head in gone]

@@ -33,7 +33,7 @@ def load_pretrained(model: nn.Layer, weights: "Pretrained") -> Loaded:
     Raises:
         CheckpointError: a folder without a checkpoint, or a damaged one.
         WeightsError: the file cannot be read, or does not fit (see `load`).
-        ConfigError: unknown `pos_embed`.
+        ConfigError: unknown `pos_embed` or rule for the head.
     """
     found = find_weights(weights.path)
     notes = load(

@@ -29,7 +29,7 @@ class Said:
         source: its layout.
         key: entry of a training checkpoint.
         pos_embed: interpolation of a position embedding of another grid.
-        new_head: whether a classifier that does not fit is left out.
+        new_head: whether a classifier that does not fit is left out, or the rule for it.
         licence: of the weights; None: what the file says.
         origin: of the weights, likewise.
     """
@@ -38,7 +38,7 @@ class Said:
     source: str
     key: str | None = None
     pos_embed: str | None = None
-    new_head: bool = False
+    new_head: bool | str = False
     licence: str | None = None
     origin: str | None = None
 

@@ -64,6 +64,11 @@ class TestRules:
         with pytest.raises(ConfigError, match="did you mean 'pos_embed'"):
             optim.decayed_names(tiny(), ["pos_embd"])
 
+    def test_what_not_every_form_has_may_be_named(self):
+        model = tiny()
+        assert optim.decayed_names(model, ["1d", "dist_token?"]) == optim.decayed_names(model, ["1d"])
+        assert optim.decayed_names(model, ["pos_embed?"]) == optim.decayed_names(model, ["pos_embed"])
+
     def test_frozen_tensors_are_left_out(self):
         model = tiny()
         model.head.weight.stop_gradient = True

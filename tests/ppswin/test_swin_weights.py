@@ -1,14 +1,19 @@
 """Layouts of Swin's weights: official, timm, PaddleClas; what is dropped, what is refused, what is resized."""
 
+import hashlib
+
 import numpy as np
 import paddle
 import pytest
 
 from ppcore import weights
-from ppcore.errors import WeightsError
+from ppcore.errors import ConfigError, WeightsError
+from ppcore.layers import interpolate_pos_embed
 from ppcore.layers.relative_bias import relative_position_index, resize_bias_table
 from ppcore.layers.token_windows import shift_mask
+from ppcore.weights.conversion import CHANGES
 from ppswin import SwinTransformer
+from ppswin.imagenet_22k import MAP_22K_TO_1K
 
 TINY = dict(img_size=32, patch_size=4, embed_dim=12, depths=(2, 2), num_heads=(2, 4), window_size=4, num_classes=5)
 TABLE = "layers.0.blocks.0.attn.relative_position_bias_table"
@@ -131,16 +136,44 @@ def test_tables_of_another_window_are_resized_in_their_codes_way(layout, mode):
 
 def test_resizing_is_said(caplog):
     caplog.set_level("INFO")
-    weights.convert(weights.export(build(), layout="swin"), source="swin", model=build(img_size=64, window_size=8))
-    assert "4 relative position bias tables resampled (swin_bicubic): 4x4 to 8x8" in caplog.text
+    notes, large = [], build(img_size=64, window_size=8)
+    weights.convert(weights.export(build(), layout="swin"), source="swin", model=large, notes=notes)
+    assert notes == ["position bias: 4 tables of 4x4 windows resampled to 8x8 (swin_bicubic)"]
+    assert notes[0].startswith(CHANGES)  # so that cards say it
+    assert notes[0] in caplog.text
+    weights.convert(weights.export(build(), layout="swin"), source="swin", model=build(), notes=notes)
+    assert len(notes) == 1
+
+
+@pytest.mark.parametrize("layout", ["paddle", "swin", "timm"])
+@pytest.mark.parametrize("mode", [None, "swin_bicubic", "timm_geometric"])
+def test_either_interpolation_can_be_chosen_for_any_layout(layout, mode):
+    small, large = build(), build(img_size=64, window_size=8)
+    arrays, notes = weights.export(small, layout=layout), []
+    state = weights.convert(arrays, source=layout, model=large, pos_embed=mode, notes=notes)
+    used = mode or ("timm_geometric" if layout == "timm" else "swin_bicubic")
+    assert notes == [f"position bias: 4 tables of 4x4 windows resampled to 8x8 ({used})"]
+    want = resize_bias_table(small.state_dict()[TABLE].numpy(), (4, 4), (8, 8), used)
+    np.testing.assert_array_equal(state[TABLE], want)
+
+
+@pytest.mark.parametrize("name", ["swin_bicubik", "deit_bicubic"])
+def test_interpolations_of_other_families_are_none_of_ours(name):
+    with pytest.raises(ConfigError, match=f"pos_embed is '{name}'.* must be one of swin_bicubic, timm_geometric"):
+        weights.convert(weights.export(build(), layout="swin"), source="swin", model=build(), pos_embed=name)
 
 
 def test_absolute_positions():
     model = build(ape=True)
     exported = weights.export(model, layout="swin")
     assert exported["absolute_pos_embed"].shape == (1, 64, 12)
-    state = weights.convert(exported, source="swin", model=build(ape=True, img_size=64))
-    assert state["absolute_pos_embed"].shape == (1, 256, 12)
+    notes = []
+    state = weights.convert(exported, source="swin", model=build(ape=True, img_size=64), notes=notes)
+    want = interpolate_pos_embed(
+        exported["absolute_pos_embed"], (8, 8), (16, 16), num_prefix_tokens=0, mode="deit_bicubic"
+    )
+    np.testing.assert_array_equal(state["absolute_pos_embed"], want)
+    assert notes == ["position embedding: 8x8 grid resampled to 16x16 (deit_bicubic)"]
     with pytest.raises(WeightsError, match="timm layout has no place for absolute_pos_embed"):
         weights.export(model, layout="timm")
 
@@ -152,3 +185,58 @@ def test_a_head_of_other_classes(layout):
         weights.convert(exported, source=layout, model=model)
     state = weights.convert(exported, source=layout, model=model, new_head=True)
     np.testing.assert_array_equal(state["head.weight"], model.head.weight.numpy())
+
+
+class TestClassifierOfImageNet22k:
+    """21,841 classes to the 1,000 of ImageNet-1k, as the official fine-tuning does."""
+
+    @pytest.mark.parametrize("layout", ["swin", "timm", "paddle"])
+    def test_rows_of_the_thousand(self, layout):
+        large, model, notes = build(num_classes=21841), build(num_classes=1000), []
+        exported = weights.export(large, layout=layout)
+        state = weights.convert(exported, source=layout, model=model, new_head="map22kto1k", notes=notes)
+        assert notes == ["head: the 1000 classes of ImageNet-1k taken from 21841 (map22kto1k)"]
+        assert notes[0].startswith(CHANGES)
+        bias, weight = large.head.bias.numpy(), large.head.weight.numpy()
+        for ours, theirs in ((0, 359), (1, 368), (999, 21817)):
+            assert state["head.bias"][ours] == bias[theirs]
+            np.testing.assert_array_equal(state["head.weight"][:, ours], weight[:, theirs])
+
+    def test_the_list(self):
+        """The file's digest as the reference's golden has it: little-endian int32."""
+        ids = np.array(MAP_22K_TO_1K, "<i4")
+        assert hashlib.sha256(ids.tobytes()).hexdigest().startswith("2fef1bdd9309e9b80b02c0ff648a2186")
+        assert len(set(ids)) == 1000
+
+    def test_is_never_done_unasked(self):
+        exported = weights.export(build(num_classes=21841), layout="swin")
+        with pytest.raises(WeightsError, match=r"misshapen head\.weight"):
+            weights.convert(exported, source="swin", model=build(num_classes=1000))
+
+    @pytest.mark.parametrize(("had", "wanted"), [(9, 1000), (21841, 5)])
+    def test_of_other_classes_is_refused(self, had, wanted):
+        exported = weights.export(build(num_classes=had), layout="swin")
+        with pytest.raises(WeightsError, match=f"the file has {had} and the model {wanted}: new_head=True"):
+            weights.convert(exported, source="swin", model=build(num_classes=wanted), new_head="map22kto1k")
+
+    @pytest.mark.parametrize("rule", ["map22kto1k", "zeros"])
+    def test_one_that_fits_is_kept(self, rule):
+        model, notes = build(), []
+        exported = weights.export(model, layout="timm")
+        state = weights.convert(exported, source="timm", model=build(), new_head=rule, notes=notes)
+        np.testing.assert_array_equal(state["head.weight"], model.head.weight.numpy())
+        assert notes == []
+
+    def test_zeros(self):
+        """What the official fine-tuning does for any other number of classes."""
+        exported, notes = weights.export(build(num_classes=9), layout="swin"), []
+        state = weights.convert(exported, source="swin", model=build(), new_head="zeros", notes=notes)
+        assert state["head.weight"].shape == (24, 5)
+        assert not state["head.weight"].any()
+        assert not state["head.bias"].any()
+        assert notes == ["head: 9 outputs in the file, 5 set to zero: it is to be trained"]
+
+    def test_unknown_rule(self):
+        exported = weights.export(build(), layout="swin")
+        with pytest.raises(ConfigError, match=r"new_head is 'map22k'.*must be one of true or false, map22kto1k, zeros"):
+            weights.convert(exported, source="swin", model=build(), new_head="map22k")
