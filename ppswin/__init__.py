@@ -1,7 +1,6 @@
 """ppswin: Swin Transformer on PaddlePaddle."""
 
 import ppcore  # noqa: F401  (what must happen before Paddle is imported)
-from ppcore.schedules import CosineAfterUpdate as SwinCosine
 from ppswin.swin import SwinTransformer
 from ppswin.swin_builders import (
     swin_base_patch4_window7_224,
@@ -19,7 +18,6 @@ from ppswin.swin_builders import (
 )
 
 __all__ = [
-    "SwinCosine",
     "SwinTransformer",
     "swin_base_patch4_window7_224",
     "swin_base_patch4_window7_224_22k",

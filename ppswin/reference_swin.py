@@ -8,7 +8,7 @@ import paddle
 
 from ppcore import losses, optim
 from ppcore.config.durations import Duration, Plan
-from ppswin.schedule import SwinCosine
+from ppcore.schedules import CosineAfterUpdate
 from ppswin.swin import SwinTransformer
 
 
@@ -79,7 +79,7 @@ class SwinReference:
         return optim.make(model, optim.AdamW, **decay, beta1=beta1, beta2=beta2)
 
     def rate(self, run: str, step: int) -> float:
-        """`SwinCosine`'s."""
+        """`CosineAfterUpdate`'s."""
         return self.rates[run](step)
 
     def clip(self, run: str) -> float | None:
@@ -89,7 +89,7 @@ class SwinReference:
 
 def _schedule(stored: Mapping[str, Any]):
     """The rate of every update, as a configuration would have it."""
-    schedule = SwinCosine(
+    schedule = CosineAfterUpdate(
         base_lr=stored["base"],
         warmup=Duration(steps=stored["warmup"]),
         warmup_lr=stored["warmup_lr"],

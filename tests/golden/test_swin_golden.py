@@ -16,6 +16,7 @@ from ppcore.data import smooth_one_hot
 from ppcore.layers import interpolate_pos_embed
 from ppcore.layers.relative_bias import geometric_places, relative_position_index, resize_bias_table
 from ppcore.losses import CrossEntropy
+from ppcore.schedules import CosineAfterUpdate
 from ppswin import SwinTransformer
 
 FORWARD, GRADIENTS, GRAD_NORM = 1e-5, 2e-5, 1e-5  # of the largest value; the last relative
@@ -304,7 +305,7 @@ def test_learning_rates(golden, recipe, prefix):
     if not (golden / "swin_schedules.npz").is_file():
         pytest.skip(f"no swin_schedules.npz in {golden}")
     (base, warmup_lr, least), epochs, warmup, batch = RECIPES[recipe]
-    schedule = ppswin.SwinCosine(
+    schedule = CosineAfterUpdate(
         base_lr=base, warmup_lr=warmup_lr, min_lr=least, warmup=Duration(epochs=float(warmup)),
         warmup_prefix=prefix, reference_batch=512,
     ).bind(Plan(10, batch, 10 * epochs))  # fmt: skip

@@ -86,8 +86,7 @@ class TestAFaultIsNoticed:
 
     def test_the_activation_before_the_convolution(self, monkeypatch):
         def forward(self, x):
-            y = self.dwconv(F.gelu(self.fc1(x)).transpose([0, 3, 1, 2]))
-            return self.fc2(y.transpose([0, 2, 3, 1]))
+            return self.fc2(self.dwconv(F.gelu(self.fc1(x))))
 
         monkeypatch.setattr(ConvFFN, "forward", forward)
         assert "maps after every stage and the final norm" in one_pass()

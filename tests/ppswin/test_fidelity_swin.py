@@ -114,7 +114,7 @@ class TestAFaultIsNoticed:
 
     def test_a_schedule_that_is_a_step_early(self, monkeypatch):
         """timm's, stepped before the update."""
-        monkeypatch.setattr(reference_swin, "SwinCosine", TimmCosine)
+        monkeypatch.setattr(reference_swin, "CosineAfterUpdate", TimmCosine)
         what = failed()
         assert {"logits", "loss", GRADIENTS}.isdisjoint(what)
         assert sum(row.endswith(": loss") for row in what) == 2
