@@ -85,7 +85,8 @@ def _digits(row: Row, table: Table, paper: PaperTables) -> list[int]:
     if row.metric and row.metric != table.metric:
         return [paper.metric(row.metric).digits] * len(row.values)
     alike = [other.values for other in table.rows if not other.metric or other.metric == table.metric]
-    return [decimals(values) for values in zip(*alike, strict=True)]
+    least = [min(paper.metric(column.metric or table.metric).digits, 2) for column in table.columns]
+    return [decimals(values, fewest) for values, fewest in zip(zip(*alike, strict=True), least, strict=True)]
 
 
 def jsonable(value: object) -> object:

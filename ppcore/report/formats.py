@@ -26,9 +26,10 @@ def published(value: float | None, digits: int = 2) -> str:
     return f"{value:,.0f}" if value >= 1000 else f"{value:.{digits}f}"
 
 
-def decimals(values: Iterable[float | None]) -> int:
-    """Returns the decimals a column of published figures needs, at least two: YAML does not keep a final zero."""
-    return max([2, *(len(repr(float(value)).partition(".")[2]) for value in values if value is not None)])
+def decimals(values: Iterable[float | None], least: int = 2) -> int:
+    """Returns the decimals a column of published figures needs, and at least so many: YAML does not keep a final zero."""
+    given = [float(value) for value in values if value is not None]
+    return max([least, *(0 if one.is_integer() else len(repr(one).partition(".")[2]) for one in given)])
 
 
 def signed(value: float, digits: int = 2, error: float | None = None) -> str:

@@ -7,6 +7,7 @@ import yaml
 
 from ppcore.errors import ConfigError
 from ppcore.report import load_paper
+from ppcore.report.formats import decimals
 
 VIT = Path(__file__).parents[2] / "papers" / "vit.yaml"
 
@@ -182,3 +183,18 @@ def test_missing_file_and_folder(tmp_path):
     for path in (tmp_path / "none.yaml", tmp_path):
         with pytest.raises(ConfigError, match="cannot be read"):
             load_paper(path)
+
+
+@pytest.mark.parametrize(
+    ("values", "least", "digits"),
+    [
+        ([82.0, 81.0], 2, 2),
+        ([82.044, None, 81.5], 2, 3),
+        ([28.0, 49.0], 0, 0),
+        ([28.0, 2.36], 0, 2),
+        ([940.4, 2536.5], 1, 1),
+        ([None], 2, 2),
+    ],
+)
+def test_a_column_has_the_decimals_of_its_figures_and_at_least_its_metrics(values, least, digits):
+    assert decimals(values, least) == digits
