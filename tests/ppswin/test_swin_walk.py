@@ -1,5 +1,6 @@
 """The way a user goes from ImageNet-22k's weights to ImageNet-1k's classes in larger pictures, with real files and the recipes' bases."""
 
+import importlib.util
 import json
 
 import cv2
@@ -177,8 +178,8 @@ def test_the_number_is_the_same_at_every_stop(trained, start, folder, tmp_path):
         other = evaluated("-c", path, "--weights", file, "--source", layout)
         assert (other["top1"], other["loss"]) == (best["top1"], pytest.approx(again["loss"], rel=1e-6))
 
-    pytest.importorskip("openvino")
-    run("export_model", "-c", path, "-o", f"Export.output={tmp_path / 'export'}")
+    formats = [] if importlib.util.find_spec("paddle2onnx") else ["Export.formats=[paddle]"]
+    run("export_model", "-c", path, *options([f"Export.output={tmp_path / 'export'}", *formats]))
     run("infer", "--export", tmp_path / "export", folder / "test", "-o", f"Infer.output={tmp_path / 'exported'}")
     exported = json.loads((tmp_path / "exported" / "predictions.json").read_text())["images"]
     assert [one["topk"][0]["class"] for one in exported] == told.tolist()
