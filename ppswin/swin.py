@@ -26,7 +26,7 @@ class NormedPatchEmbed(PatchEmbed):
         self.norm = nn.Identity() if norm_eps is None else nn.LayerNorm(width, epsilon=norm_eps)
 
     def forward(self, x):  # [B, C, H, W] -> [B, N, D]
-        return self.norm(super().forward(x))
+        return self.norm(PatchEmbed.forward(self, x))  # super() is lost in the graph of Paddle 2.6.2
 
 
 class SwinTransformer(nn.Layer):

@@ -6,7 +6,9 @@ is left out; the index is compared with ours first, as another one would give ea
 
 import math
 import re
+from collections.abc import Mapping
 from dataclasses import replace
+from typing import Any
 
 import numpy as np
 from paddle import nn
@@ -15,6 +17,8 @@ from ppcore.errors import WeightsError
 from ppcore.layers.relative_bias import relative_position_index
 from ppcore.weights import WeightMap
 from ppcore.weights.layouts import CONV, MATRIX, TOKENS, TRANSPOSED, VECTOR, Arrays, Kind, Table, load, map_of
+from ppcore.weights.snippets import timm_network
+from ppswin.imagenet_22k import CLASSES_22K
 from ppswin.swin_fitting import TABLE
 
 INDEX = r"layers\.\d+\.blocks\.\d+\.attn\.relative_position_index"
@@ -71,9 +75,28 @@ def _check_index(name: str, array: np.ndarray) -> None:
         raise WeightsError(f"{name}: its relative positions are numbered in another way than Swin's")
 
 
+# Arguments that timm calls the same, and those that change nothing in evaluation.
+_IN_TIMM = {
+    "img_size", "patch_size", "in_chans", "num_classes", "embed_dim", "depths", "num_heads", "window_size", "mlp_ratio", "qkv_bias",
+}  # fmt: skip
+_IGNORED = {"name", "window_rule", "drop_rate", "attn_drop_rate", "drop_path_rate"}
+
+
+def _timm_snippet(file: str, architecture: Mapping[str, Any], model: nn.Layer) -> str | None:
+    """Python that loads the file in timm, for its card; None for a network that timm has not, or computes otherwise."""
+    square = model.grid[0] == model.grid[1]
+    arguments = {key: value for key, value in architecture.items() if key not in _IGNORED}
+    if model.window_rule == "detection" or not (square or model.window_rule == "timm") or arguments.keys() - _IN_TIMM:
+        return None
+    builder = str(architecture["name"]).rpartition(".")[2]
+    if builder.endswith("_22k"):
+        builder, arguments = builder.removesuffix("_22k"), {"num_classes": CLASSES_22K, **arguments}
+    return timm_network(file, builder, arguments, "timm.models.swin_transformer.SwinTransformer")
+
+
 _MAPS = {
     "swin": _map(SWIN, "swin", BUFFERS, pos_embed="swin_bicubic", framework="pt"),
-    "timm": _map(TIMM, "timm", (), pos_embed="timm_geometric", framework="pt"),
+    "timm": _map(TIMM, "timm", (), pos_embed="timm_geometric", framework="pt", snippet=_timm_snippet),
     "paddleclas": _map(PADDLECLAS, "paddleclas", (INDEX,), pos_embed="swin_bicubic"),
 }
 

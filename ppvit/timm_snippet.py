@@ -5,6 +5,8 @@ from typing import Any
 
 from paddle import nn
 
+from ppcore.weights.snippets import timm_network
+
 _OURS = {
     "img_size",
     "patch_size",
@@ -37,17 +39,6 @@ def timm_snippet(home: str | None, absent: Sequence[str] = ()) -> Any:
             return None  # of ours alone, or called otherwise there
         if (act := arguments.pop("act", "gelu")) != "gelu":
             arguments["act_layer"] = act
-        given = "".join(f", {key}={value!r}" for key, value in arguments.items())
-        if named:
-            return f"import timm\nmodel = timm.create_model({builder!r}{given}, checkpoint_path={file!r})"
-        module, _, kind = home.rpartition(".")
-        return "\n".join(
-            [
-                f"from {module} import {kind}",
-                "from safetensors.torch import load_model",
-                f"model = {kind}({given.removeprefix(', ')})",
-                f"load_model(model, {file!r})",
-            ]
-        )
+        return timm_network(file, builder, arguments, home)
 
     return snippet

@@ -170,4 +170,4 @@ json.dump(said, sys.stdout)
 
 def run_lines(lines: list[str], folder: Path) -> list[str]:
     """What each command of a page prints, run one after the other in a folder."""
-    return json.loads(run_python(_LINES, folder, json.dumps(lines)))
+    return json.loads(run_python(_LINES, folder, json.dumps(lines)).splitlines()[-1])  # Paddle prints, too

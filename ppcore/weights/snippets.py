@@ -70,3 +70,20 @@ def of_export(
     found.append(Loader("onnxruntime", f"import onnxruntime\nsession = onnxruntime.InferenceSession({graph!r})"))
     found.append(Loader("OpenVINO", f"import openvino\nmodel = openvino.Core().compile_model({graph!r}, 'CPU')"))
     return found
+
+
+def timm_network(file: str, builder: str, arguments: Mapping[str, Any], home: str | None) -> str:
+    """timm, from a weight file in its layout.
+
+    Args:
+        file: its name.
+        builder: the network's name there; a class's name stands for `home`.
+        arguments: as timm calls them.
+        home: timm's class for a network that is none of its named models.
+    """
+    given = "".join(f", {key}={value!r}" for key, value in arguments.items())
+    if builder[:1].islower():
+        return f"import timm\nmodel = timm.create_model({builder!r}{given}, checkpoint_path={file!r})"
+    module, _, kind = str(home).rpartition(".")
+    lines = [f"from {module} import {kind}", "from safetensors.torch import load_model"]
+    return "\n".join([*lines, f"model = {kind}({given.removeprefix(', ')})", f"load_model(model, {file!r})"])

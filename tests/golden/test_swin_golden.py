@@ -18,6 +18,7 @@ from ppcore.layers.relative_bias import geometric_places, relative_position_inde
 from ppcore.losses import CrossEntropy
 from ppcore.schedules import CosineAfterUpdate
 from ppswin import SwinTransformer
+from ppswin.imagenet_22k import MAP_22K_TO_1K
 
 FORWARD, GRADIENTS, GRAD_NORM = 1e-5, 2e-5, 1e-5  # of the largest value; the last relative
 HEAVY = "base"
@@ -243,6 +244,7 @@ def test_resizing(path):
         gaps.add(name, filling.gap(got, arrays[f"{name}/official_bicubic"]), 1e-5)
     assert len(gaps.rows) == 6 * 3 + 2
     gaps.check()
+    assert arrays["map22kto1k"].tolist() == list(MAP_22K_TO_1K)
 
 
 NO_DECAY = ["1d", "bias", "relative_position_bias_table"]

@@ -240,3 +240,23 @@ class TestClassifierOfImageNet22k:
         exported = weights.export(build(), layout="swin")
         with pytest.raises(ConfigError, match=r"new_head is 'map22k'.*must be one of true or false, map22kto1k, zeros"):
             weights.convert(exported, source="swin", model=build(), new_head="map22k")
+
+
+class TestTheLineForTimm:
+    def said(self, **changes):
+        arch = {"name": "ppswin.SwinTransformer", **TINY, **changes}
+        model = build(**changes)
+        return model.weight_maps()["timm"].snippet("a.safetensors", arch, model)
+
+    def test_names_timms_class(self):
+        text = self.said(drop_path_rate=0.2)
+        assert text.startswith("from timm.models.swin_transformer import SwinTransformer\n")
+        assert "drop_path_rate" not in text
+
+    @pytest.mark.parametrize(
+        "changes",
+        [dict(window_rule="detection"), dict(img_size=(32, 64)), dict(shifted=False), dict(content_term=False)],
+        ids=str,
+    )
+    def test_none_for_what_timm_computes_otherwise(self, changes):
+        assert self.said(**changes) is None

@@ -7,8 +7,10 @@ from pathlib import Path
 import numpy as np
 import paddle
 import pytest
+from conftest import run_python
 
 from ppcore import weights
+from ppcore.config import components
 from ppswin import SwinTransformer
 
 pytestmark = pytest.mark.reference
@@ -38,14 +40,39 @@ def image() -> np.ndarray:
     return np.random.default_rng(0).standard_normal((2, 3, 32, 32)).astype("float32")
 
 
-def test_timm(ours):
-    timm, torch = pytest.importorskip("timm.models.swin_transformer"), pytest.importorskip("torch")
-    theirs = timm.SwinTransformer(**TINY).eval()
-    arrays = {name: torch.from_numpy(a) for name, a in weights.export(ours, layout="timm").items()}
-    theirs.load_state_dict(arrays, strict=True)
-    with torch.no_grad():
-        want = theirs(torch.from_numpy(image())).numpy()
-    assert gap(answer(ours, image()), want) < 1e-5
+IN_TIMM = """
+import sys
+import numpy as np
+from benchmarks.timm_alone import timm
+timm()
+import torch
+{snippet}
+with torch.no_grad():
+    np.save("theirs.npy", model.eval()(torch.from_numpy(np.load("x.npy"))).numpy())
+"""
+
+
+@pytest.mark.parametrize(
+    ("name", "rest"), [("SwinTransformer", {}), ("swin_tiny_patch4_window7_224", {}), ("swin_tiny_patch4_window7_224_22k", {"window_rule": "timm"})]
+)  # fmt: skip
+def test_timm_by_the_line_on_the_card(name, rest, tmp_path):
+    """Our file in timm, loaded as its card says, computes the same."""
+    for needed in ("timm", "torch"):
+        if importlib.util.find_spec(needed) is None:
+            pytest.skip(f"{needed} is not installed")
+    arch = {"name": f"ppswin.{name}", **TINY, **rest}
+    if name.endswith("22k"):
+        del arch["num_classes"]
+    paddle.seed(3)
+    model = components.build(arch)
+    for parameter in model.parameters():  # no bias is zero
+        parameter.set_value(parameter + 0.1 * paddle.randn(parameter.shape))
+    model.eval()
+    weights.save(model, tmp_path / "ours.safetensors", layout="timm")
+    np.save(tmp_path / "x.npy", image())
+    snippet = model.weight_maps()["timm"].snippet("ours.safetensors", arch, model)
+    run_python(IN_TIMM.format(snippet=snippet), tmp_path)
+    assert gap(answer(model, image()), np.load(tmp_path / "theirs.npy")) < 1e-5
 
 
 def test_paddleclas_without_the_rule_and_with_it(ours, monkeypatch):
