@@ -4,6 +4,7 @@ A network needs none of them. `traits(model)` gives the answers with their defau
 what it has.
 """
 
+import math
 from collections.abc import Callable, Iterable, Mapping
 from dataclasses import dataclass
 from typing import TYPE_CHECKING, Any, Protocol
@@ -63,6 +64,16 @@ class Model(Protocol):
     def trunk(self, x: Any) -> tuple[Any, Any]:
         """What is global of an image network (with `tail`, `factor`, `padded_size`, `tail_reach`); absent: not split."""
         ...
+
+
+# What batch norms keep of the batches they have seen: Paddle lists it among the parameters.
+_STATISTICS = ("_mean", "_variance")
+
+
+def parameter_count(model: "nn.Layer") -> int:
+    """Values of all parameters, frozen ones too, as papers count them: without the running statistics of batch norms."""
+    named = dict(model.named_parameters())
+    return sum(math.prod(p.shape) for name, p in named.items() if name.rpartition(".")[2] not in _STATISTICS)
 
 
 @dataclass(frozen=True)

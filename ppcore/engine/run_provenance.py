@@ -6,7 +6,6 @@ from dataclasses import asdict, replace
 from pathlib import Path
 from typing import Any
 
-import numpy as np
 import paddle.nn as nn
 
 import ppcore
@@ -16,7 +15,7 @@ from ppcore.engine.run_folder import node_text, saved_config
 from ppcore.engine.trained import Used
 from ppcore.errors import PPError, reason
 from ppcore.io import write_json
-from ppcore.model import traits
+from ppcore.model import parameter_count, traits
 from ppcore.weights.checkpoints import NAMES, WEIGHTS, find_weights, read_state
 from ppcore.weights.conversion import CHANGES
 from ppcore.weights.provenance import Provenance, of_file, start_from
@@ -41,7 +40,7 @@ def provenance(config: Config, used: Used, *, model: nn.Layer | None = None) -> 
     found = Provenance(
         architecture=json_of(config.Arch),
         task=None if model is None else _task(model),
-        parameters=None if model is None else sum(int(np.prod(p.shape)) for p in model.parameters()),
+        parameters=None if model is None else parameter_count(model),
         classes=used.classes,
         preprocessing=None if part is None else _steps(part.transforms),
         config=config.to_yaml(),

@@ -30,6 +30,7 @@ from ppcore.engine.update import all_finite, run_step, step_seed
 from ppcore.errors import ConfigError, PPError, Stopped
 from ppcore.io import write_atomically, write_json
 from ppcore.layers.sync_batch_norm import synchronize_batch_norms
+from ppcore.model import parameter_count
 from ppcore.weights.checkpoints import NAMES, Checkpoints, restore, step_of
 from ppcore.weights.training_state import TrainingState
 
@@ -127,7 +128,7 @@ def _train(config: Config, world: distributed.World, folder: Path) -> Result:
         if resumed_from and not finished:
             records.rewind(folder / records.NAME, step, evaluated)
             saved_steps.point_to_best(best)
-    parameters = sum(int(np.prod(p.shape)) for p in task.networks.parameters())
+    parameters = parameter_count(task.networks)
     log.info(
         "%s: %s, %s parameters, %d training images, batch %d, %d steps (%.1f epochs), device %s x %d%s",
         folder, config.Arch["name"], f"{parameters:,}", len(train_images), plan.batch_size, plan.total_steps,

@@ -17,6 +17,7 @@ import paddle.nn as nn
 
 import ppcore.weights
 from ppcore import optim
+from ppcore.model import parameter_count
 from ppcore.weights.conversion import map_of
 
 OF_MAX, RELATIVE = "max |difference| / max |reference|", "largest relative difference"
@@ -122,13 +123,9 @@ def relative(ours: np.ndarray, reference: np.ndarray) -> float:
 
 
 def count_parameters(builder: Callable[[], nn.Layer]) -> int:
-    """Trainable values of a builder's default model, without allocating them.
-
-    (Paddle's `parameters()` lists the running statistics of batch norms, too.)
-    """
+    """Parameters of a builder's default model, without allocating them."""
     with paddle.LazyGuard():
-        model = builder()
-    return sum(int(np.prod(p.shape)) for p in model.parameters() if not p.stop_gradient)
+        return parameter_count(builder())
 
 
 def measure(described: Callable[[Mapping[str, Any]], Reference], path: Path) -> list[Row]:

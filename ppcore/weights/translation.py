@@ -6,13 +6,12 @@ from dataclasses import dataclass, replace
 from pathlib import Path
 from typing import Any
 
-import numpy as np
 import paddle
 
 import ppcore
 from ppcore.config import components, roles
 from ppcore.errors import ConfigError
-from ppcore.model import traits
+from ppcore.model import parameter_count, traits
 from ppcore.weights.conversion import CHANGES, load, map_of
 from ppcore.weights.description import described_architecture, read_config, weight_file
 from ppcore.weights.files import read
@@ -82,7 +81,7 @@ def _known(said: Said, file: Path, node: Mapping[str, Any], model: paddle.nn.Lay
         of_file(file),
         layout=said.source,
         architecture=dict(node),
-        parameters=sum(int(np.prod(p.shape)) for p in model.parameters()),
+        parameters=parameter_count(model),
         task="image-to-image" if own.makes_images else "image-classification" if own.num_classes else None,
         classes=_classes(file, own.num_classes) if map_of(model, said.source).description else None,
         suite=ppcore.__version__,

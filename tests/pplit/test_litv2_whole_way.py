@@ -105,6 +105,8 @@ def fine_tuned(images, tmp_path_factory):
     records = [json.loads(line) for line in (folder / "run" / "metrics.jsonl").read_text().splitlines()]
     assert records[-1]["step"] == 60, "a file of epoch 299 is a beginning all the same"
     best = records[-1]["best"]
+    trainable = [p for p in LITv2(**TINY).parameters() if p.trainable]  # batch norms' statistics are none
+    assert records[0]["params"] == sum(p.size for p in trainable) - 990 * (64 + 1)
     assert best["top1"] > 0.3, "barely trained: the test would not tell the weights apart"
     return folder, path, best["top1"]
 
