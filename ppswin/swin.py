@@ -10,23 +10,38 @@ from typing import Any
 import numpy as np
 import paddle
 import paddle.nn as nn
+import paddle.nn.functional as F
 
 from ppcore.layers import Linear, PatchEmbed, checks, drop_path_rates, init
+from ppcore.layers.patch_embed import check_input
 from ppcore.layers.patch_merging import merged
-from ppcore.layers.token_windows import RULES, WindowRule
+from ppcore.layers.token_windows import RULES, WindowRule, padded
 from ppswin.stage import Stage
 
 
 class NormedPatchEmbed(PatchEmbed):
-    """Patch embedding with a layer norm behind it."""
+    """Patch embedding with a layer norm behind it.
 
-    def __init__(self, *args, norm_eps: float | None, **kwargs):
-        super().__init__(*args, **kwargs)
-        width = self.proj.weight.shape[0]
-        self.norm = nn.Identity() if norm_eps is None else nn.LayerNorm(width, epsilon=norm_eps)
+    Args:
+        img_size: input height and width in pixels.
+        patch_size: patch height and width in pixels.
+        in_chans: input channels.
+        embed_dim: channels of a token.
+        norm_eps: epsilon of the norm; None: there is none.
+        pads: whether an image that is not whole patches is padded with zeros at its bottom and right; else it is refused.
+    """
+
+    def __init__(self, img_size, patch_size, in_chans, embed_dim, *, norm_eps: float | None, pads: bool):
+        size, patch = checks.size(self, img_size=img_size), checks.size(self, patch_size=patch_size)
+        whole = padded(size, patch) if pads else size
+        super().__init__(whole, patch, in_chans, embed_dim)
+        self.img_size, self.padding = size, [0, whole[0] - size[0], 0, whole[1] - size[1]]
+        self.norm = nn.Identity() if norm_eps is None else nn.LayerNorm(embed_dim, epsilon=norm_eps)
 
     def forward(self, x):  # [B, C, H, W] -> [B, N, D]
-        return self.norm(PatchEmbed.forward(self, x))  # super() is lost in the graph of Paddle 2.6.2
+        check_input(x, self.img_size)
+        x = F.conv2d(x, self.proj.weight, self.proj.bias, stride=self.patch_size, padding=self.padding)
+        return self.norm(x.flatten(2).transpose([0, 2, 1]))
 
 
 class SwinTransformer(nn.Layer):
@@ -45,7 +60,8 @@ class SwinTransformer(nn.Layer):
             `official` (classification): where the shorter side is not longer than the window, the window is that side and
             nothing is shifted; what is not whole windows, or cannot be halved, is refused. `timm`: each axis for itself,
             rolled and then padded. `detection` (Swin's code for COCO): window and shift everywhere as asked, padded and
-            then rolled. They agree on square maps of whole windows that are larger than one.
+            then rolled; an image that is not whole patches is padded, too, the others refuse it. They agree on square maps
+            of whole windows that are larger than one.
         mlp_ratio: hidden channels of the MLP over its input's.
         qkv_bias: bias of the fused qkv projection.
         qk_scale: factor of q; None: head_dim^-1/2.
@@ -95,7 +111,12 @@ class SwinTransformer(nn.Layer):
         _check(self, locals())
         self.num_classes, self.embed_dim, self.window_rule = num_classes, embed_dim, window_rule
         self.patch_embed = NormedPatchEmbed(
-            img_size, patch_size, in_chans, embed_dim, norm_eps=norm_eps if patch_norm else None
+            img_size,
+            patch_size,
+            in_chans,
+            embed_dim,
+            norm_eps=norm_eps if patch_norm else None,
+            pads=window_rule == "detection",
         )
         grid = self.grid = self.patch_embed.grid
         self.absolute_pos_embed = None
