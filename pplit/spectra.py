@@ -41,12 +41,12 @@ def draw(model: LITv2, images: paddle.Tensor) -> dict[str, Any]:
         rows.append(
             {"label": f"block {number} with both paths, {high.shape[1]} × {high.shape[2]} positions", "panels": panels}
         )
-        said.append(f"block {number}: Hi-Fi {100 * high_share(high):.1f} %, Lo-Fi {100 * high_share(low):.1f} %")
-    text = f"Share of the energy, without the constant, beyond half the Nyquist frequency, over {len(images)} test images: "
-    return {
-        "rows": rows,
-        "text": text + "; ".join(said) + ". Pictures: logarithm of the mean amplitude over images and channels.",
-    }
+        shares = [100 * high_share(path, constant=constant) for constant in (True, False) for path in (high, low)]
+        said.append(
+            "block {}: Hi-Fi {:.1f} %, Lo-Fi {:.1f} % (without the constant {:.1f}, {:.1f})".format(number, *shares)
+        )
+    text = f"Share of the energy beyond half the Nyquist frequency, over {len(images)} test images: {'; '.join(said)}. "
+    return {"rows": rows, "text": text + "Pictures: logarithm of the mean amplitude over images and channels."}
 
 
 def spectrum(output: np.ndarray) -> np.ndarray:
@@ -54,13 +54,17 @@ def spectrum(output: np.ndarray) -> np.ndarray:
     return np.fft.fftshift(np.abs(np.fft.fft2(output, axes=(1, 2))).mean(axis=(0, 3)))
 
 
-def high_share(output: np.ndarray) -> float:
-    """The share of the energy of maps [N, H, W, C], without their means, at frequencies beyond half of Nyquist's.
+def high_share(output: np.ndarray, *, constant: bool = True) -> float:
+    """The share of the energy of maps [N, H, W, C] at frequencies beyond half of Nyquist's.
 
     A frequency is beyond it where that of rows or that of columns is: more than a quarter of a cycle a position.
+
+    Args:
+        output: the maps.
+        constant: whether each channel's mean over positions is of the energy; what a bias adds is of it.
     """
     energy = (np.abs(np.fft.fft2(output, axes=(1, 2))) ** 2).sum(axis=(0, 3))
-    energy[0, 0] = 0
+    energy[0, 0] *= constant
     rows, columns = (np.abs(np.fft.fftfreq(size)) > 0.25 for size in output.shape[1:3])
     return float(energy[rows[:, None] | columns[None]].sum() / energy.sum())
 

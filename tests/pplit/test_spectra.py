@@ -19,12 +19,18 @@ def wave(height: int, width: int, down: float, across: float) -> np.ndarray:
 )
 def test_a_wave_is_high_beyond_half_of_nyquists_frequency(down, across, share):
     """8 rows: 4 cycles are Nyquist's frequency, 2 are not beyond half; 12 columns: 6 and 3."""
-    assert spectra.high_share(wave(8, 12, down, across)) == pytest.approx(share, abs=1e-12)
+    assert spectra.high_share(wave(8, 12, down, across), constant=False) == pytest.approx(share, abs=1e-12)
 
 
 def test_energies_add_up_over_channels():
     maps = np.concatenate([2 * wave(8, 8, 1, 0), wave(8, 8, 4, 1)], axis=3)
-    assert spectra.high_share(maps) == pytest.approx(1 / 5, rel=1e-9)
+    assert spectra.high_share(maps, constant=False) == pytest.approx(1 / 5, rel=1e-9)
+
+
+def test_the_constant_is_of_the_energy():
+    """A wave of amplitude 1 has half the energy of a constant 1; at Nyquist's frequency of rows it has all."""
+    assert spectra.high_share(wave(8, 8, 4, 0)) == pytest.approx(1 / 26, rel=1e-9)
+    assert spectra.high_share(wave(8, 8, 0, 3)) == pytest.approx(0.5 / 25.5, rel=1e-9)
 
 
 def test_the_constant_is_in_the_middle():
