@@ -1,20 +1,17 @@
-"""One training step of the same ViT in three implementations.
+"""One training step of the same network in three implementations.
 
-A contender called with (batch, size, arch) returns a function that runs forward, loss, backward and an AdamW update on
-random images and waits for the result. Each is imported only in the process that measures it.
+A contender called with (model, batch, size) returns a function that runs forward, loss, backward and an AdamW update on
+random images and waits for the result. `model` is one of benchmarks/train.yaml. Each is imported only in the process that
+measures it.
 """
 
-import importlib
-import importlib.util
-import sys
-from collections.abc import Callable
-from pathlib import Path
+import os
+from collections.abc import Callable, Mapping
+from typing import Any
 
 import numpy as np
 
-from ppcore.config import components
-
-WIDTH, DEPTH, HEADS, CLASSES = 192, 12, 3, 1000
+CLASSES = 1000
 
 
 def data(batch: int, size: int) -> tuple[np.ndarray, np.ndarray]:
@@ -42,45 +39,34 @@ def _paddle_step(model, batch: int, size: int) -> Callable[[], float]:
     return step
 
 
-def ours(batch: int, size: int, arch: str) -> Callable[[], float]:
-    """This suite's model, by the name the caller gives."""
-    model = components.build({"name": arch, "img_size": size, "num_classes": CLASSES})
-    return _paddle_step(model, batch, size)
+def ours(model: Mapping[str, Any], batch: int, size: int) -> Callable[[], float]:
+    """This suite's."""
+    from ppcore.config import components
+
+    return _paddle_step(components.build({**model["arch"], "img_size": size, "num_classes": CLASSES}), batch, size)
 
 
-def paddleclas(batch: int, size: int, arch: str) -> Callable[[], float]:
-    """PaddleClas's ViT. Its package imports what training a model does not need; its `ppcls` does not."""
-    found = importlib.util.find_spec("paddleclas")
-    if found is None:
-        raise ModuleNotFoundError("No module named 'paddleclas'")
-    sys.path.insert(0, str(Path(found.origin).parent))
-    zoo = importlib.import_module("ppcls.arch.backbone.model_zoo.vision_transformer")
-    model = zoo.VisionTransformer(
-        img_size=size, patch_size=16, class_num=CLASSES, embed_dim=WIDTH, depth=DEPTH, num_heads=HEADS,
-        mlp_ratio=4, qkv_bias=True, epsilon=1e-6,
-    )  # fmt: skip
-    return _paddle_step(model, batch, size)
+def paddleclas(model: Mapping[str, Any], batch: int, size: int) -> Callable[[], float]:
+    """PaddleClas's."""
+    from benchmarks import paddleclas_alone
+
+    network = paddleclas_alone.network(model["paddleclas"], {"img_size": size, "class_num": CLASSES})
+    return _paddle_step(network, batch, size)
 
 
-def torch(batch: int, size: int, arch: str) -> Callable[[], float]:
-    """transformers' ViT on torch, with torch's fused attention."""
-    import os
-
+def torch(model: Mapping[str, Any], batch: int, size: int) -> Callable[[], float]:
+    """timm's on torch, or transformers' ViT with torch's fused attention."""
     import torch as th
-    from transformers import ViTConfig, ViTForImageClassification
 
     th.set_num_threads(int(os.environ.get("OMP_NUM_THREADS", "1")))
-    config = ViTConfig(
-        hidden_size=WIDTH, num_hidden_layers=DEPTH, num_attention_heads=HEADS, intermediate_size=4 * WIDTH,
-        image_size=size, num_labels=CLASSES, hidden_dropout_prob=0.0, attention_probs_dropout_prob=0.0,
-    )  # fmt: skip
-    model = ViTForImageClassification(config).train()
-    optimizer = th.optim.AdamW(model.parameters(), lr=1e-3, weight_decay=0.05)
+    network = _of_timm(model["timm"], size) if "timm" in model else _of_transformers(model["transformers"], size)
+    optimizer = th.optim.AdamW(network.parameters(), lr=1e-3, weight_decay=0.05)
     images, labels = data(batch, size)
     x, y = th.from_numpy(images), th.from_numpy(labels)
 
     def step() -> float:
-        loss = th.nn.functional.cross_entropy(model(pixel_values=x).logits, y)
+        answer = network(x)
+        loss = th.nn.functional.cross_entropy(answer if "timm" in model else answer.logits, y)
         loss.backward()
         optimizer.step()
         optimizer.zero_grad(set_to_none=True)
@@ -89,4 +75,19 @@ def torch(batch: int, size: int, arch: str) -> Callable[[], float]:
     return step
 
 
+def _of_timm(spec: Mapping[str, Any], size: int) -> Any:
+    from benchmarks.timm_alone import timm
+
+    rest = dict(spec)
+    return timm().create_model(rest.pop("name"), pretrained=False, img_size=size, num_classes=CLASSES, **rest).train()
+
+
+def _of_transformers(spec: Mapping[str, Any], size: int) -> Any:
+    from transformers import ViTConfig, ViTForImageClassification
+
+    return ViTForImageClassification(ViTConfig(image_size=size, num_labels=CLASSES, **spec)).train()
+
+
 CONTENDERS = {"ours": ours, "paddleclas": paddleclas, "torch": torch}
+# Under which names a model of benchmarks/train.yaml says what a contender needs.
+NAMES = {"ours": ("arch",), "paddleclas": ("paddleclas",), "torch": ("timm", "transformers")}

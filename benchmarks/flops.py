@@ -8,7 +8,10 @@ import paddle
 import paddle.nn as nn
 
 from ppcore.layers import Attention
+from ppcore.layers.window_attention import WindowAttention
 from ppcore.model import traits
+from pplit.hilo import HiLo
+from pplit.token_merging import DeformConv2x2
 
 
 def multiply_adds(model: nn.Layer, shape: Sequence[int]) -> int:
@@ -86,9 +89,30 @@ def _attention(layer: Attention, inputs: Any, output: Any) -> int:
     return 2 * batch * tokens**2 * layer.inner_dim
 
 
+def _window_attention(layer: WindowAttention, inputs: Any, output: Any) -> int:
+    """The same within each window."""
+    windows, tokens, dim = inputs[0].shape
+    return 2 * windows * tokens**2 * dim
+
+
+def _hilo(layer: HiLo, inputs: Any, output: Any) -> int:
+    """Both paths' products, of maps of whole windows."""
+    places, area = int(np.prod(inputs[0].shape[:-1])), layer.window_size**2
+    keys = int(np.prod(inputs[0].shape[1:-1])) // area  # of Lo-Fi, in an image
+    return 2 * places * (area * layer.h_dim + keys * layer.l_dim)
+
+
+def _deformable_convolution(layer: DeformConv2x2, inputs: Any, output: Any) -> int:
+    """The product with what was sampled; sampling is not counted, as no resampling is."""
+    return int(np.prod(output.shape)) * int(np.prod(layer.weight.shape[1:]))
+
+
 COUNTS: dict[type, Callable[[Any, Any, Any], int]] = {
     nn.Linear: _linear,
     nn.Conv2D: _convolution,
     nn.Conv2DTranspose: _transposed_convolution,
     Attention: _attention,
+    WindowAttention: _window_attention,
+    HiLo: _hilo,
+    DeformConv2x2: _deformable_convolution,
 }

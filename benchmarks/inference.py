@@ -30,6 +30,10 @@ NEEDS = {
     "torch": "weights_timm", "openvino": "onnx", "onnxruntime": "onnx", "transformers": "weights_transformers",
     "paddleclas": "weights_paddleclas",
 }  # fmt: skip
+# Whose arguments a model must name for a kind of contender to take part.
+PEERS = {
+    "torch": "timm", "openvino": "timm", "onnxruntime": "timm", "transformers": "transformers", "paddleclas": "paddleclas",
+}  # fmt: skip
 
 
 def infer(
@@ -66,12 +70,13 @@ def infer(
             say(f"{name}: exporting")
             with tempfile.TemporaryDirectory() as folder:
                 formats = {"onnx"} | {each["engine"] for each in contenders.values() if each.get("engine") == "paddle"}
-                needs = {need for each in contenders.values() if (need := needed(each))}
+                present = {each: given for each, given in contenders.items() if takes_part(given, spec)}
+                needs = {need for each in present.values() if (need := needed(each))}
                 facts = prepare(
                     spec, Path(folder), batch=max(batches), formats=sorted(formats), needs=needs, threads=threads
                 )
                 share_of_time = None if seconds is None else seconds / len(models)
-                entrants = _Entrants(spec, facts, contenders, batches, threads)
+                entrants = _Entrants(spec, facts, present, batches, threads)
                 with entrants:
                     for round_number in rounds(number, share_of_time, machine.measure):
                         entrants.take_turns(round_number, turn)
@@ -88,6 +93,11 @@ def needed(contender: Mapping[str, Any]) -> str | None:
     if contender["precision"] == "int8":
         return "int8"
     return NEEDS.get(contender["kind"])
+
+
+def takes_part(contender: Mapping[str, Any], spec: Mapping[str, Any]) -> bool:
+    """Whether a model of benchmarks/infer.yaml names the peer that a contender is; ours always does."""
+    return contender["kind"] not in PEERS or PEERS[contender["kind"]] in spec
 
 
 class _Entrants:

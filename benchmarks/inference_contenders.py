@@ -5,10 +5,7 @@ A contender is a function from images [B, 3, H, W] float32 to logits [B, K], mad
 what it needs and no more. Requests: `{batch, do: "logits"}` and `{batch, do: "time", seconds}`.
 """
 
-import importlib
-import importlib.util
 import os
-import sys
 import tempfile
 import time
 from collections.abc import Callable
@@ -47,21 +44,12 @@ def eager(job: dict[str, Any]) -> Run:
 
 
 def paddleclas(job: dict[str, Any]) -> Run:
-    """PaddleClas's ViT, on Paddle as we set it up. Its package imports what a network does not need; its `ppcls` does not."""
+    """A network of PaddleClas, on Paddle as we set it up (`paddleclas_alone.network`)."""
     _configure(job)
-    found = importlib.util.find_spec("paddleclas")
-    if found is None:
-        raise ModuleNotFoundError("No module named 'paddleclas'", name="paddleclas")
-    sys.path.insert(0, str(Path(found.origin).parent))
-    zoo = importlib.import_module("ppcls.arch.backbone.model_zoo.vision_transformer")
-    model = zoo.VisionTransformer(
-        img_size=job["size"], class_num=job["classes"], qkv_bias=True, epsilon=1e-6, **job["paddleclas"]
-    )
-    with np.load(job["weights_paddleclas"]) as arrays:
-        missing = model.set_state_dict(dict(arrays))
-    if any(missing):
-        raise ValueError(f"weights do not fit: {missing}")
-    return _on_paddle(model)
+    from benchmarks import paddleclas_alone
+
+    sizes = {"img_size": job["size"], "class_num": job["classes"]}
+    return _on_paddle(paddleclas_alone.network(job["paddleclas"], sizes, job["weights_paddleclas"]))
 
 
 def torch(job: dict[str, Any]) -> Run:

@@ -2,7 +2,7 @@
 
 infer: images/s of classifiers by engine and precision, beside the same networks of others, as shares of the machine's limit.
 files: from 1,000 JPEGs to answers: tools/infer.py as a whole command, beside a script with torch, timm and Pillow.
-train: images/s of a ViT in training, every contender in its own process.
+train: images/s of networks in training, every contender in its own process.
 data: the training input path through its loader: images/s, and what it takes from the loop's thread.
 memory: peak memory of a training step with Global.recompute and without.
 loop_thread: what a training batch costs the loop's thread, and the one beside it, after decoding.
@@ -15,6 +15,7 @@ python tools/benchmark.py --what infer --models DeiT-Ti --contenders ours-openvi
 python tools/benchmark.py --what files --data folder/of/jpegs --output FOLDER
 python tools/benchmark.py --what data --data folder/of/jpegs
 python tools/benchmark.py --what train --contenders ours paddleclas --rounds 3 --json train.json
+python tools/benchmark.py --what train --models Swin-T --batch 8
 python tools/benchmark.py --what augment --data folder/of/jpegs
 python tools/benchmark.py --what distill --batch 8
 python tools/benchmark.py --what enhance --peer torch_uhdfour.py --weights FILE --data folder/of/photographs
@@ -108,12 +109,13 @@ def train(arguments: argparse.Namespace, components: Components) -> tuple[dict[s
     """The result and its text."""
     from benchmarks import classify
 
+    models = components["models"]
     result = classify.train(
-        arguments.contenders or ["ours", "paddleclas", "torch"], batch=arguments.batch or 16, size=arguments.size,
-        steps=arguments.steps, rounds=arguments.rounds or 2, threads=arguments.threads, arch=components["arch"],
+        {name: models[name] for name in benchmarks.chosen(arguments.models or list(models)[:1], models, "--models")},
+        arguments.contenders or list(classify.CONTENDERS), batch=arguments.batch or 16, size=arguments.size,
+        steps=arguments.steps, rounds=arguments.rounds or 2, threads=arguments.threads,
     )  # fmt: skip
-    head = f"{result['model']}, batch {result['batch']}, {result['size']} px, {result['machine']}"
-    return result, f"{head}\n{classify.table(result)}"
+    return result, f"batch {result['batch']}, {result['size']} px, {result['machine']}\n{classify.table(result)}"
 
 
 def augment(arguments: argparse.Namespace, components: Components) -> tuple[dict[str, Any], str]:
@@ -179,14 +181,17 @@ def main() -> None:
         help="some of those in benchmarks/WHAT.yaml (train, enhance: of the code)",
     )
     parser.add_argument(
-        "--models", nargs="+", metavar="NAME", help="infer, files: some of those in benchmarks/WHAT.yaml"
+        "--models",
+        nargs="+",
+        metavar="NAME",
+        help="infer, files, train (the first): some of those in benchmarks/WHAT.yaml",
     )
     parser.add_argument("--batches", nargs="+", type=int, metavar="B", help="infer: images a call")
     parser.add_argument("--images", type=int, default=1000, help="files: how many")
     parser.add_argument("--batch", type=int, help="train, distill (16), data (128)")
     parser.add_argument("--size", type=int, default=224, help="train, distill, memory: pixels, a multiple of 16")
     parser.add_argument("--steps", type=int, default=5, help="train, distill, data, memory: timed steps a round")
-    parser.add_argument("--arch", help="train, enhance: another builder of the network (enhance: or {name: …, …})")
+    parser.add_argument("--arch", help="enhance: another builder of the network, or {name: …, …}")
     parser.add_argument("--scale", type=float, help="enhance: for networks that are given enlarged photographs")
     parser.add_argument("--teacher", help="distill: another builder of the teacher")
     parser.add_argument("--rounds", type=int, help="default: infer 5, files 3, data 3, train 2, augment 9, others 1")

@@ -13,11 +13,11 @@ from benchmarks.inference_contenders import KINDS
 from ppcore.config import components, roles
 from ppcore.errors import ConfigError, DataError
 
-ARCH = "ppvit.vit_tiny_patch16_224"
+MODEL = {"arch": {"name": "ppvit.vit_tiny_patch16_224"}}
 
 
 def test_ours_is_measured_and_absent_peers_are_named(monkeypatch):
-    def fake(name, environment, threads, **sizes):
+    def fake(name, environment, threads, **about):
         rate = {"default": 4.0, "mkl": 6.0, "suite": 9.0}[environment]
         return (
             {"missing": "pip install x"}
@@ -26,14 +26,18 @@ def test_ours_is_measured_and_absent_peers_are_named(monkeypatch):
         )
 
     monkeypatch.setattr(classify, "in_a_process", fake)
-    result = classify.train(["ours", "paddleclas", "torch"], batch=1, size=16, steps=1, rounds=2, threads=1, arch=ARCH)
-    ours = [row for row in result["rows"] if row["contender"] == "ours"]
+    peers = {"paddleclas": {}, "timm": {}}
+    names = ["ours", "paddleclas", "torch"]
+    sizes = dict(batch=1, size=16, steps=1, rounds=2, threads=1)
+    result = classify.train({"small": MODEL | peers, "alone": MODEL}, names, **sizes)
+    assert {row["contender"] for row in result["rows"] if row["model"] == "alone"} == {"ours"}
+    ours = [row for row in result["rows"] if row["contender"] == "ours" and row["model"] == "small"]
     assert [row["ratio_to_paddleclas"] for row in ours] == [2.0, 2.0, 2.0]
     assert "not installed: `pip install x`" in classify.table(result)
 
 
 def test_a_real_step():
-    found = classify.in_a_process("ours", "suite", 1, batch=1, size=32, steps=2, arch=ARCH)
+    found = classify.in_a_process("ours", "suite", 1, batch=1, size=32, steps=2, model=MODEL)
     assert 0 < found["slowest"] <= found["images_per_second"] <= found["fastest"]
     assert 0 < found["loss"] < 7  # it has learned something of its one image; -log(1/1000) is 6.9
 
@@ -58,7 +62,7 @@ def test_the_components_in_the_yaml_files(root):
     """What the tool measures by default can be built from the files."""
     files = {path.stem: benchmarks.components(path.stem) for path in (root / "benchmarks").glob("*.yaml")}
     assert files.keys() >= {"train", "augment", "distill", "enhance", "infer", "files", "data"}
-    for model in (*files["infer"]["models"].values(), *files["files"]["models"].values()):
+    for model in (model for part in ("infer", "files", "train") for model in files[part]["models"].values()):
         components.check(model["arch"], "arch", roles.NETWORK)
     for contender in files["infer"]["contenders"].values():
         assert contender["kind"] in KINDS
@@ -66,8 +70,7 @@ def test_the_components_in_the_yaml_files(root):
         assert (root / path).is_file()
     for step in files["augment"]["transforms"].values():
         components.check(step, "augment.yaml", roles.TRANSFORM)
-    for name in (files["train"]["arch"], files["enhance"]["arch"]):
-        components.check({"name": name}, "arch", roles.NETWORK)
+    components.check({"name": files["enhance"]["arch"]}, "arch", roles.NETWORK)
     for part in ("student", "teacher"):
         components.check(files["distill"][part], part, roles.NETWORK)
     components.check(files["distill"]["plain"], "plain", roles.CRITERION)
@@ -76,18 +79,20 @@ def test_the_components_in_the_yaml_files(root):
 def test_nothing_is_imported_from_the_working_directory(tmp_path, monkeypatch):
     (tmp_path / "numpy.py").write_text("raise SystemExit('the wrong numpy')")
     monkeypatch.chdir(tmp_path)
-    assert classify.in_a_process("ours", "default", 1, batch=1, size=32, steps=1, arch=ARCH)["loss"] > 0
+    assert classify.in_a_process("ours", "default", 1, batch=1, size=32, steps=1, model=MODEL)["loss"] > 0
 
 
 def test_a_failure_in_its_process_is_one_line():
     with pytest.raises(ConfigError, match=r"^benchmark of ours failed: .*ppvit.*no_such") as error:
-        classify.in_a_process("ours", "default", 1, batch=1, size=32, steps=1, arch="ppvit.no_such")
+        classify.in_a_process(
+            "ours", "default", 1, batch=1, size=32, steps=1, model={"arch": {"name": "ppvit.no_such"}}
+        )
     assert "\n" not in str(error.value)
 
 
 def test_unknown_contender():
     with pytest.raises(ConfigError, match="did you mean 'paddleclas'"):
-        classify.train(["paddelclas"], batch=1, size=16, steps=1, rounds=1, threads=1, arch=ARCH)
+        classify.train({"m": MODEL}, ["paddelclas"], batch=1, size=16, steps=1, rounds=1, threads=1)
 
 
 PIPELINE = {

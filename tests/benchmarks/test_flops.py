@@ -5,6 +5,7 @@ import pytest
 
 from benchmarks.flops import image_flop, multiply_adds
 from ppcore.config import components
+from ppcore.model import traits
 
 
 def test_a_convolution_and_a_linear_layer():
@@ -39,6 +40,40 @@ def test_a_small_transformer_by_hand():
 def test_published_counts(arch, giga):
     """DeiT, Table 5: 1.2, 4.6 and 17.5 GFLOP, which are multiply-adds."""
     assert multiply_adds(components.build({"name": arch}), (1, 3, 224, 224)) / 1e9 == pytest.approx(giga, rel=0.01)
+
+
+@pytest.mark.parametrize(
+    ("arch", "counted"),
+    [
+        ("ppswin.swin_tiny_patch4_window7_224", 4.490567),
+        pytest.param("ppswin.swin_small_patch4_window7_224", 8.740875, marks=pytest.mark.slow),
+        pytest.param("ppswin.swin_base_patch4_window7_224", 15.430947, marks=pytest.mark.slow),
+        pytest.param("ppswin.swin_base_patch4_window12_384", 47.083135, marks=pytest.mark.slow),
+    ],
+)
+def test_windows_as_torch_counts_them(arch, counted):
+    """torch's FlopCounter on the official code, halved."""
+    model = components.build({"name": arch})
+    size = traits(model).img_size
+    assert multiply_adds(model, (1, 3, *size)) / 1e9 == pytest.approx(counted, abs=1e-6)
+
+
+def test_a_small_litv2_by_hand():
+    model = components.build(
+        {"name": "pplit.LITv2", "img_size": 32, "embed_dim": 16, "depths": [1, 1], "num_heads": [2, 4], "local_ws": [0, 2],
+         "alpha": 0.5, "num_classes": 10}
+    )  # fmt: skip
+    embedding, merging = 64 * 48 * 16, 16 * 4 * 16 * (8 + 32)  # of merging: offsets, then the convolution
+
+    def mlp(places: int, dim: int) -> int:
+        return places * (2 * dim * 4 * dim + 9 * 4 * dim)
+
+    places, dim, half = 16, 32, 16
+    high = places * (3 * dim * half + 2 * 4 * half + half * half)
+    low = places * (dim * half + 2 * 4 * half + half * half) + 4 * 2 * dim * half
+    assert (
+        multiply_adds(model, (1, 3, 32, 32)) == embedding + mlp(64, 16) + merging + high + low + mlp(16, 32) + 32 * 10
+    )
 
 
 def test_an_image_network_grows_with_the_image():

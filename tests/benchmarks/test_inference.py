@@ -14,7 +14,8 @@ SMALL = {
     "arch": {"name": "ppvit.VisionTransformer", "img_size": 32, "embed_dim": 24, "depth": 2, "num_heads": 2, "num_classes": 10},
     "layouts": ["timm", "paddleclas", "transformers"],
     "timm": {"name": "vit_tiny_patch16_224", "img_size": 32, "embed_dim": 24, "depth": 2, "num_heads": 2, "num_classes": 10},
-    "paddleclas": {"patch_size": 16, "embed_dim": 24, "depth": 2, "num_heads": 2, "mlp_ratio": 4},
+    "paddleclas": {"module": "ppcls.arch.backbone.model_zoo.vision_transformer", "name": "VisionTransformer", "qkv_bias": True, "epsilon": 1e-6,
+                   "patch_size": 16, "embed_dim": 24, "depth": 2, "num_heads": 2, "mlp_ratio": 4},
     "transformers": {"patch_size": 16, "hidden_size": 24, "num_hidden_layers": 2, "num_attention_heads": 2, "intermediate_size": 96},
 }  # fmt: skip
 OURS = {"kind": "predictor", "engine": "openvino", "precision": "fp32", "ours": True}
@@ -81,6 +82,39 @@ def test_peers_compute_the_same_function():
     for row in rows.values():
         assert row["difference"] < 1e-4, row
     assert {r["ours"] for r in inference.ratios(result["rows"])} == {"ours"}
+
+
+@pytest.mark.slow
+def test_windows_of_peers_compute_the_same_function():
+    """PaddleClas's Swin has lost a rule, and an index among its weights: both stand in a model's row."""
+    for package in ("torch", "timm", "paddleclas"):
+        _installed(package)
+    sizes = {"img_size": 32, "embed_dim": 24, "depths": [2, 2], "num_heads": [2, 4], "window_size": 4}
+    module = "ppcls.arch.backbone.legendary_models.swin_transformer"
+    spec = {
+        "arch": {"name": "ppswin.SwinTransformer", "num_classes": 5, **sizes},
+        "layouts": ["timm", "paddleclas"],
+        "timm": {"name": "swin_tiny_patch4_window7_224", "num_classes": 5, **sizes},
+        "paddleclas": {
+            "module": module,
+            "name": "SwinTransformer",
+            **sizes,
+            "then": {"layers.1.blocks.1.shift_size": 0},
+        },
+    }
+    del spec["paddleclas"]["img_size"]
+    kinds = {"torch": "fp32", "openvino": "fp32", "paddleclas": "fp32"}
+    contenders = {kind: {"kind": kind, "precision": precision} for kind, precision in kinds.items()}
+    rows = small({"ours": OURS, **contenders}, {"small": spec})["rows"]
+    assert len(rows) == 8
+    for row in rows:
+        assert row.get("difference", 1) < 1e-4, row
+
+
+def test_a_peer_that_a_model_does_not_name():
+    model = {key: value for key, value in SMALL.items() if key != "timm"}
+    rows = small({"ours": OURS, "timm": {"kind": "torch", "precision": "fp32"}}, {"m": model})["rows"]
+    assert {row["contender"] for row in rows} == {"ours"}
 
 
 def _installed(package):
