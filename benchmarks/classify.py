@@ -16,7 +16,11 @@ from ppcore.errors import ConfigError, nearest
 # default: nothing, as in a user's own script (empty, so that importing ppcore does not set it).
 # mkl: MKL's fast path on AMD, as importing ppcore sets it (on Intel the same as default).
 # suite: what ppcore.runtime.configure() sets, which speeds up PaddleClas as well.
-ENVIRONMENTS = {"default": {"MKL_DEBUG_CPU_TYPE": ""}, "mkl": {"MKL_DEBUG_CPU_TYPE": "5"}, "suite": None}
+ENVIRONMENTS = {
+    "default": {"MKL_DEBUG_CPU_TYPE": ""},
+    "mkl": {"MKL_DEBUG_CPU_TYPE": runtime.fast_mkl() or ""},
+    "suite": None,
+}
 INSTALL = {
     "paddleclas": "pip install --no-deps paddleclas==2.6.0",
     "torch": "pip install -e .[reference]",

@@ -31,7 +31,7 @@ def test_sets_what_is_not_set(root):
     got = environment(root, "runtime.configure()")
     assert got["OMP_NUM_THREADS"] == str(runtime.available_cores())
     assert got["OMP_WAIT_POLICY"] == "PASSIVE"
-    assert got["MKL_DEBUG_CPU_TYPE"] == ("5" if "AMD" in runtime.cpu_name() else None)
+    assert got["MKL_DEBUG_CPU_TYPE"] == runtime.fast_mkl()
     assert got["FLAGS_use_stride_kernel"] == (None if runtime.has_nvidia_gpu() else "0")
 
 
@@ -48,16 +48,29 @@ def test_threads_are_an_argument_and_are_shared_among_processes(root):
     assert environment(root, eight, PADDLE_LOCAL_SIZE="20")["OMP_NUM_THREADS"] == "1"
 
 
-@pytest.mark.parametrize(("cpu", "want"), [("AMD EPYC 7763", "5"), ("Intel(R) Xeon(R)", None)])
-def test_mkl_is_told_about_amd_only(root, cpu, want):
+SKYLAKE = {"avx2", "avx512f", "avx512cd", "avx512bw", "avx512dq", "avx512vl"}
+
+
+@pytest.mark.parametrize(
+    ("cpu", "flags", "want"),
+    [
+        ("AMD EPYC 7763", {"avx2"}, "5"),
+        ("AMD EPYC 9654", SKYLAKE, "7"),
+        ("AMD EPYC 9654", SKYLAKE - {"avx512vl"}, "5"),
+        ("Intel(R) Xeon(R)", SKYLAKE, None),
+    ],
+)
+def test_mkl_is_told_about_amd_only(root, cpu, flags, want):
     forget = "os.environ.pop('MKL_DEBUG_CPU_TYPE', None)"  # importing ppcore has asked the real processor
-    got = environment(root, f"import os\n{forget}\nruntime.cpu_name = lambda: {cpu!r}\nruntime.configure()")
+    got = environment(
+        root,
+        f"import os\n{forget}\nruntime.cpu_name = lambda: {cpu!r}\nruntime.cpu_flags = lambda: {flags!r}\nruntime.configure()",
+    )
     assert got["MKL_DEBUG_CPU_TYPE"] == want
 
 
 def test_importing_is_enough_for_mkl(root):
-    want = "5" if "AMD" in runtime.cpu_name() else None
-    assert environment(root, "")["MKL_DEBUG_CPU_TYPE"] == want
+    assert environment(root, "")["MKL_DEBUG_CPU_TYPE"] == runtime.fast_mkl()
     assert environment(root, "", MKL_DEBUG_CPU_TYPE="")["MKL_DEBUG_CPU_TYPE"] == ""
 
 
