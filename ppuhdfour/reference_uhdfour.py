@@ -22,7 +22,8 @@ class UHDFourReference(ConstantAdam):
 
     layout = "uhdfour"
     variants: Mapping[str, Mapping[str, Any]] = {"fft": {"backend": "fft"}, "matmul": {"backend": "matmul"}}
-    gradients = ("gradient of every parameter and of the image", 2e-4)
+    # It jumps where a phase does: by 2e-4 on one path of MKL, by 2.4e-4 on another.
+    gradients = ("gradient of every parameter and of the image", 5e-4)
     # Instance normalisation removes the first half of this bias: its gradient is zero in exact arithmetic.
     zero_gradients: Mapping[str, tuple[int, int]] = {"conv_1.bias": (0, 2)}
     # The gradient jumps where the phase does; what Adam's constants round to in Paddle moves the steps by 1e-8.
