@@ -194,6 +194,12 @@ class SwinTransformer(nn.Layer):
         self.num_classes = num_classes
         self._build_head()
 
+    def export_spec(self):
+        """What `ppcore.deploy.export_model` writes (`ppswin.deployed_swin`)."""
+        from ppswin.deployed_swin import export_spec
+
+        return export_spec(self)
+
     def weight_maps(self) -> dict:
         """Layouts these weights can be read from and written to, for `ppcore.weights`."""
         from ppswin.weights import weight_maps  # the map describes this class: import when asked
