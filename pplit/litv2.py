@@ -13,6 +13,7 @@ import paddle.nn as nn
 
 from ppcore.errors import ConfigError
 from ppcore.layers import DropPath, Linear, PatchEmbed, checks, drop_path_rates
+from ppcore.layers.layer_norm import LayerNorm
 from pplit import multiply_adds
 from pplit.conv_ffn import ConvFFN
 from pplit.hilo import HiLo
@@ -24,7 +25,7 @@ class NormedPatches(PatchEmbed):
 
     def __init__(self, img_size, patch_size, in_chans: int, embed_dim: int):
         super().__init__(img_size, patch_size, in_chans, embed_dim)
-        self.norm = nn.LayerNorm(embed_dim, epsilon=1e-5)
+        self.norm = LayerNorm(embed_dim, epsilon=1e-5)
 
     def forward(self, x):
         return self.norm(self.proj(x).transpose([0, 2, 3, 1]))
@@ -44,8 +45,8 @@ class Block(nn.Layer):
         super().__init__()
         self.attn = attn
         if attn is not None:
-            self.norm1 = nn.LayerNorm(dim, epsilon=1e-5)
-        self.norm2 = nn.LayerNorm(dim, epsilon=1e-5)
+            self.norm1 = LayerNorm(dim, epsilon=1e-5)
+        self.norm2 = LayerNorm(dim, epsilon=1e-5)
         self.mlp = ConvFFN(dim, hidden_dim)
         self.drop_path = DropPath(drop_path)
 
@@ -137,7 +138,7 @@ class LITv2(nn.Layer):
             for i, depth in enumerate(depths)
         )
         self.check_size(*self.patch_embed.img_size)
-        self.norm = nn.LayerNorm(self.num_features, epsilon=1e-5)
+        self.norm = LayerNorm(self.num_features, epsilon=1e-5)
         self.head = self._new_head()
 
     @property

@@ -11,6 +11,7 @@ import paddle.nn as nn
 
 from ppcore.errors import ConfigError
 from ppcore.layers import DropPath, Mlp
+from ppcore.layers.layer_norm import LayerNorm
 from ppcore.layers.patch_merging import PatchMerging
 from ppcore.layers.token_order import TokenOrder
 from ppcore.layers.token_windows import WindowRule, inverse_order, padded, shift_mask, window_and_shift, window_order
@@ -62,10 +63,10 @@ class SwinBlock(nn.Layer):
         self.dim, self.places = dim, len(order)
         self.partition, self.reverse = TokenOrder(order, size), TokenOrder(inverse_order(order, size), len(order))
         self.register_buffer("mask", mask, persistable=False)
-        self.norm1 = nn.LayerNorm(dim, epsilon=norm_eps)
+        self.norm1 = LayerNorm(dim, epsilon=norm_eps)
         self.attn = WindowAttention(dim, num_heads, window, proj_drop=drop, **attention)
         self.drop_path = DropPath(drop_path)
-        self.norm2 = nn.LayerNorm(dim, epsilon=norm_eps)
+        self.norm2 = LayerNorm(dim, epsilon=norm_eps)
         self.mlp = Mlp(dim, mlp_dim, drop=drop)
 
     def windows(self, tokens):

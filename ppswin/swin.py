@@ -13,6 +13,7 @@ import paddle.nn as nn
 import paddle.nn.functional as F
 
 from ppcore.layers import Linear, PatchEmbed, checks, drop_path_rates, init
+from ppcore.layers.layer_norm import LayerNorm
 from ppcore.layers.patch_embed import check_input
 from ppcore.layers.patch_merging import merged
 from ppcore.layers.token_windows import RULES, WindowRule, padded
@@ -36,7 +37,7 @@ class NormedPatchEmbed(PatchEmbed):
         whole = padded(size, patch) if pads else size
         super().__init__(whole, patch, in_chans, embed_dim)
         self.img_size, self.padding = size, [0, whole[0] - size[0], 0, whole[1] - size[1]]
-        self.norm = nn.Identity() if norm_eps is None else nn.LayerNorm(embed_dim, epsilon=norm_eps)
+        self.norm = nn.Identity() if norm_eps is None else LayerNorm(embed_dim, epsilon=norm_eps)
 
     def forward(self, x):  # [B, C, H, W] -> [B, N, D]
         check_input(x, self.img_size)
@@ -126,7 +127,7 @@ class SwinTransformer(nn.Layer):
         self.pos_drop = nn.Dropout(drop_rate)
         self.layers = nn.LayerList(_stages(grid, locals()))
         self.num_features = embed_dim * 2 ** (len(depths) - 1)
-        self.norm = nn.LayerNorm(self.num_features, epsilon=norm_eps)
+        self.norm = LayerNorm(self.num_features, epsilon=norm_eps)
         self._build_head()
 
     @property

@@ -3,6 +3,7 @@
 import numpy as np
 import paddle.nn as nn
 
+from ppcore.layers.layer_norm import LayerNorm
 from ppcore.layers.linear import Linear
 from ppcore.layers.token_order import TokenOrder
 
@@ -39,7 +40,7 @@ class PatchMerging(nn.Layer):
         super().__init__()
         self.dim = dim
         self.groups = TokenOrder(merging_order(grid), grid[0] * grid[1])
-        self.norm = nn.LayerNorm(4 * dim, epsilon=norm_eps)
+        self.norm = LayerNorm(4 * dim, epsilon=norm_eps)
         self.reduction = Linear(4 * dim, 2 * dim, bias=False)
 
     def forward(self, x):

@@ -13,6 +13,12 @@ from ppcore.layers.token_order import TokenOrder
 class WindowAttention(nn.Layer):
     """Self-attention within each window (Swin, section 3.2, eq. 4): softmax(q·k / √d + bias + mask) v.
 
+    Measured on one core with AVX-512, Paddle 3.3.1, forward and backward of what is between the projections, without and
+    with a mask, for 512 windows of 49 tokens with 3 heads of 32 (32 windows with 12 heads): queries, keys and values split and
+    each transposed 47.9 and 52.0 ms (11.0 and 11.9); transposed once, then split along the heads, used here, 44.6 and 48.9
+    (9.9 and 10.7); transposed to [3, …] and indexed, as PaddleClas does, 50.0 and 54.9 (10.8 and 11.6); a loop over heads, the
+    fastest in `ppcore.layers.Attention`, whose products are larger, 52.3 and 56.4 (16.1 and 17.3). The softmax takes 10 of the 48.
+
     Args:
         dim: channels in and out.
         num_heads: heads.
@@ -74,7 +80,7 @@ class WindowAttention(nn.Layer):
             x: windows of an image one after another.
             mask: [windows, N, N], added to the scores of each image's windows; or None.
         """
-        q, k, v = self._heads(self.qkv(x))  # each [B·windows, heads, N, d]
+        q, k, v = self._heads(self.qkv(x))
         weights = self._weights(q, k, mask)
         if self.attn_drop:
             weights = F.dropout(weights, self.attn_drop, training=self.training)
@@ -97,8 +103,8 @@ class WindowAttention(nn.Layer):
         return of_pairs.transpose([1, 0]).reshape([self.num_heads, self.tokens, self.tokens])
 
     def _heads(self, qkv):
-        shape = [0, 0, self.num_heads, self.head_dim]  # 0 keeps the axis, whatever its length
-        return [part.reshape(shape).transpose([0, 2, 1, 3]) for part in paddle.split(qkv, 3, axis=-1)]
+        heads = qkv.reshape([0, 0, 3 * self.num_heads, self.head_dim]).transpose([0, 2, 1, 3])
+        return paddle.split(heads, 3, axis=1)  # each [B·windows, heads, N, d]
 
     def _weights(self, q, k, mask):
         heads, count = self.num_heads, self.tokens
