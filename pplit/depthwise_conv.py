@@ -42,6 +42,10 @@ class DepthwiseConv(Conv2D):
         by_channel = x.reshape([batch, size, channels]).transpose([2, 0, 1])  # [C, B, H·W]
         return paddle.matmul(by_channel, matrices).transpose([1, 2, 0]).reshape(x.shape) + self.bias
 
+    def convolved(self, x):
+        """The same of a map [B, C, H, W], for a graph."""
+        return F.conv2d(x, self.weight, self.bias, padding=1, groups=self._groups)
+
 
 def _is_small(x: paddle.Tensor) -> bool:
     return x.shape[0] > 1 and x.shape[1] * x.shape[2] <= SMALL
