@@ -41,7 +41,10 @@ class NormedPatchEmbed(PatchEmbed):
 
     def forward(self, x):  # [B, C, H, W] -> [B, N, D]
         check_input(x, self.img_size)
-        x = F.conv2d(x, self.proj.weight, self.proj.bias, stride=self.patch_size, padding=self.padding)
+        if any(self.padding):
+            x = F.conv2d(x, self.proj.weight, self.proj.bias, stride=self.patch_size, padding=self.padding)
+        else:
+            x = self.proj(x)
         return self.norm(x.flatten(2).transpose([0, 2, 1]))
 
 
