@@ -30,23 +30,25 @@ def lo_fi_share(model: LITv2, images: paddle.Tensor) -> list[float]:
 
 
 def draw(model: LITv2, images: paddle.Tensor) -> dict[str, Any]:
-    """The mean amplitude spectrum of each path's output, block by block, the constant in the middle."""
-    found, rows, said = _paths(model, images), [], []
-    for number, (high, low) in enumerate(found, 1):
-        drawn = [np.log(spectrum(path) + 1e-12) for path in (high, low)]
-        panels = [
-            {"caption": f"{name}: {100 * high_share(path):.0f} % high", "image": enlarged(grey(one), (SIDE, SIDE))}
-            for name, path, one in zip(("Hi-Fi", "Lo-Fi"), (high, low), drawn, strict=True)
-        ]
-        rows.append(
-            {"label": f"block {number} with both paths, {high.shape[1]} × {high.shape[2]} positions", "panels": panels}
-        )
-        shares = [100 * high_share(path, constant=constant) for constant in (True, False) for path in (high, low)]
+    """The mean amplitude spectrum of each path's output, a row a path, a panel a block; the constant is in the middle."""
+    found = _paths(model, images)
+    rows = [
+        {"label": name, "panels": [_panel(number, one) for number, one in enumerate(outputs, 1)]}
+        for name, outputs in zip(("Hi-Fi", "Lo-Fi"), zip(*found, strict=True), strict=True)
+    ]
+    said = []
+    for number, both in enumerate(found, 1):
+        shares = [100 * high_share(path, constant=constant) for constant in (True, False) for path in both]
         said.append(
             "block {}: Hi-Fi {:.1f} %, Lo-Fi {:.1f} % (without the constant {:.1f}, {:.1f})".format(number, *shares)
         )
     text = f"Share of the energy beyond half the Nyquist frequency, over {len(images)} test images: {'; '.join(said)}. "
     return {"rows": rows, "text": text + "Pictures: logarithm of the mean amplitude over images and channels."}
+
+
+def _panel(number: int, output: np.ndarray) -> dict[str, Any]:
+    drawn = enlarged(grey(np.log(spectrum(output) + 1e-12)), (SIDE, SIDE))
+    return {"caption": f"block {number}, {100 * high_share(output):.1f} % high", "image": drawn}
 
 
 def spectrum(output: np.ndarray) -> np.ndarray:

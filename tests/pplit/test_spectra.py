@@ -64,5 +64,7 @@ def test_one_value_a_block_with_both_paths():
     drawn = spectra.draw(model(), images)
     assert len(drawn["rows"]) == 2
     assert f"Hi-Fi {100 * high[1]:.1f} %, Lo-Fi {100 * low[1]:.1f} %" in drawn["text"]
+    assert [row["label"] for row in drawn["rows"]] == ["Hi-Fi", "Lo-Fi"]
+    assert drawn["rows"][0]["panels"][1]["caption"] == f"block 2, {100 * high[1]:.1f} % high"
     for row in drawn["rows"]:
         assert [panel["image"].shape for panel in row["panels"]] == [(spectra.SIDE, spectra.SIDE, 3)] * 2
