@@ -73,6 +73,7 @@ def folder(tmp_path_factory):
     return folder
 
 
+@pytest.mark.slow
 @pytest.mark.skipif(not importlib.util.find_spec("torch"), reason="needs torch, which writes the authors' files")
 def test_its_commands_in_their_order(folder):
     lines = [line for line in commands() if "reproduce.py" not in line]

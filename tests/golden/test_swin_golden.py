@@ -21,7 +21,7 @@ from ppswin import SwinTransformer
 from ppswin.imagenet_22k import MAP_22K_TO_1K
 
 FORWARD, GRADIENTS, GRAD_NORM = 1e-5, 2e-5, 1e-5  # of the largest value; the last relative
-HEAVY = "base"
+HEAVY = "base|small"
 # A case is compared with the classification code's numbers unless it says otherwise.
 CASES = ("main", "odd", "clamp", "rect", "options")
 
@@ -95,7 +95,7 @@ def test_published_sizes(path):
 
 
 @pytest.mark.parametrize("path", filling.files("size_swin_tiny"))
-@pytest.mark.parametrize("name", ["256_w8", "224x448_w7"])
+@pytest.mark.parametrize("name", [pytest.param("256_w8", marks=pytest.mark.slow), "224x448_w7"])
 def test_other_image_sizes(path, name):
     manifest, arrays = filling.load(path)
     assert len(manifest["cases"]) == 2

@@ -126,6 +126,7 @@ def test_then_the_weights_stay_at_their_rate_and_the_biases_rise_with_all_others
     assert 1e-4 < longest["bias"] < 1e-3
 
 
+@pytest.mark.slow
 def test_a_killed_training_goes_on_at_those_rates(trained, tool, tmp_path):
     path = written(tmp_path / "c.yaml", tmp_path / "run", 10)
     train_and_kill(tmp_path / "run", "-c", path, at=6, last=10)
