@@ -12,8 +12,9 @@ import paddle
 import paddle.nn as nn
 
 from ppcore.errors import ConfigError
-from ppcore.layers import DropPath, Linear, PatchEmbed, checks, drop_path_rates
+from ppcore.layers import DropPath, PatchEmbed, checks, drop_path_rates
 from ppcore.layers.layer_norm import LayerNorm
+from ppcore.layers.staged_classifier import StagedClassifier
 from pplit import multiply_adds
 from pplit.conv_ffn import ConvFFN
 from pplit.hilo import HiLo
@@ -65,7 +66,7 @@ class Stage(nn.Layer):
         self.downsample = downsample
 
 
-class LITv2(nn.Layer):
+class LITv2(StagedClassifier):
     """LITv2.
 
     Nothing in it depends on the image's size: it takes every height and width that are multiples of
@@ -139,15 +140,7 @@ class LITv2(nn.Layer):
         )
         self.check_size(*self.patch_embed.img_size)
         self.norm = LayerNorm(self.num_features, epsilon=1e-5)
-        self.head = self._new_head()
-
-    @property
-    def blocks(self) -> list[Block]:
-        """The blocks of all stages, in order."""
-        return [block for stage in self.layers for block in stage.blocks]
-
-    def _new_head(self) -> nn.Layer:
-        return Linear(self.num_features, self.num_classes) if self.num_classes else nn.Identity()
+        self.build_head()
 
     def check_size(self, height: int, width: int) -> None:
         """Raises ConfigError for an image that token merging cannot halve often enough; -1 is a size not known."""
@@ -167,14 +160,6 @@ class LITv2(nn.Layer):
                 x = block(x)
             x = x if stage.downsample is None else stage.downsample(x)
         return self.norm(x)
-
-    def forward_head(self, features, pre_logits: bool = False):
-        """Averages a map [B, h, w, D] and classifies: [B, num_classes], or [B, D] before the head."""
-        pooled = features.mean(axis=[1, 2])
-        return pooled if pre_logits else self.head(pooled)
-
-    def forward(self, x):
-        return self.forward_head(self.forward_features(x))
 
     def forward_intermediates(self, x) -> dict[str, paddle.Tensor]:
         """Every stage by name.
@@ -207,12 +192,6 @@ class LITv2(nn.Layer):
         from pplit.hilo_rollout import attention_rollout
 
         return attention_rollout(self, x)
-
-    def reset_classifier(self, num_classes: int) -> None:
-        """Replaces the head by a fresh one of `num_classes` classes (0: none), as for fine-tuning."""
-        checks.whole(self, 0, num_classes=num_classes)
-        self.num_classes = num_classes
-        self.head = self._new_head()
 
     def export_spec(self):
         """What `ppcore.deploy.export_model` writes (`pplit.litv2_deploy`)."""

@@ -12,10 +12,11 @@ import paddle
 import paddle.nn as nn
 import paddle.nn.functional as F
 
-from ppcore.layers import Linear, PatchEmbed, checks, drop_path_rates, init
+from ppcore.layers import PatchEmbed, checks, drop_path_rates, init
 from ppcore.layers.layer_norm import LayerNorm
 from ppcore.layers.patch_embed import check_input
 from ppcore.layers.patch_merging import merged
+from ppcore.layers.staged_classifier import StagedClassifier
 from ppcore.layers.token_windows import RULES, WindowRule, padded
 from ppswin.stage import Stage
 
@@ -48,7 +49,7 @@ class NormedPatchEmbed(PatchEmbed):
         return self.norm(x.flatten(2).transpose([0, 2, 1]))
 
 
-class SwinTransformer(nn.Layer):
+class SwinTransformer(StagedClassifier):
     """Swin Transformer (section 3).
 
     Args:
@@ -131,15 +132,7 @@ class SwinTransformer(nn.Layer):
         self.layers = nn.LayerList(_stages(grid, locals()))
         self.num_features = embed_dim * 2 ** (len(depths) - 1)
         self.norm = LayerNorm(self.num_features, epsilon=norm_eps)
-        self._build_head()
-
-    @property
-    def blocks(self) -> list[nn.Layer]:
-        """The blocks of all stages."""
-        return [block for stage in self.layers for block in stage.blocks]
-
-    def _build_head(self) -> None:
-        self.head = Linear(self.num_features, self.num_classes) if self.num_classes else nn.Identity()
+        self.build_head()
 
     def embed(self, x):
         """Tokens that enter the first block: [B, C, H, W] -> [B, N, embed_dim]."""
@@ -154,14 +147,6 @@ class SwinTransformer(nn.Layer):
         for stage in self.layers:
             x = stage(x)
         return _as_map(self.norm(x), self.layers[-1].grid)
-
-    def forward_head(self, tokens, pre_logits: bool = False):
-        """Mean over the map [B, h, w, features], then the head: [B, num_classes], or [B, features] before it."""
-        features = tokens.mean(axis=[1, 2])
-        return features if pre_logits else self.head(features)
-
-    def forward(self, x):
-        return self.forward_head(self.forward_features(x))
 
     def forward_intermediates(self, x) -> dict[str, paddle.Tensor]:
         """Every stage by name, with the head as in evaluation.
@@ -191,12 +176,6 @@ class SwinTransformer(nn.Layer):
         from ppswin.window_rollout import attention_rollout
 
         return attention_rollout(self, x)
-
-    def reset_classifier(self, num_classes: int) -> None:
-        """Replaces the head by a fresh one of `num_classes` classes (0: none), as for fine-tuning."""
-        checks.whole(self, 0, num_classes=num_classes)
-        self.num_classes = num_classes
-        self._build_head()
 
     def export_spec(self):
         """What `ppcore.deploy.export_model` writes (`ppswin.deployed_swin`)."""
