@@ -6,12 +6,10 @@ import re
 import shlex
 import sys
 
-import cv2
 import numpy as np
 import paddle
 import pytest
-import skimage.data
-from conftest import ROOT, run_lines, run_python
+from conftest import ROOT, as_checkout, run_lines, run_python
 
 import ppswin
 from ppcore import config, weights
@@ -59,14 +57,7 @@ def official_file(path, model) -> None:
 def folder(tmp_path_factory):
     """What a checkout has, a few pictures as ImageNet, and the files the page names (small, random)."""
     folder = tmp_path_factory.mktemp("hierarchical")
-    for name in ("tools", "configs", "docs"):
-        (folder / name).symlink_to(ROOT / name)
-    for split in ("train", "val"):
-        for name in ("coffee", "astronaut"):
-            (folder / "data" / "imagenet" / split / name).mkdir(parents=True)
-            picture = getattr(skimage.data, name)()[:, :, ::-1]
-            for number in range(2):
-                cv2.imwrite(str(folder / "data" / "imagenet" / split / name / f"{number}.png"), picture[:, number:])
+    as_checkout(folder)
     paddle.seed(0)
     for builder in ("swin_tiny_patch4_window7_224", "swin_base_patch4_window7_224_22k"):
         official_file(folder / f"{builder}.pth", getattr(ppswin, builder)(**TINY))

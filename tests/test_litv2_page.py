@@ -5,13 +5,11 @@ import json
 import re
 import shlex
 
-import cv2
 import numpy as np
 import paddle
 import pytest
-import skimage.data
 import yaml
-from conftest import ROOT, run_lines, run_python
+from conftest import ROOT, as_checkout, run_lines, run_python
 
 import pplit
 from ppcore import config, weights
@@ -55,14 +53,7 @@ def figures(table: str) -> dict:
 def folder(tmp_path_factory):
     """What a checkout has, a few pictures as ImageNet, and the files the page names (small, random)."""
     folder = tmp_path_factory.mktemp("litv2")
-    for name in ("tools", "configs", "docs"):
-        (folder / name).symlink_to(ROOT / name)
-    for split in ("train", "val"):
-        for name in ("coffee", "astronaut"):
-            (folder / "data" / "imagenet" / split / name).mkdir(parents=True)
-            picture = getattr(skimage.data, name)()[:, :, ::-1]
-            for number in range(2):
-                cv2.imwrite(str(folder / "data" / "imagenet" / split / name / f"{number}.png"), picture[:, number:])
+    as_checkout(folder)
     paddle.seed(0)
     for name in ("litv2_s", "litv2_b"):
         arrays = weights.export(pplit.LITv2(**TINY), layout="litv2")
