@@ -58,6 +58,7 @@ class VisionTransformer(nn.Layer):
         layer_scale_init: initial LayerScale value; None builds none.
         representation_size: channels of the tanh `pre_logits` layer; None builds none.
         pool: what the head reads: the class `token`, or `gap`, the mean of the patch tokens.
+        fc_norm: with `gap`, the final norm stands behind the mean, and is called so (MAE's fine-tuning).
         embed_layer: builds another patch embedding from (img_size, in_chans, embed_dim); it must have
             `grid` and map [B, C, H, W] to [B, N, D]. Hybrids use it; `patch_size` is then ignored.
         init: `timm` (truncated normal .02, as DeiT) or `jax` (the paper's code: Xavier-uniform linear
@@ -97,6 +98,7 @@ class VisionTransformer(nn.Layer):
         layer_scale_init: float | None = None,
         representation_size: int | None = None,
         pool: Literal["token", "gap"] = "token",
+        fc_norm: bool = False,
         embed_layer: EmbedLayer | None = None,
         init: Literal["timm", "jax"] = "timm",
         head_bias_init: float = 0.0,
@@ -128,7 +130,8 @@ class VisionTransformer(nn.Layer):
             )
             for rate in drop_path_rates(drop_path_rate, depth, drop_path_mode)
         )
-        self.norm = nn.LayerNorm(embed_dim, epsilon=norm_eps)
+        final = nn.LayerNorm(embed_dim, epsilon=norm_eps)
+        self.norm, self.fc_norm = (nn.Identity(), final) if fc_norm else (final, nn.Identity())
         self.pre_logits = PreLogits(embed_dim, representation_size) if representation_size else nn.Identity()
         self.num_features = representation_size or embed_dim
         self._build_heads()
@@ -159,7 +162,7 @@ class VisionTransformer(nn.Layer):
         return paddle.concat([cls, x.astype(cls.dtype)], axis=1) + self.pos_embed
 
     def forward_features(self, x):
-        """Tokens after the final norm: [B, C, H, W] -> [B, prefix + N, D]."""
+        """Tokens after the final norm, or before `fc_norm`: [B, C, H, W] -> [B, prefix + N, D]."""
         x = self.pos_drop(self.add_tokens(self.patch_embed(x)))
         for block in self.blocks:
             x = block(x)
@@ -168,7 +171,7 @@ class VisionTransformer(nn.Layer):
     def forward_head(self, tokens, pre_logits: bool = False):
         """Pools [B, prefix + N, D] and classifies: [B, num_classes], or [B, features] before the head."""
         pooled = tokens[:, 0] if self.pool == "token" else tokens[:, self.num_prefix_tokens :].mean(axis=1)
-        features = self.pre_logits(pooled)
+        features = self.pre_logits(self.fc_norm(pooled))
         return features if pre_logits else self.head(features)
 
     def forward(self, x):
@@ -257,9 +260,11 @@ def _check(owner: nn.Layer, given: Mapping[str, Any]) -> None:
     checks.rate(owner, **of("drop_rate", "attn_drop_rate", "drop_path_rate"))
     checks.number(owner, **of("head_bias_init"))
     checks.number(owner, optional=True, **of("layer_scale_init"))
-    checks.flag(owner, **of("qkv_bias"))
+    checks.flag(owner, **of("qkv_bias", "fc_norm"))
     checks.choice(owner, ("linear", "constant"), **of("drop_path_mode"))
     checks.choice(owner, ("token", "gap"), **of("pool"))
+    if given["fc_norm"] and given["pool"] != "gap":
+        checks.fail(owner, "fc_norm", True, "false where the head reads the class token: set pool=gap")
     checks.choice(owner, ("timm", "jax"), **of("init"))
     checks.choice(owner, tuple(ACTIVATIONS), **of("act"))
     embed_dim, mlp_ratio, embed_layer = given["embed_dim"], given["mlp_ratio"], given["embed_layer"]

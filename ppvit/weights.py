@@ -3,6 +3,7 @@
 The fused qkv weight has q, k, v along its out axis.
 """
 
+import re
 from dataclasses import replace
 
 import numpy as np
@@ -202,6 +203,30 @@ def _unstacked(arrays: Arrays) -> Arrays:
     return result
 
 
+def _encoder_of(dropped: str) -> WeightMap:
+    """The encoder out of the file of a pre-training: timm's names, beside what is listed here and has no use in a classifier.
+
+    Anything else that does not fit is an error. A classifier with `fc_norm` leaves the pre-trained `norm` out and begins that one
+    and its head afresh (`new_head`); what was fine-tuned has both.
+
+    Args:
+        dropped: pattern of the names that the pre-training alone has.
+    """
+
+    def encoder(arrays: Arrays, model: nn.Layer) -> Arrays:
+        names = dropped if "norm.weight" in model.state_dict() else rf"{dropped}|norm\.(?:weight|bias)"
+        return load(TIMM, {name: a for name, a in arrays.items() if not re.fullmatch(names, name)}, model)
+
+    return WeightMap(
+        encoder,
+        lambda state, model: store(TIMM, state, model, "timm"),
+        pos_embed="deit_bicubic",
+        framework="pt",
+        heads=("head", "fc_norm"),
+    )
+
+
+_MAE = r"mask_token|decoder_(?:pos_embed|(?:embed|pred|norm)\.\w+|blocks\.[\w.]+)"
 _timm = map_of(TIMM, "timm", framework="pt", snippet=timm_snippet("timm.models.VisionTransformer"))
 _MAPS = {
     "timm": _timm,
@@ -217,6 +242,9 @@ _MAPS = {
     "paddleclas": map_of(PADDLECLAS, "paddleclas"),
     "transformers": VIT,
     "vit_pytorch": WeightMap(_vit_pytorch_load, _vit_pytorch_store, framework="pt"),
+    "mae": _encoder_of(_MAE),
+    "can": _encoder_of(rf"{_MAE}|(?:projection_head|noise_pe_mlp)\.[02]\.\w+"),
+    "jigsaw": _encoder_of(r"jigsaw\.[024]\.\w+"),
 }
 
 
@@ -226,6 +254,7 @@ def weight_maps() -> dict[str, WeightMap]:
     `timm` also reads PyTorch files of the DeiT repository; `deit` is the same layout with DeiT's
     resampling of position embeddings. `google` is vit_jax's .npz (hybrids too), `big_vision` its
     successor's, `paddleclas` PaddleClas 2.6.0's, `transformers` Hugging Face's, `vit_pytorch` the layout of the lucidrains
-    package before its layer norms moved inside (norm outside attention and MLP, qkv without bias).
+    package before its layer norms moved inside (norm outside attention and MLP, qkv without bias). `mae`, `can` and `jigsaw` take
+    the encoder out of a pre-training's official file (Jigsaw-ViT's has a classifier, too).
     """
     return dict(_MAPS)

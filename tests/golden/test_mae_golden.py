@@ -66,7 +66,7 @@ def test_every_stage_and_gradient(path):
 
 @pytest.mark.parametrize("path", filling.files("ssl_mae_tiny"))
 def test_the_population_variance_is_another_loss(path):
-    manifest, arrays = filling.load(path)
+    _, arrays = filling.load(path)
     target = arrays["target"].astype(np.float64)
     population = (target - target.mean(-1, keepdims=True)) / np.sqrt(target.var(-1, keepdims=True) + 1e-6)
     predicted, removed = paddle.to_tensor(arrays["pred"]), paddle.to_tensor(arrays["mask"].astype("float32"))
