@@ -118,7 +118,7 @@ def test_accumulated_micro_batches_have_masks_of_their_own(whole, tmp_path):
 def test_the_encoder_is_handed_on(whole, tmp_path, arch):
     """Written in the official layout, read into a classifier, and trained on."""
     tool(
-        "convert_weights", "-c", whole / "config.yaml", "--weights", whole, "--layout", "mae", "--output",
+        "export_weights", "-c", whole / "config.yaml", "--weights", whole, "--layout", "mae", "--output",
         tmp_path / "mae.safetensors",
     )  # fmt: skip
     path = write(tmp_path, "tuned", TUNING, weights=tmp_path / "mae.safetensors", arch=arch)
