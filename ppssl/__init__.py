@@ -13,18 +13,34 @@ from ppssl.fine_tuning import (
     mae_linprobe_vit_huge_patch14,
     mae_linprobe_vit_large_patch16,
 )
+from ppssl.jigsaw_puzzles import ContextFreeNetwork, JigsawTiles, ShiftChannels
+from ppssl.jigsaw_task import Jigsaw
+from ppssl.jigsaw_vit import (
+    JigsawVisionTransformer,
+    jigsaw_base_patch16_224,
+    jigsaw_small_patch16_224,
+    jigsaw_tiny_patch16_224,
+)
 from ppssl.mae import MaskedAutoencoder, mae_vit_base_patch16, mae_vit_huge_patch14, mae_vit_large_patch16
 from ppssl.mae_task import MAE
 
 __all__ = [
     "CAN",
     "MAE",
+    "ContextFreeNetwork",
     "ContrastiveMaskedAutoencoder",
     "FineTunedViT",
+    "Jigsaw",
+    "JigsawTiles",
+    "JigsawVisionTransformer",
     "LinearProbe",
     "MaskedAutoencoder",
+    "ShiftChannels",
     "can_vit_base_patch16",
     "can_vit_large_patch16",
+    "jigsaw_base_patch16_224",
+    "jigsaw_small_patch16_224",
+    "jigsaw_tiny_patch16_224",
     "mae_finetune_vit_base_patch16",
     "mae_finetune_vit_huge_patch14",
     "mae_finetune_vit_large_patch16",

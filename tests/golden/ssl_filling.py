@@ -25,7 +25,7 @@ def filled(model: nn.Layer, manifest: dict, source: str) -> nn.Layer:
 def gradients(
     model: nn.Layer, loss: paddle.Tensor, source: str, untaught: tuple[str, ...] = ()
 ) -> dict[str, np.ndarray]:
-    """Gradients under the names and in the layouts of the file; those that are zero by mathematics are cut away.
+    """Gradients under the names and in the layouts of the file; each parameter must have one.
 
     `untaught` are parameters that the loss gives none, by our names.
     """
@@ -33,7 +33,8 @@ def gradients(
     named = {name: p for name, p in model.named_parameters() if not p.stop_gradient}
     assert {name for name, p in named.items() if p.grad is None} == set(untaught)
     found = {name: p.grad.numpy() for name, p in named.items() if p.grad is not None}
-    model.clear_gradients()
+    for p in named.values():
+        p.clear_gradient(False)  # to None, not to zeros
     return model.weight_maps()[source].from_paddle(found, model)
 
 
