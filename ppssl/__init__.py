@@ -5,7 +5,7 @@ from ppssl.can import ContrastiveMaskedAutoencoder, can_vit_base_patch16, can_vi
 from ppssl.can_task import CAN
 from ppssl.fine_tuning import (
     FineTunedViT,
-    LinearProbe,
+    LinearProbeViT,
     mae_finetune_vit_base_patch16,
     mae_finetune_vit_huge_patch14,
     mae_finetune_vit_large_patch16,
@@ -33,7 +33,7 @@ __all__ = [
     "Jigsaw",
     "JigsawTiles",
     "JigsawVisionTransformer",
-    "LinearProbe",
+    "LinearProbeViT",
     "MaskedAutoencoder",
     "ShiftChannels",
     "can_vit_base_patch16",

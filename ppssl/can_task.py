@@ -9,10 +9,11 @@ import paddle.nn.functional as F
 from ppcore.errors import ConfigError
 from ppcore.layers import checks, patchify
 from ppssl.can import ContrastiveMaskedAutoencoder
+from ppssl.image_views import crops_of
 from ppssl.mae import patch_error
 from ppssl.mae_task import check_mask
 from ppssl.masking import StepNoise, random_mask
-from ppssl.nt_xent import nt_xent_of_all
+from ppssl.ntxent import NTXent
 
 
 class CAN:
@@ -35,10 +36,10 @@ class CAN:
         temperature: of the contrast.
         weights: of the contrast, the reconstruction and the noise.
         noisy_target: reconstruct the noisy view.
-        views: the batch's array of the two views, [B, 2, C, H, W] (`ppcore.data.Views`).
+        views: the batch's arrays with the views, [B, count, C, H, W] each, two in all (`ppcore.data.Views`).
 
     Raises:
-        ConfigError: an argument out of its range, another network, or a batch without two views.
+        ConfigError: an argument out of its range, another network, gradient accumulation, or views that are not there.
     """
 
     def __init__(
@@ -50,14 +51,16 @@ class CAN:
         temperature: float = 0.1,
         weights: Sequence[float] = (0.03, 0.67, 0.30),
         noisy_target: bool = False,
-        views: str = "views",
+        views: Sequence[str] = ("view",),
     ):
+        if run.config.accumulate > 1:
+            raise ConfigError("ppssl.CAN: an image's negatives are its micro-batch: set Optimizer.accumulate to 1")
         checks.positive(self, sigma_max=sigma_max, temperature=temperature)
         checks.flag(self, noisy_target=noisy_target)
         if len(weights) != 3 or min(weights) < 0:
             checks.fail(self, "weights", weights, "three numbers from 0 on")
-        self.run, self.mask_ratio, self.sigma_max, self.temperature = run, mask_ratio, sigma_max, temperature
-        self.weights, self.noisy_target, self.views = tuple(weights), noisy_target, views
+        self.run, self.mask_ratio, self.sigma_max, self.contrast = run, mask_ratio, sigma_max, NTXent(temperature)
+        self.weights, self.noisy_target, self.views = tuple(weights), noisy_target, list(views)
         self.networks = self.model = run.model
         check_mask(self, self.model, mask_ratio)
         if not isinstance(self.model, ContrastiveMaskedAutoencoder):
@@ -68,14 +71,11 @@ class CAN:
         return {"model": self.run.optimizer(self.model)}
 
     def losses(self, batch: dict, step: int):
-        views = batch.get(self.views)
-        if views is None or views.ndim != 5 or views.shape[1] != 2:
-            raise ConfigError(
-                f"ppssl.CAN: a batch needs two views of each image as '{self.views}': put ppcore.data.Views with count 2 into "
-                "DataLoader.Train.transforms"
-            )
-        clean = views.transpose([1, 0, 2, 3, 4]).flatten(0, 1)  # [2B, C, H, W], first all the first views
-        count, patches = views.shape[0], self.model.grid[0] * self.model.grid[1]
+        views = crops_of(batch, self.views, "ppssl.CAN")
+        if len(views) != 2:
+            raise ConfigError(f"ppssl.CAN: two views of each image are wanted, not the {len(views)} of {self.views}")
+        clean = paddle.concat(views)  # [2B, C, H, W], first all the first views
+        count, patches = len(clean) // 2, self.model.grid[0] * self.model.grid[1]
         masks, levels = self.noise.uniform(step, count, 2, patches), self.noise.uniform(step, count, 2)
         mask = random_mask(masks.swapaxes(0, 1).reshape(2 * count, patches), self.mask_ratio)
         sigma = paddle.to_tensor((self.sigma_max * levels.T.ravel()).astype("float32"))
@@ -101,7 +101,7 @@ class CAN:
         added = patchify(noise, self.model.patch_size)  # as it is, also under `norm_pix_loss`
         directions = F.normalize(projected.detach(), axis=1)
         return {
-            "contrast": nt_xent_of_all(first, second, self.temperature, self.run.world),
+            "contrast": self.contrast(first, second),
             "reconstruction": self.model.loss(predicted, noisy if self.noisy_target else clean, mask.removed),
             "noise": patch_error(predicted, added, 1 - mask.removed),
             "spread": directions.std(0).mean() * directions.shape[1] ** 0.5,

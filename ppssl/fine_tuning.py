@@ -3,12 +3,12 @@
 Pre-trained weights come in by `Global.pretrained` with `source: mae` and `new_head: true`.
 """
 
-import paddle
-import paddle.nn as nn
+from paddle import nn
 
 from ppcore.layers import Linear, checks, init
 from ppcore.weights import WeightMap
 from ppcore.weights.layouts import TRANSPOSED, VECTOR, Table, load, store
+from ppssl.probe_head import FeatureNorm
 from ppvit.builders import BASE, HUGE, LARGE
 from ppvit.vit import VisionTransformer
 from ppvit.weights import TIMM
@@ -32,41 +32,7 @@ class FineTunedViT(VisionTransformer):
             init.reset(self.head.weight, init.TruncNormal(2e-5))
 
 
-class FeatureNorm(nn.Layer):
-    """Batch normalisation without scale and shift, whose running variance is of the unbiased kind: torch's BatchNorm1d(affine=False).
-
-    (Paddle's own keeps the biased variance: at a batch of 64 another 1.6 %.) Each process has its own statistics.
-
-    Args:
-        dim: features.
-        momentum: share of a new batch in the running statistics.
-        epsilon: added to the variance.
-
-    Shape:
-        [B, D] -> [B, D]; B of at least 2 in training.
-    """
-
-    def __init__(self, dim: int, *, momentum: float = 0.1, epsilon: float = 1e-6):
-        super().__init__()
-        checks.whole(self, 1, dim=dim)
-        self.momentum, self.epsilon = momentum, epsilon
-        self.register_buffer("_mean", paddle.zeros([dim]))
-        self.register_buffer("_variance", paddle.ones([dim]))
-
-    def forward(self, x):
-        if not self.training:
-            return (x - self._mean) / paddle.sqrt(self._variance + self.epsilon)
-        wide = x.astype("float32")
-        mean, variance = wide.mean(0), wide.var(0, unbiased=False)
-        with paddle.no_grad():
-            count = x.shape[0]
-            self._mean.set_value((1 - self.momentum) * self._mean + self.momentum * mean)
-            unbiased = variance * (count / (count - 1))
-            self._variance.set_value((1 - self.momentum) * self._variance + self.momentum * unbiased)
-        return (wide - mean) / paddle.sqrt(variance + self.epsilon)
-
-
-class LinearProbe(VisionTransformer):
+class LinearProbeViT(VisionTransformer):
     """A frozen `ppvit.VisionTransformer` whose features, normalised, a single trained layer classifies (MAE, appendix A.1).
 
     Args:
@@ -93,10 +59,8 @@ class LinearProbe(VisionTransformer):
 
 
 _HEAD: Table = [
-    (r"head\.0\._mean", "head.0.running_mean", VECTOR),
-    (r"head\.0\._variance", "head.0.running_var", VECTOR),
-    (r"head\.1\.weight", "head.1.weight", TRANSPOSED),
-    (r"head\.1\.bias", "head.1.bias", VECTOR),
+    (r"(head\.0\.running_(?:mean|var)|head\.1\.bias)", "{0}", VECTOR),
+    (r"(head\.1\.weight)", "{0}", TRANSPOSED),
 ]
 
 
@@ -134,16 +98,16 @@ def mae_finetune_vit_huge_patch14(**kwargs) -> FineTunedViT:
     return FineTunedViT(**{**HUGE, "patch_size": 14, "drop_path_rate": 0.2, **kwargs})
 
 
-def mae_linprobe_vit_base_patch16(**kwargs) -> LinearProbe:
+def mae_linprobe_vit_base_patch16(**kwargs) -> LinearProbeViT:
     """The linear probe of ViT-B/16."""
-    return LinearProbe(**{**BASE, **kwargs})
+    return LinearProbeViT(**{**BASE, **kwargs})
 
 
-def mae_linprobe_vit_large_patch16(**kwargs) -> LinearProbe:
+def mae_linprobe_vit_large_patch16(**kwargs) -> LinearProbeViT:
     """The linear probe of ViT-L/16."""
-    return LinearProbe(**{**LARGE, **kwargs})
+    return LinearProbeViT(**{**LARGE, **kwargs})
 
 
-def mae_linprobe_vit_huge_patch14(**kwargs) -> LinearProbe:
+def mae_linprobe_vit_huge_patch14(**kwargs) -> LinearProbeViT:
     """The linear probe of ViT-H/14."""
-    return LinearProbe(**{**HUGE, "patch_size": 14, **kwargs})
+    return LinearProbeViT(**{**HUGE, "patch_size": 14, **kwargs})

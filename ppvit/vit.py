@@ -5,6 +5,7 @@ Parameter names are the field's (timm's); layouts are Paddle's, a Linear weight 
 """
 
 from collections.abc import Mapping, Sequence
+from functools import partial
 from typing import Any, Literal, Protocol
 
 import numpy as np
@@ -107,10 +108,8 @@ class VisionTransformer(nn.Layer):
         _check(self, locals())
         self.embed_dim, self.num_classes, self.pool, self.act = embed_dim, num_classes, pool, act
         self.init, self.head_bias_init = init, head_bias_init
-        if embed_layer is None:
-            self.patch_embed = PatchEmbed(img_size, patch_size, in_chans, embed_dim)
-        else:
-            self.patch_embed = embed_layer(img_size=img_size, in_chans=in_chans, embed_dim=embed_dim)
+        embed_layer = embed_layer or partial(PatchEmbed, patch_size=patch_size)
+        self.patch_embed = embed_layer(img_size=img_size, in_chans=in_chans, embed_dim=embed_dim)
         self.grid = self.patch_embed.grid
         self._build_tokens()
         self.pos_drop = nn.Dropout(drop_rate)
@@ -130,8 +129,7 @@ class VisionTransformer(nn.Layer):
             )
             for rate in drop_path_rates(drop_path_rate, depth, drop_path_mode)
         )
-        final = nn.LayerNorm(embed_dim, epsilon=norm_eps)
-        self.norm, self.fc_norm = (nn.Identity(), final) if fc_norm else (final, nn.Identity())
+        self._build_norms(norm_eps, fc_norm)
         self.pre_logits = PreLogits(embed_dim, representation_size) if representation_size else nn.Identity()
         self.num_features = representation_size or embed_dim
         self._build_heads()
@@ -151,6 +149,10 @@ class VisionTransformer(nn.Layer):
         self.pos_embed = self.create_parameter(
             [1, self.num_prefix_tokens + patches, dim], attr=init.attr(init.TruncNormal(0.02))
         )
+
+    def _build_norms(self, epsilon: float, fc_norm: bool) -> None:
+        final = nn.LayerNorm(self.embed_dim, epsilon=epsilon)
+        self.norm, self.fc_norm = (nn.Identity(), final) if fc_norm else (final, nn.Identity())
 
     def _build_heads(self) -> None:
         self.head = Linear(self.num_features, self.num_classes) if self.num_classes else nn.Identity()

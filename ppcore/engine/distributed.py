@@ -61,14 +61,6 @@ class World:
         if any(other != values[0] for other in values):
             raise ConfigError(f"{what} differs between the processes: {', '.join(map(str, values))}")
 
-    def gather_rows(self, tensor: paddle.Tensor) -> paddle.Tensor:
-        """Every process's tensor [B, …] after the other, [size · B, …], without gradient."""
-        if self.size == 1:
-            return tensor.detach()
-        found: list[paddle.Tensor] = []
-        dist.all_gather(found, tensor.detach())
-        return paddle.concat(found)
-
     def barrier(self) -> None:
         """Waits for all processes."""
         self.sum(np.zeros(1))

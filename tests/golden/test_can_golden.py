@@ -15,12 +15,13 @@ from ppssl.mae import normalized_patches, patch_error
 from ppssl.masking import random_mask
 
 LOSS = 1e-5  # relative
-WORLD = SimpleNamespace(size=1, rank=0)
 
 
 def task_of(model: ppssl.ContrastiveMaskedAutoencoder, **options) -> ppssl.CAN:
     """The task of a network, in float32."""
-    run = SimpleNamespace(model=model, world=WORLD, forward=lambda network, *inputs: network(*inputs))
+    run = SimpleNamespace(
+        model=model, config=SimpleNamespace(accumulate=1), forward=lambda network, *inputs: network(*inputs)
+    )
     return ppssl.CAN(run=run, **options)
 
 

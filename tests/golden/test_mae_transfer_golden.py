@@ -10,7 +10,7 @@ from ppcore.config.durations import Duration, Plan
 from ppcore.layers.sincos import sincos_positions
 from ppcore.losses import CrossEntropy
 from ppcore.schedules import ViTSchedule
-from ppssl import FineTunedViT, LinearProbe
+from ppssl import FineTunedViT, LinearProbeViT
 
 
 @pytest.mark.parametrize("path", filling.files("ssl_mae_tiny"))
@@ -95,7 +95,7 @@ def test_a_probe_of_twenty_steps(path):
     manifest, arrays = filling.load(path)
     config = manifest["config"]
     # One block before the head: what is given are the features.
-    model = LinearProbe(
+    model = LinearProbeViT(
         img_size=4, patch_size=4, embed_dim=config["d"], depth=1, num_heads=1, num_classes=config["classes"]
     )
     head, drawn = model.head, filling.weights(manifest)
@@ -118,8 +118,8 @@ def test_a_probe_of_twenty_steps(path):
     gaps = filling.Gaps()
     got = {
         "loss": np.array(found),
-        "running_mean": head[0]._mean.numpy(),
-        "running_var": head[0]._variance.numpy(),
+        "running_mean": head[0].running_mean.numpy(),
+        "running_var": head[0].running_var.numpy(),
         "weight": head[1].weight.numpy().T,
         "bias": head[1].bias.numpy(),
         "eval_logits": logits,

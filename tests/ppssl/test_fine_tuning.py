@@ -10,7 +10,7 @@ from ppcore import optim, weights
 from ppcore.errors import ConfigError, WeightsError
 from ppcore.model import parameter_count
 from ppdeit import deit_tiny_patch16_224
-from ppssl.fine_tuning import FeatureNorm
+from ppssl.probe_head import FeatureNorm
 from ppvit import VisionTransformer
 
 SIZE = {**test_mae.SIZE, "num_classes": 5}
@@ -33,8 +33,8 @@ class TestHandOver:
             (lambda: VisionTransformer(**SIZE), {"head.weight", "head.bias"}),
             (lambda: deit_tiny_patch16_224(**SIZE), {"head.weight", "head.bias"}),
             (
-                lambda: ppssl.LinearProbe(**SIZE),
-                {"head.0._mean", "head.0._variance", "head.1.weight", "head.1.bias"},
+                lambda: ppssl.LinearProbeViT(**SIZE),
+                {"head.0.running_mean", "head.0.running_var", "head.1.weight", "head.1.bias"},
             ),
         ],
         ids=["mean", "token", "vit", "deit", "probe"],
@@ -132,7 +132,7 @@ class TestFineTunedViT:
 
 class TestLinearProbe:
     def test_only_the_last_layer_learns(self):
-        model = ppssl.LinearProbe(**SIZE)
+        model = ppssl.LinearProbeViT(**SIZE)
         assert [name for name, p in model.named_parameters() if not p.stop_gradient] == ["head.1.weight", "head.1.bias"]
         model.train()
         model(paddle.to_tensor(test_mae.images())).sum().backward()
@@ -149,7 +149,7 @@ class TestLinearProbe:
         assert sum(int(np.prod(p.shape)) for p in model.parameters() if not p.stop_gradient) == count
 
     def test_official_names_both_ways(self):
-        model, other = ppssl.LinearProbe(**SIZE), ppssl.LinearProbe(**SIZE)
+        model, other = ppssl.LinearProbeViT(**SIZE), ppssl.LinearProbeViT(**SIZE)
         model.train()
         model(paddle.to_tensor(test_mae.images()))
         theirs = weights.export(model, layout="mae")
@@ -163,7 +163,7 @@ class TestLinearProbe:
 
     def test_a_probe_has_classes(self):
         with pytest.raises(ConfigError, match="num_classes is 0"):
-            ppssl.LinearProbe(**{**SIZE, "num_classes": 0})
+            ppssl.LinearProbeViT(**{**SIZE, "num_classes": 0})
 
 
 def test_feature_norm_normalises_by_the_biased_and_keeps_the_unbiased_variance():
@@ -179,4 +179,4 @@ def test_feature_norm_normalises_by_the_biased_and_keeps_the_unbiased_variance()
     layer.eval()
     np.testing.assert_allclose(layer(paddle.to_tensor(batches[0])), (x - mean) / np.sqrt(variance + 1e-6), atol=1e-5)
     assert not layer.parameters()
-    assert layer.state_dict().keys() == {"_mean", "_variance"}
+    assert layer.state_dict().keys() == {"running_mean", "running_var"}

@@ -114,7 +114,7 @@ def test_accumulated_micro_batches_have_masks_of_their_own(whole, tmp_path):
     assert losses[0] == pytest.approx(losses[1], rel=1e-5)
 
 
-@pytest.mark.parametrize("arch", ["ppssl.FineTunedViT", "ppssl.LinearProbe", "ppvit.VisionTransformer"])
+@pytest.mark.parametrize("arch", ["ppssl.FineTunedViT", "ppssl.LinearProbeViT", "ppvit.VisionTransformer"])
 def test_the_encoder_is_handed_on(whole, tmp_path, arch):
     """Written in the official layout, read into a classifier, and trained on."""
     tool(
@@ -127,7 +127,7 @@ def test_the_encoder_is_handed_on(whole, tmp_path, arch):
     shared = [name for name in after if name in before and name.startswith("weights ")]
     assert len(shared) >= 28
     gaps = {name: np.abs(before[name] - after[name]).max() for name in shared}
-    if arch == "ppssl.LinearProbe":
+    if arch == "ppssl.LinearProbeViT":
         assert not any(gaps.values()), "frozen"
     else:
         assert 0 < max(gaps.values()) < 5e-3, "a step from there"
