@@ -32,7 +32,7 @@ def permutation_set(count: int, tiles: int = 9, seed: int = 0) -> np.ndarray:
     Raises:
         ConfigError: there are not so many.
     """
-    everything = np.array(list(itertools.permutations(range(tiles))), np.int8)
+    everything = _all_permutations(tiles)
     if not 2 <= count <= len(everything):
         raise ConfigError(
             f"a set of {count} permutations of {tiles} tiles: there are {len(everything)}, 2 are the least"
@@ -46,6 +46,12 @@ def permutation_set(count: int, tiles: int = 9, seed: int = 0) -> np.ndarray:
     found = everything[chosen].astype(np.int64)
     found.setflags(write=False)
     return found
+
+
+@cache
+def _all_permutations(tiles: int) -> np.ndarray:
+    """int8 [tiles!, tiles]."""
+    return np.array(list(itertools.permutations(range(tiles))), np.int8)
 
 
 class JigsawTiles:

@@ -96,6 +96,7 @@ def test_resumed_bit_for_bit(whole, tmp_path):
     assert losses[0][-1] < losses[0][0]
 
 
+@pytest.mark.slow
 def test_two_processes_are_one(whole, tmp_path):
     """Half a batch each, and the masks of its images."""
     tool("train", "-c", write(tmp_path, "two"), launch=2, log_dir=tmp_path / "log")
@@ -114,7 +115,13 @@ def test_accumulated_micro_batches_have_masks_of_their_own(whole, tmp_path):
     assert losses[0] == pytest.approx(losses[1], rel=1e-5)
 
 
-@pytest.mark.parametrize("arch", ["ppssl.FineTunedViT", "ppssl.LinearProbeViT", "ppvit.VisionTransformer"])
+@pytest.mark.parametrize(
+    "arch",
+    [
+        "ppssl.FineTunedViT",
+        *(pytest.param(name, marks=pytest.mark.slow) for name in ("ppssl.LinearProbeViT", "ppvit.VisionTransformer")),
+    ],
+)
 def test_the_encoder_is_handed_on(whole, tmp_path, arch):
     """Written in the official layout, read into a classifier, and trained on."""
     tool(
