@@ -3,6 +3,8 @@
 Pre-trained weights come in by `Global.pretrained` with `source: mae` and `new_head: true`.
 """
 
+from dataclasses import replace
+
 from paddle import nn
 
 from ppcore.layers import Linear, checks, init
@@ -54,8 +56,8 @@ class LinearProbeViT(VisionTransformer):
 
     def weight_maps(self) -> dict[str, WeightMap]:
         """Layouts these weights can be read from and written to: `mae`, the official probe's, and the pre-training's by `new_head`."""
-        encoder = super().weight_maps()["mae"].to_paddle
-        return {"mae": _probe_map(encoder)}
+        maps = super().weight_maps()
+        return {"mae": _probe_map(maps["mae"].to_paddle), "pretraining": replace(maps["pretraining"], heads=("head",))}
 
 
 _HEAD: Table = [

@@ -52,6 +52,23 @@ class TestHandOver:
         left = {name for name in unused if not name.startswith(("decoder_", "mask_token"))}
         assert left == ({"norm.weight", "norm.bias"} if "fc_norm.weight" in fresh else set())
 
+    @pytest.mark.parametrize("build", [ppssl.FineTunedViT, ppssl.LinearProbeViT, VisionTransformer])
+    def test_a_checkpoint_of_our_own_is_as_good(self, pretrained, tmp_path, build):
+        """In Paddle's layouts, which square matrices would fit transposed, too."""
+        source, official = pretrained
+        weights.save(source, tmp_path / "own.pdparams")
+        models = [build(**SIZE), build(**SIZE)]
+        weights.load(models[0], official, "mae", new_head=True)
+        weights.load(models[1], tmp_path / "own.pdparams", "pretraining", new_head=True)
+        for name, tensor in models[0].state_dict().items():
+            if not name.startswith("head"):
+                np.testing.assert_array_equal(models[1].state_dict()[name], tensor, err_msg=name)
+        arrays = {**weights.export(source, layout="paddle"), "decoder_weight": np.zeros(3)}
+        with pytest.raises(WeightsError, match="unexpected decoder_weight"):
+            weights.convert(arrays, source="pretraining", model=models[0], new_head=True)
+        with pytest.raises(WeightsError, match=r"unexpected .*decoder_blocks\.0"):
+            weights.load(models[0], tmp_path / "own.pdparams", new_head=True)
+
     def test_what_is_not_listed_is_an_error(self, pretrained):
         source, _ = pretrained
         arrays = weights.export(source, layout="mae")

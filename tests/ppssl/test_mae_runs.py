@@ -123,7 +123,7 @@ def test_accumulated_micro_batches_have_masks_of_their_own(whole, tmp_path):
     ],
 )
 def test_the_encoder_is_handed_on(whole, tmp_path, arch):
-    """Written in the official layout, read into a classifier, and trained on."""
+    """Out of the checkpoint or, the same, written in the official layout; read into a classifier, and trained on."""
     tool(
         "export_weights", "-c", whole / "config.yaml", "--weights", whole, "--layout", "mae", "--output",
         tmp_path / "mae.safetensors",
@@ -131,6 +131,10 @@ def test_the_encoder_is_handed_on(whole, tmp_path, arch):
     path = write(tmp_path, "tuned", TUNING, weights=tmp_path / "mae.safetensors", arch=arch)
     tool("train", "-c", path)
     before, after = checkpoint(whole), checkpoint(tmp_path / "tuned", 2)
+    straight = write(tmp_path, "straight", TUNING, weights=whole / "checkpoints" / "latest", arch=arch)
+    tool("train", "-c", straight, "-o", "Global.pretrained.source=pretraining")
+    for name, array in checkpoint(tmp_path / "straight", 2).items():
+        np.testing.assert_array_equal(array, after[name], err_msg=name)
     shared = [name for name in after if name in before and name.startswith("weights ")]
     assert len(shared) >= 28
     gaps = {name: np.abs(before[name] - after[name]).max() for name in shared}
