@@ -23,6 +23,7 @@ from ppssl.jigsaw_vit import (
 )
 from ppssl.mae import MaskedAutoencoder, mae_vit_base_patch16, mae_vit_huge_patch14, mae_vit_large_patch16
 from ppssl.mae_task import MAE
+from ppssl.reconstruction_error import ReconstructionError
 
 __all__ = [
     "CAN",
@@ -35,6 +36,7 @@ __all__ = [
     "JigsawVisionTransformer",
     "LinearProbeViT",
     "MaskedAutoencoder",
+    "ReconstructionError",
     "ShiftChannels",
     "can_vit_base_patch16",
     "can_vit_large_patch16",

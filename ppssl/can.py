@@ -68,6 +68,10 @@ class ContrastiveMaskedAutoencoder(MaskedAutoencoder):
         told = latent + self.noise_level(sigma).unsqueeze(1) * self._tokens_told(latent)
         return self.decode(told, restore), self.project(latent)
 
+    def reconstruct(self, x, keep, restore):
+        """Predicted patches of clean images, whose noise level is 0: [B, N, p·p·C]."""
+        return self.contrast_and_reconstruct(x, paddle.zeros([x.shape[0]]), keep, restore)[0]
+
     def project(self, latent):
         """The projection of the mean of the visible tokens: [B, 1 + K, D] -> [B, P]."""
         return self.projection_head((latent if self.class_token else latent[:, 1:]).mean(axis=1))

@@ -75,6 +75,7 @@ class TestNetwork:
         x, mask = paddle.to_tensor(test_mae.images()), test_mae.mask_of(ratio=0.5)
         predicted, _ = model.contrast_and_reconstruct(x, paddle.zeros([3]), mask.keep, mask.restore)
         np.testing.assert_allclose(predicted, plain.reconstruct(x, mask.keep, mask.restore), atol=1e-5)
+        np.testing.assert_array_equal(predicted, model.reconstruct(x, mask.keep, mask.restore))
 
     @pytest.mark.parametrize(("size", "count", "dim"), [("base", 113_034_368, 768), ("large", 331_601_792, 1024)])
     def test_sizes_of_the_released_code(self, size, count, dim):

@@ -12,7 +12,7 @@ from ppcore.weights.files import read
 from ppvit import VisionTransformer
 
 CONFIG = """
-Global: {{output_dir: {folder}, duration: {{steps: 8}}, save_every: {{steps: 3}}, log_every: {{steps: 1}},
+Global: {{output_dir: {folder}, duration: {{steps: 8}}, save_every: {{steps: 3}}, eval_every: {{steps: 4}}, log_every: {{steps: 1}},
          visualdl: false, device: cpu}}
 Arch: {{name: ppssl.MaskedAutoencoder, img_size: 8, patch_size: 2, embed_dim: 16, depth: 2, num_heads: 2,
         decoder_embed_dim: 8, decoder_depth: 1, decoder_num_heads: 2, norm_pix_loss: true}}
@@ -30,6 +30,12 @@ DataLoader:
       crop: {{name: ppcore.data.RandomCrop, size: 8, padding: 1}}
       normalize: {{name: ppcore.data.Normalize, mean: [0.5, 0.5, 0.5], std: [0.5, 0.5, 0.5]}}
     batch_size: 16
+  Eval:
+    dataset: {{name: ppcore.data.Digits, split: test}}
+    transforms:
+      normalize: {{name: ppcore.data.Normalize, mean: [0.5, 0.5, 0.5], std: [0.5, 0.5, 0.5]}}
+    batch_size: 100
+Metric: {{name: ppssl.ReconstructionError}}
 """
 TUNING = """
 Global: {{output_dir: {folder}, duration: {{steps: 2}}, eval_every: {{steps: 2}}, visualdl: false, device: cpu,
@@ -64,9 +70,9 @@ def tool(name: str, *arguments, **more) -> str:
     return done.stdout + done.stderr
 
 
-def records(folder) -> list[dict]:
+def records(folder, kind: str = "train") -> list[dict]:
     lines = [json.loads(line) for line in (folder / "metrics.jsonl").read_text().splitlines()]
-    return [line for line in lines if line["kind"] == "train"]
+    return [line for line in lines if line["kind"] == kind]
 
 
 def checkpoint(folder, step: int = 8) -> dict[str, np.ndarray]:
@@ -94,6 +100,9 @@ def test_resumed_bit_for_bit(whole, tmp_path):
     losses = [[line["loss"] for line in records(folder)] for folder in (whole, tmp_path / "resumed")]
     assert losses[0] == losses[1]
     assert losses[0][-1] < losses[0][0]
+    first, second = (line["reconstruction"] for line in records(whole, "eval"))
+    assert 0 < second < first
+    assert records(whole, "eval")[0]["n"] == 360
 
 
 @pytest.mark.slow
@@ -106,6 +115,8 @@ def test_two_processes_are_one(whole, tmp_path):
             np.testing.assert_allclose(two[name], array, rtol=0, atol=2e-5 * np.abs(array).max(), err_msg=name)
     losses = [[line["loss"] for line in records(folder)] for folder in (whole, tmp_path / "two")]
     assert losses[0] == pytest.approx(losses[1], rel=1e-5)
+    errors = [[line["reconstruction"] for line in records(folder, "eval")] for folder in (whole, tmp_path / "two")]
+    assert errors[0] == pytest.approx(errors[1], rel=1e-5)
 
 
 def test_accumulated_micro_batches_have_masks_of_their_own(whole, tmp_path):

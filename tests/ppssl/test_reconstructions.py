@@ -1,12 +1,17 @@
 """Pictures of what a masked autoencoder makes of images."""
 
+from types import SimpleNamespace
+
 import numpy as np
 import paddle
 import pytest
 import test_mae
 
+import ppssl
+from ppcore.errors import ConfigError
 from ppcore.layers import patchify
 from ppssl.reconstructions import draw, reconstructions, unpatchify
+from ppvit import VisionTransformer
 
 
 def test_unpatchify_is_the_inverse():
@@ -39,6 +44,48 @@ def test_seen_patches_stay_and_removed_ones_are_predicted(norm_pix):
         model.reconstruct(paddle.to_tensor(x), mask.keep, mask.restore), paddle.to_tensor(x), mask.removed
     )
     assert float(loss) == pytest.approx(float(want), rel=1e-4)
+
+
+class Evaluation:
+    """A data set in batches of some size, in one process of some."""
+
+    def __init__(self, x, size, rank=0, world=1):
+        self.x, self.size, self.images, self.facts = x, size, x, {}
+        self.config = SimpleNamespace(DataLoader=SimpleNamespace(Eval=None))
+        self.own = range(rank, len(x), world)
+        self.world = SimpleNamespace(sum=lambda values: values)
+
+    def batches(self, part, images):
+        for start in range(0, len(self.own), self.size):
+            index = np.array(self.own[start : start + self.size])
+            yield {"index": index, "image": images[index]}
+
+    def forward(self, network, images):
+        return network(paddle.to_tensor(images))
+
+
+def test_the_error_of_unseen_images_does_not_depend_on_batches_and_processes():
+    model, measure = test_mae.network(), ppssl.ReconstructionError(seed=3)
+    model.eval()
+    x = test_mae.images(5, 3, 16, 16)
+    run = Evaluation(x, 2)
+    [(spec, found)] = list(measure.evaluate(model, run))
+    assert (spec.key, spec.higher_is_better, run.facts) == ("reconstruction", False, {"n": 5})
+    want = []
+    for index, image in enumerate(x):
+        mask = test_mae.random_mask(np.random.default_rng((3, index)).random((1, 16)), 0.75)
+        one = paddle.to_tensor(image[None])
+        want.append(float(model.loss(model.reconstruct(one, mask.keep, mask.restore), one, mask.removed)))
+    assert found == pytest.approx(np.mean(want), rel=1e-5)
+    parts = [
+        measure.of_batch(model, run, batch) for rank in (0, 1) for batch in Evaluation(x, 5, rank, 2).batches(None, x)
+    ]
+    assert sum(parts) / 5 == pytest.approx(found, rel=1e-5)
+    with pytest.raises(ConfigError, match="not VisionTransformer"):
+        next(measure.evaluate(VisionTransformer(**test_mae.SIZE), run))
+    run.images = None
+    with pytest.raises(ConfigError, match=r"DataLoader\.Eval, which is missing"):
+        next(measure.evaluate(model, run))
 
 
 def test_drawn_panels_share_their_range():
