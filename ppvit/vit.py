@@ -164,7 +164,7 @@ class VisionTransformer(nn.Layer):
         return paddle.concat([cls, x.astype(cls.dtype)], axis=1) + self.pos_embed
 
     def forward_features(self, x):
-        """Tokens after the final norm, or before `fc_norm`: [B, C, H, W] -> [B, prefix + N, D]."""
+        """Tokens after the final norm: [B, C, H, W] -> [B, prefix + N, D]."""
         x = self.pos_drop(self.add_tokens(self.patch_embed(x)))
         for block in self.blocks:
             x = block(x)
