@@ -1,4 +1,4 @@
-"""ppssl: learning without labels, or with few of them, on PaddlePaddle."""
+"""ppssl: learning without labels, or with few, on PaddlePaddle."""
 
 import ppcore  # noqa: F401  (what must happen before Paddle is imported)
 from ppssl.can import ContrastiveMaskedAutoencoder, can_vit_base_patch16, can_vit_large_patch16
