@@ -138,8 +138,14 @@ class MaskedAutoencoder(VisionTransformer):
 
 def normalized_patches(patches):
     """Each patch [.., P] with its own mean and standard deviation taken out; the variance is the unbiased one (divisor P - 1)."""
-    mean, variance = patches.mean(-1, keepdim=True), patches.var(-1, unbiased=True, keepdim=True)
-    return (patches - mean) / paddle.sqrt(variance + 1e-6)
+    mean, deviation = patch_statistics(patches)
+    return (patches - mean) / deviation
+
+
+def patch_statistics(patches):
+    """Mean and deviation that a patch is normalised by: [.., P] -> 2 x [.., 1]."""
+    variance = patches.var(-1, unbiased=True, keepdim=True)
+    return patches.mean(-1, keepdim=True), paddle.sqrt(variance + 1e-6)
 
 
 def patch_error(predicted, target, weights):

@@ -7,7 +7,7 @@ import paddle
 
 from ppcore.layers import patchify
 from ppcore.photo.panels import enlarged, stretched
-from ppssl.mae import MaskedAutoencoder
+from ppssl.mae import MaskedAutoencoder, patch_statistics
 from ppssl.masking import random_mask
 
 SHOWN, SIDE = 4, 160  # images; pixels
@@ -37,8 +37,8 @@ def reconstructions(
     predicted = model.reconstruct(images, mask.keep, mask.restore)
     patches = patchify(images, model.patch_size)
     if model.norm_pix_loss:
-        deviation = paddle.sqrt(patches.var(-1, unbiased=True, keepdim=True) + 1e-6)
-        predicted = predicted * deviation + patches.mean(-1, keepdim=True)
+        mean, deviation = patch_statistics(patches)
+        predicted = predicted * deviation + mean
     removed = mask.removed.unsqueeze(-1)
     made = {
         "masked": patches * (1 - removed) + GREY * removed,
