@@ -15,12 +15,19 @@ Schedule = Callable[[int], float]
 
 
 def vit_schedule(
-    step: int, *, base: float, total: int, warmup: int, decay: Literal["cosine", "linear"], linear_end: float = 1e-5
+    step: int,
+    *,
+    base: float,
+    total: int,
+    warmup: int,
+    decay: Literal["cosine", "linear"],
+    linear_end: float = 1e-5,
+    cosine_end: float = 0.0,
 ) -> float:
-    """Decay that runs after the warm-up, times a linear warm-up from 0 (ViT tables 3 and 4; vit_jax)."""
+    """Decay that runs after the warm-up, times a linear warm-up from 0 (ViT tables 3 and 4; vit_jax; MAE)."""
     progress = min(max((step - warmup) / max(total - warmup, 1), 0.0), 1.0)
     if decay == "cosine":
-        lr = base * 0.5 * (1.0 + math.cos(math.pi * progress))
+        lr = cosine_end + (base - cosine_end) * 0.5 * (1.0 + math.cos(math.pi * progress))
     elif decay == "linear":
         lr = linear_end + (base - linear_end) * (1.0 - progress)
     else:
@@ -70,14 +77,15 @@ class _Scaled:
 
 
 class ViTSchedule(_Scaled):
-    """`vit_schedule` in a configuration: cosine to 0 or linear to `linear_end` after a warm-up from 0.
+    """`vit_schedule` in a configuration: cosine to `cosine_end` or linear to `linear_end` after a warm-up from 0.
 
     Args:
         base_lr: peak rate.
         warmup: length of the warm-up.
         decay: `cosine` (fine-tuning and ImageNet pre-training) or `linear` (larger pre-training sets).
         linear_end: rate at the end of a linear decay.
-        reference_batch: batch the rate was given for; None: the rate does not scale.
+        cosine_end: rate at the end of a cosine.
+        reference_batch: batch the base rate was given for; None: it does not scale.
     """
 
     def __init__(
@@ -87,15 +95,17 @@ class ViTSchedule(_Scaled):
         warmup: Duration,
         decay: Literal["cosine", "linear"] = "cosine",
         linear_end: float = 1e-5,
+        cosine_end: float = 0.0,
         reference_batch: int | None = None,
     ):
         super().__init__(base_lr, reference_batch)
-        self.warmup, self.decay, self.linear_end = warmup, decay, linear_end
+        self.warmup, self.decay = warmup, decay
+        self.ends = {"linear_end": linear_end, "cosine_end": cosine_end}
 
     def bind(self, plan: Plan) -> Schedule:
         base, warmup = self.peak(plan), self.warmup.in_steps(plan)
         return lambda step: vit_schedule(
-            step, base=base, total=plan.total_steps, warmup=warmup, decay=self.decay, linear_end=self.linear_end
+            step, base=base, total=plan.total_steps, warmup=warmup, decay=self.decay, **self.ends
         )
 
 

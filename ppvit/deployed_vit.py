@@ -21,12 +21,12 @@ class Head(nn.Layer):
 
     def __init__(self, model: VisionTransformer):
         super().__init__()
-        self.pre_logits, self.head = model.pre_logits, model.head
+        self.norm, self.pre_logits, self.head = model.fc_norm, model.pre_logits, model.head
         self.skipped = model.num_prefix_tokens if model.pool == "gap" else None
 
     def forward(self, tokens):
         pooled = tokens[:, 0] if self.skipped is None else tokens[:, self.skipped :].mean(axis=1)
-        return self.head(self.pre_logits(pooled))
+        return self.head(self.pre_logits(self.norm(pooled)))
 
 
 class FixedConv(nn.Layer):
@@ -80,7 +80,8 @@ def folded(model: VisionTransformer, head: nn.Layer) -> ExportSpec:
     model.eval()
     parts = _tokens(model)
     own = type(model).forward_features is not VisionTransformer.forward_features
-    if own or parts is None or type(model.norm) is not nn.LayerNorm or not all(map(is_foldable, model.blocks)):
+    known = nn.LayerNorm in (type(model.norm), type(model.fc_norm)) and all(map(is_foldable, model.blocks))
+    if own or parts is None or not known:
         return as_it_is(model)
     prefix, positions = parts
     layer = FoldedTransformer(

@@ -5,6 +5,7 @@ Parameter names are the field's (timm's); layouts are Paddle's, a Linear weight 
 """
 
 from collections.abc import Mapping, Sequence
+from functools import partial
 from typing import Any, Literal, Protocol
 
 import numpy as np
@@ -58,6 +59,7 @@ class VisionTransformer(nn.Layer):
         layer_scale_init: initial LayerScale value; None builds none.
         representation_size: channels of the tanh `pre_logits` layer; None builds none.
         pool: what the head reads: the class `token`, or `gap`, the mean of the patch tokens.
+        fc_norm: with `gap`, the final norm stands behind the mean, and is called so (MAE's fine-tuning).
         embed_layer: builds another patch embedding from (img_size, in_chans, embed_dim); it must have
             `grid` and map [B, C, H, W] to [B, N, D]. Hybrids use it; `patch_size` is then ignored.
         init: `timm` (truncated normal .02, as DeiT) or `jax` (the paper's code: Xavier-uniform linear
@@ -97,6 +99,7 @@ class VisionTransformer(nn.Layer):
         layer_scale_init: float | None = None,
         representation_size: int | None = None,
         pool: Literal["token", "gap"] = "token",
+        fc_norm: bool = False,
         embed_layer: EmbedLayer | None = None,
         init: Literal["timm", "jax"] = "timm",
         head_bias_init: float = 0.0,
@@ -105,10 +108,8 @@ class VisionTransformer(nn.Layer):
         _check(self, locals())
         self.embed_dim, self.num_classes, self.pool, self.act = embed_dim, num_classes, pool, act
         self.init, self.head_bias_init = init, head_bias_init
-        if embed_layer is None:
-            self.patch_embed = PatchEmbed(img_size, patch_size, in_chans, embed_dim)
-        else:
-            self.patch_embed = embed_layer(img_size=img_size, in_chans=in_chans, embed_dim=embed_dim)
+        embed_layer = embed_layer or partial(PatchEmbed, patch_size=patch_size)
+        self.patch_embed = embed_layer(img_size=img_size, in_chans=in_chans, embed_dim=embed_dim)
         self.grid = self.patch_embed.grid
         self._build_tokens()
         self.pos_drop = nn.Dropout(drop_rate)
@@ -128,7 +129,7 @@ class VisionTransformer(nn.Layer):
             )
             for rate in drop_path_rates(drop_path_rate, depth, drop_path_mode)
         )
-        self.norm = nn.LayerNorm(embed_dim, epsilon=norm_eps)
+        self._build_norms(norm_eps, fc_norm)
         self.pre_logits = PreLogits(embed_dim, representation_size) if representation_size else nn.Identity()
         self.num_features = representation_size or embed_dim
         self._build_heads()
@@ -149,6 +150,10 @@ class VisionTransformer(nn.Layer):
             [1, self.num_prefix_tokens + patches, dim], attr=init.attr(init.TruncNormal(0.02))
         )
 
+    def _build_norms(self, epsilon: float, fc_norm: bool) -> None:
+        final = nn.LayerNorm(self.embed_dim, epsilon=epsilon)
+        self.norm, self.fc_norm = (nn.Identity(), final) if fc_norm else (final, nn.Identity())
+
     def _build_heads(self) -> None:
         self.head = Linear(self.num_features, self.num_classes) if self.num_classes else nn.Identity()
 
@@ -168,7 +173,7 @@ class VisionTransformer(nn.Layer):
     def forward_head(self, tokens, pre_logits: bool = False):
         """Pools [B, prefix + N, D] and classifies: [B, num_classes], or [B, features] before the head."""
         pooled = tokens[:, 0] if self.pool == "token" else tokens[:, self.num_prefix_tokens :].mean(axis=1)
-        features = self.pre_logits(pooled)
+        features = self.pre_logits(self.fc_norm(pooled))
         return features if pre_logits else self.head(features)
 
     def forward(self, x):
@@ -257,9 +262,11 @@ def _check(owner: nn.Layer, given: Mapping[str, Any]) -> None:
     checks.rate(owner, **of("drop_rate", "attn_drop_rate", "drop_path_rate"))
     checks.number(owner, **of("head_bias_init"))
     checks.number(owner, optional=True, **of("layer_scale_init"))
-    checks.flag(owner, **of("qkv_bias"))
+    checks.flag(owner, **of("qkv_bias", "fc_norm"))
     checks.choice(owner, ("linear", "constant"), **of("drop_path_mode"))
     checks.choice(owner, ("token", "gap"), **of("pool"))
+    if given["fc_norm"] and given["pool"] != "gap":
+        checks.fail(owner, "fc_norm", True, "false where the head reads the class token: set pool=gap")
     checks.choice(owner, ("timm", "jax"), **of("init"))
     checks.choice(owner, tuple(ACTIVATIONS), **of("act"))
     embed_dim, mlp_ratio, embed_layer = given["embed_dim"], given["mlp_ratio"], given["embed_layer"]

@@ -3,6 +3,7 @@
 The fused qkv weight has q, k, v along its out axis.
 """
 
+import re
 from dataclasses import replace
 
 import numpy as np
@@ -202,6 +203,34 @@ def _unstacked(arrays: Arrays) -> Arrays:
     return result
 
 
+def _encoder_of(dropped: str, own: bool = False) -> WeightMap:
+    """The encoder out of the file of a pre-training: timm's names, beside what is listed here and has no use in a classifier.
+
+    Anything else that does not fit is an error. A classifier with `fc_norm` leaves the pre-trained `norm` out and begins that one
+    and its head afresh (`new_head`); what was fine-tuned has both.
+
+    Args:
+        dropped: pattern of the names that the pre-training alone has.
+        own: whether arrays are in Paddle's layouts, in a checkpoint of the suite, not in torch's.
+    """
+
+    def encoder(arrays: Arrays, model: nn.Layer) -> Arrays:
+        names = dropped if "norm.weight" in model.state_dict() else rf"{dropped}|norm\.(?:weight|bias)"
+        kept = {name: a for name, a in arrays.items() if not re.fullmatch(names, name)}
+        return kept if own else load(TIMM, kept, model)
+
+    return WeightMap(
+        encoder,
+        lambda state, model: dict(state) if own else store(TIMM, state, model, "timm"),
+        pos_embed="deit_bicubic",
+        framework="pd" if own else "pt",
+        heads=("head", "fc_norm"),
+    )
+
+
+_MAE = r"mask_token|decoder_(?:pos_embed|(?:embed|pred|norm)\.\w+|blocks\.[\w.]+)"
+_CAN = r"(?:projection_head|noise_pe_mlp)\.[02]\.\w+"
+_JIGSAW = r"jigsaw\.[024]\.\w+"
 _timm = map_of(TIMM, "timm", framework="pt", snippet=timm_snippet("timm.models.VisionTransformer"))
 _MAPS = {
     "timm": _timm,
@@ -217,6 +246,10 @@ _MAPS = {
     "paddleclas": map_of(PADDLECLAS, "paddleclas"),
     "transformers": VIT,
     "vit_pytorch": WeightMap(_vit_pytorch_load, _vit_pytorch_store, framework="pt"),
+    "mae": _encoder_of(_MAE),
+    "can": _encoder_of(rf"{_MAE}|{_CAN}"),
+    "jigsaw": _encoder_of(_JIGSAW),
+    "pretraining": _encoder_of(rf"{_MAE}|{_CAN}|{_JIGSAW}", own=True),
 }
 
 
@@ -226,6 +259,8 @@ def weight_maps() -> dict[str, WeightMap]:
     `timm` also reads PyTorch files of the DeiT repository; `deit` is the same layout with DeiT's
     resampling of position embeddings. `google` is vit_jax's .npz (hybrids too), `big_vision` its
     successor's, `paddleclas` PaddleClas 2.6.0's, `transformers` Hugging Face's, `vit_pytorch` the layout of the lucidrains
-    package before its layer norms moved inside (norm outside attention and MLP, qkv without bias).
+    package before its layer norms moved inside (norm outside attention and MLP, qkv without bias). `mae`, `can` and `jigsaw` take
+    the encoder out of a pre-training's official file (Jigsaw-ViT's has a classifier, too), `pretraining` out of a checkpoint of the
+    suite's own by one of them.
     """
     return dict(_MAPS)

@@ -147,9 +147,15 @@ class Run:
         """The evaluators of `Metric`."""
         return evaluators.of(self.config)
 
-    def rng(self, step: int) -> np.random.Generator:
-        """Random numbers of one step of this process: the same when a resumed run repeats it."""
-        return np.random.default_rng((self.config.Global.seed, step, self.world.rank, 0, _TASK_RNG))
+    def rng(self, step: int, shared: bool = False) -> np.random.Generator:
+        """Random numbers of one step of this process: the same when a resumed run repeats it.
+
+        Args:
+            step: updates done.
+            shared: the same in every process: those of the first.
+        """
+        rank = 0 if shared else self.world.rank
+        return np.random.default_rng((self.config.Global.seed, step, rank, 0, _TASK_RNG))
 
     @property
     def normalization(self) -> tuple[list[np.float32], list[np.float32]]:

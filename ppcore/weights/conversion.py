@@ -31,7 +31,7 @@ from ppcore.weights.fitting import fitting_of, say
 log = logging.getLogger(__name__)
 
 # How the notes of `load` begin that tell of a change in the weights themselves.
-CHANGES = ("position embedding", "position bias", "head", "pre_logits")
+CHANGES = ("position embedding", "position bias", "head", "pre_logits", "fc_norm")
 WRITTEN = (".safetensors", ".pdparams", ".npz")
 
 
@@ -260,7 +260,9 @@ def _with_own_heads(
 
 def _left_out(head: str, names: list[str], state: Arrays, own: Mapping[str, paddle.Tensor]) -> str:
     """What is said of a head that the model keeps its own values for."""
-    weight = next(name for name in names if own[name].ndim > 1)
+    weight = next((name for name in names if own[name].ndim > 1), None)
+    if weight is None:  # a norm before the classifier
+        return f"{head}: not in the file, initialised afresh"
     had = f"{state[weight].shape[-1]} outputs in the file" if weight in state else "not in the file"
     return f"{head}: {had}, {own[weight].shape[-1]} outputs initialised afresh: it is to be trained"
 

@@ -19,6 +19,7 @@ KINDS = {
     "an even number of tokens": {"img_size": (4, 12)},
     "gap": {"pool": "gap"},
     "gap, an even number of tokens": {"pool": "gap", "img_size": (4, 12)},
+    "gap, the norm behind it": {"pool": "gap", "fc_norm": True},
     "no qkv bias": {"qkv_bias": False},
     "head_dim": {"head_dim": 12},
     "LayerScale": {"layer_scale_init": 0.3},

@@ -164,5 +164,5 @@ def test_the_list_is_what_packages_register(tool):
     assert done.returncode == 0, done.stderr
     for name, layouts in catalogue.layouts_by_model().items():
         assert f"  {name}: {', '.join(layouts)}\n" in done.stdout
-    assert "  ppvit.vit_tiny_patch16_224: paddle, big_vision, deit, google" in done.stdout
+    assert "  ppvit.vit_tiny_patch16_224: paddle, big_vision, can, deit, google" in done.stdout
     assert done.stdout.count("\n") > 50
