@@ -1,0 +1,32 @@
+"""ppssl: learning without labels, or with few, on PaddlePaddle."""
+
+import ppcore  # noqa: F401  (what must happen before Paddle is imported)
+from ppssl.dino_head import DINOHead, DINONetwork
+from ppssl.dino_loss import DINOLoss
+from ppssl.dino_task import DINO
+from ppssl.dino_vit import (
+    DINOVisionTransformer,
+    dino_vit_base_patch8,
+    dino_vit_base_patch16,
+    dino_vit_small_patch8,
+    dino_vit_small_patch16,
+    dino_vit_tiny_patch16,
+)
+from ppssl.ssl_schedules import LinspaceCosine, Ramp, SevenSixteenths, SimCLRSchedule
+
+__all__ = [
+    "DINO",
+    "DINOHead",
+    "DINOLoss",
+    "DINONetwork",
+    "DINOVisionTransformer",
+    "LinspaceCosine",
+    "Ramp",
+    "SevenSixteenths",
+    "SimCLRSchedule",
+    "dino_vit_base_patch8",
+    "dino_vit_base_patch16",
+    "dino_vit_small_patch8",
+    "dino_vit_small_patch16",
+    "dino_vit_tiny_patch16",
+]
