@@ -12,6 +12,11 @@ from ppssl.dino_vit import (
     dino_vit_small_patch16,
     dino_vit_tiny_patch16,
 )
+from ppssl.linear_probe import LinearProbe
+from ppssl.ntxent import NTXent
+from ppssl.semi_task import FixMatch, PseudoLabel
+from ppssl.simclr_head import ProjectionHead
+from ppssl.simclr_task import SimCLR
 from ppssl.ssl_schedules import LinspaceCosine, Ramp, SevenSixteenths, SimCLRSchedule
 
 __all__ = [
@@ -20,9 +25,15 @@ __all__ = [
     "DINOLoss",
     "DINONetwork",
     "DINOVisionTransformer",
+    "FixMatch",
+    "LinearProbe",
     "LinspaceCosine",
+    "NTXent",
+    "ProjectionHead",
+    "PseudoLabel",
     "Ramp",
     "SevenSixteenths",
+    "SimCLR",
     "SimCLRSchedule",
     "dino_vit_base_patch8",
     "dino_vit_base_patch16",
