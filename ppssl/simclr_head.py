@@ -7,15 +7,21 @@ from ppcore.layers import checks, init
 
 
 class _DenseNorm(nn.Layer):
-    """A linear layer without bias and a batch norm."""
+    """A linear layer without bias and a batch norm, which may have a scale alone."""
 
     def __init__(self, in_dim: int, out_dim: int, *, shift: bool):
         super().__init__()
         self.dense = nn.Linear(in_dim, out_dim, weight_attr=init.attr(init.Gaussian(0.01)), bias_attr=False)
-        self.norm = nn.BatchNorm1D(out_dim, momentum=0.9, epsilon=1e-5, bias_attr=None if shift else False)
+        learned = None if shift else False
+        self.norm = nn.BatchNorm1D(
+            out_dim, momentum=0.9, epsilon=1e-5, weight_attr=learned, bias_attr=learned
+        )  # fmt: skip
+        # Not the norm's own weight: with a weight and no bias, Paddle's batch norm gives the weight no gradient.
+        self.scale = None if shift else self.create_parameter([out_dim], attr=init.attr(init.Ones()))
 
     def forward(self, x):
-        return self.norm(self.dense(x))
+        x = self.norm(self.dense(x))
+        return x if self.scale is None else x * self.scale
 
 
 class ProjectionHead(nn.Layer):
