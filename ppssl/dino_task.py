@@ -10,13 +10,15 @@ from paddle import nn
 
 from ppcore import optim
 from ppcore.config.durations import Duration
-from ppcore.errors import ConfigError
+from ppcore.errors import ConfigError, nearest
 from ppcore.layers import checks
 from ppcore.model import trained_parameters
 from ppssl.dino_head import DINOHead, DINONetwork
 from ppssl.dino_loss import DINOLoss, entropy
 from ppssl.image_views import crops_of
 from ppssl.ssl_schedules import LinspaceCosine
+
+_HEAD = ("hidden_dim", "bottleneck_dim", "num_layers", "batch_norm", "train_last_norm")
 
 
 class DINO:
@@ -37,7 +39,7 @@ class DINO:
         features: outputs of the network of `Arch`.
         momentum: of the teacher, by step (the paper: a cosine from 0.996 to 1).
         out_dim: outputs of the heads, K.
-        head: other arguments of `DINOHead`; the teacher's last norms are never trained, but follow the student's.
+        head: other arguments of `DINOHead`, by name; the teacher's last norms are never trained, but follow the student's.
         student: arguments of `Arch` that differ for the student.
         global_views: the batch's arrays with the global crops, [B, count, C, H, W] each, two crops in all.
         local_views: those with the local crops.
@@ -81,11 +83,13 @@ class DINO:
         self.temperatures = warmup_temperature, temperature
         self.warmup = temperature_warmup.in_steps(run.plan) if temperature_warmup else 0
         self.frozen = freeze_last_layer.in_steps(run.plan) if freeze_last_layer else 0
-        head = dict(head or {})
+        settings = dict(head or {})
+        for name in settings.keys() - set(_HEAD):
+            raise ConfigError(f"ppssl.DINO: head has no {name}{nearest(name, _HEAD)}, only {', '.join(_HEAD)}")
         self.model = run.model
-        self.teacher = DINONetwork(self.model, DINOHead(features, out_dim, **(head | {"train_last_norm": False})))
-        self.student = DINONetwork(run.network(**(student or {})), DINOHead(features, out_dim, **head))
-        self.student.set_state_dict(self.teacher.state_dict())
+        self.teacher = DINONetwork(self.model, DINOHead(features, out_dim, **(settings | {"train_last_norm": False})))
+        self.student = DINONetwork(run.network(**(student or {})), DINOHead(features, out_dim, **settings))
+        start_alike(self.student, self.teacher)
         for parameter in self.teacher.parameters():
             parameter.stop_gradient = True
         self.criterion = DINOLoss(out_dim, student_temperature=student_temperature, center_momentum=center_momentum)
@@ -137,3 +141,18 @@ class DINO:
 
     def evaluators(self) -> list[Any]:
         return self.run.evaluators()
+
+
+def start_alike(student: nn.Layer, teacher: nn.Layer) -> None:
+    """Gives a student its teacher's weights.
+
+    Raises:
+        ConfigError: they are not the same network.
+    """
+    ours, theirs = ({n: tuple(t.shape) for n, t in each.state_dict().items()} for each in (student, teacher))
+    differ = sorted({name for name in {*ours, *theirs} if ours.get(name) != theirs.get(name)})
+    if differ:
+        raise ConfigError(
+            f"ppssl.DINO: student changes the weights ({differ[0]}): it may change drop_path_rate and such, as the teacher follows it"
+        )
+    student.set_state_dict(teacher.state_dict())
