@@ -5,6 +5,7 @@ from ppcore.data.datasets.class_names import Relabelled, match_classes
 from ppcore.data.datasets.darkened import DarkenedFolder, DarkenedImage, DarkenedPhotographs
 from ppcore.data.datasets.dataset import ArrayImages, Dataset, FileImages, check_labels
 from ppcore.data.datasets.digits import Digits
+from ppcore.data.datasets.few_labelled import FewLabelled
 from ppcore.data.datasets.file_list import FileList
 from ppcore.data.datasets.flat_folder import FlatFolder
 from ppcore.data.datasets.image_folder import ImageFolder
@@ -46,7 +47,7 @@ from ppcore.data.transforms.views import Views
 __all__ = [
     "IMAGE_SUFFIXES", "ArrayImages", "AutoAugment", "CenterCrop", "Cifar10Jpeg", "ColorJitter", "Darken",
     "DarkenedFolder", "DarkenedImage", "DarkenedPhotographs", "Darkening", "Dataset", "Digits", "EvalBatchSampler",
-    "EvalLoader", "FileImages", "FileList", "FlatFolder", "GammaDarken", "GaussianBlur", "Grayscale", "ImageFile", "ImageFolder",
+    "EvalLoader", "FewLabelled", "FileImages", "FileList", "FlatFolder", "GammaDarken", "GaussianBlur", "Grayscale", "ImageFile", "ImageFolder",
     "Mixup", "MnistIdx", "Normalize", "PaddleVision", "PairToFloat", "PairedCenterCrop", "PairedChannelShuffle",
     "PairedFlipRotate", "PairedFolder", "PairedRandomCrop", "PairedResize", "Photographs", "RandAugment", "RandomApply", "RandomCrop",
     "RandomErasing", "RandomHorizontalFlip", "RandomResizedCrop", "Relabelled", "Repeated", "Resize", "SideBySide", "Solarize", "ThreeAugment",

@@ -80,7 +80,10 @@ SEMI = {
     "EMA": {"decay": 0.9},
     "Beside": {
         "labelled": {
-            "dataset": {"name": "ppcore.data.Repeated", "dataset": digits("train", 10), "times": 4},
+            "dataset": {
+                "name": "ppcore.data.Repeated", "times": 4,
+                "dataset": {"name": "ppcore.data.FewLabelled", "dataset": digits("train"), "per_class": 1},
+            },
             "transforms": crop(16, 0.7, 1.0), "batch_size": 12,
         }
     },
