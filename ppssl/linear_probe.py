@@ -1,7 +1,7 @@
 """A linear classifier on frozen features: what a network has learned, as an evaluator."""
 
 import math
-from collections.abc import Iterator, Sequence
+from collections.abc import Callable, Iterator, Sequence
 from typing import Any, Literal
 
 import numpy as np
@@ -15,6 +15,7 @@ from ppcore.layers import checks
 from ppcore.losses import CrossEntropy
 from ppcore.metrics.features import eval_images, features_of
 from ppcore.metrics.spec import MetricSpec, accuracy
+from ppssl.dino_vit import DINOVisionTransformer, linear_features
 from ppssl.probe_head import ProbeHead
 
 _OPTIMIZERS = {"lars": {}, "momentum": {"nesterov": False}, "nesterov": {"nesterov": True}}
@@ -39,9 +40,12 @@ class LinearProbe:
         norm: whether a batch norm without scale and shift comes first.
         warmup_epochs: of a warm-up from 0; half a cosine to 0 follows.
         seed: of weights and order.
+        last_blocks: of a `DINOVisionTransformer`: the class tokens of so many last blocks are the features (DINO: 4 for ViT-S, 1
+            for ViT-B); None: the network's outputs.
+        patch_mean: with one block, the mean of its patch tokens beside the class token (DINO, ViT-B).
 
     Raises:
-        ConfigError: an argument out of its range, or fewer images than a batch.
+        ConfigError: an argument out of its range, fewer images than a batch, or a network without such blocks.
     """
 
     def __init__(
@@ -55,23 +59,30 @@ class LinearProbe:
         norm: bool = True,
         warmup_epochs: int = 0,
         seed: int = 0,
+        last_blocks: int | None = None,
+        patch_mean: bool = False,
     ):
         checks.whole(self, 1, epochs=epochs, batch_size=batch_size)
         checks.whole(self, 0, warmup_epochs=warmup_epochs, seed=seed)
         checks.choice(self, tuple(_OPTIMIZERS), optimizer=optimizer)
-        checks.flag(self, norm=norm)
+        checks.whole(self, 1, optional=True, last_blocks=last_blocks)
+        checks.flag(self, norm=norm, patch_mean=patch_mean)
+        if patch_mean and last_blocks != 1:
+            checks.fail(self, "patch_mean", patch_mean, "false, or last_blocks be 1")
         if not base_lrs or any(not rate > 0 for rate in base_lrs):
             checks.fail(self, "base_lrs", list(base_lrs), "one or more numbers above 0")
         self.train, self.epochs, self.batch_size, self.base_lrs = train, epochs, batch_size, list(base_lrs)
         self.optimizer, self.norm, self.warmup_epochs, self.seed = optimizer, norm, warmup_epochs, seed
+        self.last_blocks, self.patch_mean = last_blocks, patch_mean
         self.specs = [accuracy("linear", "Linear", "accuracy of a linear probe")]
 
     def evaluate(self, model: nn.Layer, run: Any) -> Iterator[tuple[MetricSpec, float]]:
         """Yields the best accuracy over the rates."""
-        features, labels = features_of(model, run, self.train)
+        network = self.read(model)
+        features, labels = features_of(network, run, self.train)
         if len(features) < self.batch_size:
             raise ConfigError(f"LinearProbe: batch_size is {self.batch_size} and there are {len(features)} images")
-        test, wanted = features_of(model, run, eval_images(run, "LinearProbe"))
+        test, wanted = features_of(network, run, eval_images(run, "LinearProbe"))
         classes = int(max(labels.max(), wanted.max())) + 1
         found = {}
         for base_lr in self.base_lrs:
@@ -82,6 +93,17 @@ class LinearProbe:
         best = max(found, key=lambda rate: found[rate])
         run.facts |= {"n": len(wanted), "linear_lr": best}
         yield self.specs[0], found[best]
+
+    def read(self, model: nn.Layer) -> Callable:
+        """What gives the features of images."""
+        if self.last_blocks is None:
+            return model
+        if not isinstance(model, DINOVisionTransformer) or self.last_blocks > len(model.blocks):
+            raise ConfigError(
+                f"LinearProbe: last_blocks is {self.last_blocks}, which {type(model).__name__} has not: it reads blocks of a "
+                "ppssl.DINOVisionTransformer"
+            )
+        return lambda images: linear_features(model.last_tokens(images, self.last_blocks), self.patch_mean)
 
     def trained(self, features: np.ndarray, labels: np.ndarray, classes: int, peak: float) -> ProbeHead:
         """A classifier of features float32 [N, D] with labels int64 [N], trained, in evaluation mode."""

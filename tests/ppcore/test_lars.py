@@ -74,6 +74,14 @@ def test_without_decay_there_is_a_trust_ratio():
     update(model, lars(model, decay=0.0), 0, 1.0)
     moved = np.linalg.norm(model.weight.numpy() - before) / np.linalg.norm(before)
     assert moved == pytest.approx(TRUST, rel=1e-5)
+    theirs = net()
+    paddles = paddle.incubate.optimizer.LarsMomentumOptimizer(
+        1.0, MOMENTUM, lars_coeff=TRUST, lars_weight_decay=0.0, parameter_list=theirs.parameters()
+    )
+    gradient = np.random.default_rng(0).normal(size=[3, 5]).astype(np.float32)
+    (theirs.weight * paddle.to_tensor(gradient)).sum().backward()
+    paddles.step()
+    np.testing.assert_allclose(theirs.weight.numpy(), before - gradient, rtol=1e-5, atol=1e-6)
 
 
 @pytest.mark.parametrize("zero", ["weight", "gradient"])

@@ -7,7 +7,7 @@ import paddle
 import pytest
 
 from ppcore.errors import ConfigError
-from ppssl import LinearProbe
+from ppssl import DINOVisionTransformer, LinearProbe
 from ppssl.linear_probe import _rate
 from ppssl.probe_head import FeatureNorm, ProbeHead
 
@@ -119,8 +119,26 @@ def test_warm_up_and_cosine():
         ({"base_lrs": [-1.0]}, "base_lrs"),
         ({"optimizer": "adam"}, "optimizer"),
         ({"epochs": 0}, "epochs"),
+        ({"patch_mean": True}, "patch_mean"),
+        ({"last_blocks": 2}, "last_blocks is 2, which function has not"),
     ],
 )
 def test_refusals(options, said):
     with pytest.raises(ConfigError, match=said):
         measured(**options)
+
+
+@paddle.no_grad()
+def test_reads_the_last_blocks_of_dino():
+    """Features of the linear evaluation: 2 x 8 channels, and for one block class token and mean interleaved."""
+    model = DINOVisionTransformer(img_size=8, patch_size=4, embed_dim=8, depth=2, num_heads=2)
+    model.eval()
+    x = paddle.randn([3, 3, 8, 8])
+    given = dict(train=clouds(40, 0), batch_size=40)
+    two = LinearProbe(**given, last_blocks=2).read(model)(x).numpy()
+    np.testing.assert_allclose(two[:, 8:], model(x).numpy(), rtol=1e-5, atol=1e-6)
+    mixed = LinearProbe(**given, last_blocks=1, patch_mean=True).read(model)(x).numpy()
+    np.testing.assert_allclose(mixed[:, ::2], model(x).numpy(), rtol=1e-5, atol=1e-6)
+    assert LinearProbe(**given).read(model) is model
+    with pytest.raises(ConfigError, match="last_blocks is 3"):
+        LinearProbe(**given, last_blocks=3).read(model)
