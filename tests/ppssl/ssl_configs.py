@@ -59,11 +59,11 @@ DINO = {
     "Metric": [KNN, PROBE],
 }  # fmt: skip
 SIMCLR = {
-    "Arch": {"name": "ppvit.VisionTransformer", "num_classes": 0, **VIT},
+    "Arch": {"name": "ppvit.VisionTransformer", "num_classes": 0, "pool": "gap", **VIT},
     "Task": {"name": "ppssl.SimCLR", "features": 16, "out_dim": 8, "temperature": 0.5},
     "Optimizer": {
         "name": "ppcore.optim.LARS", "form": "rate_inside", "weight_decay": 1e-4, "no_weight_decay": ["1d"],
-        "lr": {"name": "ppssl.SimCLRSchedule", "base_lr": 0.03, "warmup": {"steps": 2}},
+        "lr": {"name": "ppssl.SimCLRSchedule", "base_lr": 1.0, "warmup": {"steps": 2}},
     },
     "Train": {
         "dataset": digits("train"), "batch_size": 16,

@@ -120,6 +120,8 @@ def test_two_processes_match_one(tmp_path, method):
         for key in ours:
             if "qkv.bias" not in key:
                 assert np.abs(ours[key] - theirs[key]).max() < 1e-5, key
+    moved = [record["loss"] for record in records(tmp_path / "run", "train")]
+    assert abs(moved[-1] - moved[0]) > 0.01, "nothing was trained"
     first, second = (records(tmp_path / folder, "eval")[-1] for folder in ("run", "two"))
     assert first["n"] == second["n"] == 60
     assert first["knn5"] == pytest.approx(second["knn5"], abs=1.5 / 60)
