@@ -21,12 +21,16 @@ class _AnySizePatchEmbed(PatchEmbed):
     """Patches of images of any whole number of patches; `img_size` is what the position embedding is of."""
 
     def forward(self, x):  # [B, C, H, W]
-        sizes = list(zip(x.shape[2:], self.patch_size, strict=True))
-        if any(size != -1 and size % patch for size, patch in sizes):
-            raise ConfigError(
-                f"images of {x.shape[2]}x{x.shape[3]} are no whole number of {self.patch_size[0]}x{self.patch_size[1]} patches"
-            )
+        _check_whole(x, self.patch_size)
         return self.proj(x).flatten(2).transpose([0, 2, 1])  # [B, N, D]
+
+
+def _check_whole(x: paddle.Tensor, patch: tuple[int, int]) -> None:
+    height, width = x.shape[2], x.shape[3]
+    if (
+        height > 0 and width > 0 and (height % patch[0] != 0 or width % patch[1] != 0)
+    ):  # -1 where a graph leaves an axis open
+        raise ConfigError(f"images of {height}x{width} are no whole number of {patch[0]}x{patch[1]} patches")
 
 
 @lru_cache(maxsize=16)

@@ -157,3 +157,12 @@ def test_evaluated_as_training_did(runs, tmp_path, tool):
     assert done.returncode == 0, done.stderr
     found, recorded = json.loads((tmp_path / "found.json").read_text()), records(runs["dino"] / "run", "eval")[-1]
     assert {name: found[name] for name in MEASURED["dino"]} == {name: recorded[name] for name in MEASURED["dino"]}
+
+
+def test_the_teacher_is_exported(runs, tool):
+    """Its backbone, at the size of its position embedding."""
+    pytest.importorskip("paddle2onnx")
+    done = tool("export_model", "-c", runs["dino"] / "dino.yaml", *ALLOW, "--weights", last(runs["dino"]))
+    assert done.returncode == 0, done.stderr
+    assert "paddle agrees with the model" in done.stderr
+    assert "onnx agrees with the model" in done.stderr
