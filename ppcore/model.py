@@ -10,7 +10,7 @@ from dataclasses import dataclass
 from typing import TYPE_CHECKING, Any, Protocol
 
 if TYPE_CHECKING:
-    from paddle import nn
+    from paddle import Tensor, nn
 
 
 class Model(Protocol):
@@ -70,10 +70,14 @@ class Model(Protocol):
 _STATISTICS = ("_mean", "_variance")
 
 
+def trained_parameters(model: "nn.Layer") -> "dict[str, Tensor]":
+    """All parameters by name, frozen ones too, without the running statistics of batch norms."""
+    return {name: p for name, p in model.named_parameters() if name.rpartition(".")[2] not in _STATISTICS}
+
+
 def parameter_count(model: "nn.Layer") -> int:
     """Values of all parameters, frozen ones too, as papers count them: without the running statistics of batch norms."""
-    named = dict(model.named_parameters())
-    return sum(math.prod(p.shape) for name, p in named.items() if name.rpartition(".")[2] not in _STATISTICS)
+    return sum(math.prod(p.shape) for p in trained_parameters(model).values())
 
 
 @dataclass(frozen=True)

@@ -3,6 +3,18 @@
 import ppcore  # noqa: F401  (what must happen before Paddle is imported)
 from ppssl.can import ContrastiveMaskedAutoencoder, can_vit_base_patch16, can_vit_large_patch16
 from ppssl.can_task import CAN
+from ppssl.cifar_resnet import cifar_resnet18
+from ppssl.dino_head import DINOHead, DINONetwork
+from ppssl.dino_loss import DINOLoss
+from ppssl.dino_task import DINO
+from ppssl.dino_vit import (
+    DINOVisionTransformer,
+    dino_vit_base_patch8,
+    dino_vit_base_patch16,
+    dino_vit_small_patch8,
+    dino_vit_small_patch16,
+    dino_vit_tiny_patch16,
+)
 from ppssl.fine_tuning import (
     FineTunedViT,
     LinearProbeViT,
@@ -21,25 +33,54 @@ from ppssl.jigsaw_vit import (
     jigsaw_small_patch16_224,
     jigsaw_tiny_patch16_224,
 )
+from ppssl.linear_probe import LinearProbe
 from ppssl.mae import MaskedAutoencoder, mae_vit_base_patch16, mae_vit_huge_patch14, mae_vit_large_patch16
 from ppssl.mae_task import MAE
+from ppssl.ntxent import NTXent
 from ppssl.reconstruction_error import ReconstructionError
+from ppssl.semi_task import FixMatch, PseudoLabel
+from ppssl.simclr_blur import SimCLRBlur
+from ppssl.simclr_head import ProjectionHead
+from ppssl.simclr_task import SimCLR
+from ppssl.ssl_schedules import LinspaceCosine, Ramp, SevenSixteenths, SimCLRSchedule
 
 __all__ = [
     "CAN",
+    "DINO",
     "MAE",
     "ContextFreeNetwork",
     "ContrastiveMaskedAutoencoder",
+    "DINOHead",
+    "DINOLoss",
+    "DINONetwork",
+    "DINOVisionTransformer",
     "FineTunedViT",
+    "FixMatch",
     "Jigsaw",
     "JigsawTiles",
     "JigsawVisionTransformer",
+    "LinearProbe",
     "LinearProbeViT",
+    "LinspaceCosine",
     "MaskedAutoencoder",
+    "NTXent",
+    "ProjectionHead",
+    "PseudoLabel",
+    "Ramp",
     "ReconstructionError",
+    "SevenSixteenths",
     "ShiftChannels",
+    "SimCLR",
+    "SimCLRBlur",
+    "SimCLRSchedule",
     "can_vit_base_patch16",
     "can_vit_large_patch16",
+    "cifar_resnet18",
+    "dino_vit_base_patch8",
+    "dino_vit_base_patch16",
+    "dino_vit_small_patch8",
+    "dino_vit_small_patch16",
+    "dino_vit_tiny_patch16",
     "jigsaw_base_patch16_224",
     "jigsaw_small_patch16_224",
     "jigsaw_tiny_patch16_224",

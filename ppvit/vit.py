@@ -163,9 +163,13 @@ class VisionTransformer(nn.Layer):
         # Widened, not the tokens narrowed: under autocast the patches may come in half precision.
         return paddle.concat([cls, x.astype(cls.dtype)], axis=1) + self.pos_embed
 
+    def embed(self, x):
+        """What the blocks are given: [B, C, H, W] -> [B, prefix + N, D]."""
+        return self.pos_drop(self.add_tokens(self.patch_embed(x)))
+
     def forward_features(self, x):
         """Tokens after the final norm: [B, C, H, W] -> [B, prefix + N, D]."""
-        x = self.pos_drop(self.add_tokens(self.patch_embed(x)))
+        x = self.embed(x)
         for block in self.blocks:
             x = block(x)
         return self.norm(x)
@@ -197,8 +201,7 @@ class VisionTransformer(nn.Layer):
 
     def attention_maps(self, x) -> list[paddle.Tensor]:
         """Softmax attention of every block, each [B, heads, T, T] with T = prefix + N."""
-        x = self.pos_drop(self.add_tokens(self.patch_embed(x)))
-        maps = []
+        x, maps = self.embed(x), []
         for block in self.blocks:
             maps.append(block.attn.attention_map(block.norm1(x)))
             x = block(x)

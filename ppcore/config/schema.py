@@ -164,6 +164,8 @@ class DataSection(Section):
     """Data to train on."""
     Eval: LoaderSection | None = None
     """Data to evaluate on."""
+    Beside: dict[str, LoaderSection] = Field({})
+    """More training data, by names: each step has a batch of each beside that of `Train`, its arrays called `NAME.array`."""
 
 
 class OptimizerSection(Section):

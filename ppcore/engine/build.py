@@ -10,7 +10,15 @@ import paddle.nn as nn
 
 from ppcore.config import Config, LoaderSection, components, roles, signatures
 from ppcore.config.durations import Duration, Plan
-from ppcore.data import EvalBatchSampler, EvalLoader, TrainBatchSampler, TrainLoader, check_labels, match_classes
+from ppcore.data import (
+    EvalBatchSampler,
+    EvalLoader,
+    SideBySide,
+    TrainBatchSampler,
+    TrainLoader,
+    check_labels,
+    match_classes,
+)
 from ppcore.engine.distributed import World
 from ppcore.engine.logger import log
 from ppcore.errors import ConfigError
@@ -144,29 +152,28 @@ def transforms(steps: Mapping[str, dict], **provided: Any) -> list:
     return [components.build(node, **provided) for node in steps.values()]
 
 
-def train_loader(config: Config, images: Any, world: World, start_step: int, total_steps: int, classes: int):
-    """Training micro-batches from `start_step` on."""
-    part = section(config, "Train")
-    stream = TrainBatchSampler(
-        len(images),
-        part.batch_size,
-        config.Global.seed,
-        start_step,
-        total_steps,
-        world.rank,
-        world.size,
-        config.accumulate,
-        part.repeats,
-    )
-    return TrainLoader(
-        images,
-        transforms(part.transforms),
-        transforms(part.batch_transforms, num_classes=classes),
-        config.Global.seed,
-        stream,
-        part.num_workers,
-        part.unreadable,
-    )
+def train_loader(
+    config: Config, images: Any, world: World, start_step: int, total_steps: int, classes: int | None
+) -> TrainLoader | SideBySide:
+    """Training micro-batches from `start_step` on; with `DataLoader.Beside`, each with a batch of every set of that beside."""
+
+    def loader(part: LoaderSection, images: Any, seed: int) -> TrainLoader:
+        stream = TrainBatchSampler(
+            len(images), part.batch_size, seed, start_step, total_steps, world.rank, world.size, config.accumulate,
+            part.repeats,
+        )  # fmt: skip
+        batch_transforms = transforms(part.batch_transforms, num_classes=classes)
+        return TrainLoader(
+            images, transforms(part.transforms), batch_transforms, seed, stream, part.num_workers, part.unreadable
+        )
+
+    main, others = loader(section(config, "Train"), images, config.Global.seed), {}
+    for number, (name, part) in enumerate(config.DataLoader.Beside.items()):
+        own = dataset(part, classes, images.classes, f"DataLoader.Beside.{name}")
+        # Another seed: an image that is in both sets has other draws in each.
+        seed = int(np.random.SeedSequence((config.Global.seed, number + 1)).generate_state(1)[0])
+        others[name] = loader(part, own, seed)
+    return SideBySide(main, others) if others else main
 
 
 def eval_loader(part: LoaderSection, images: Any, world: World, ahead: bool = False) -> EvalLoader:

@@ -47,6 +47,14 @@ class World:
         dist.all_reduce(total)
         return total.numpy()
 
+    def mean(self, tensor: paddle.Tensor) -> paddle.Tensor:
+        """The mean of every process's tensor, without gradient; it stays where it is."""
+        if self.size == 1:
+            return tensor.detach()
+        total = tensor.detach() / self.size
+        dist.all_reduce(total)
+        return total
+
     def gather(self, value: Any) -> list[Any]:
         """Every process's value, in the order of ranks."""
         if self.size == 1:

@@ -14,7 +14,7 @@ import paddle
 from paddle import nn
 
 from ppcore import optim
-from ppcore.config import Config, components
+from ppcore.config import Config, components, roles
 from ppcore.config.durations import Plan
 from ppcore.data import Normalize
 from ppcore.engine import build, evaluators
@@ -93,7 +93,13 @@ class Run:
 
         Args:
             changes: arguments that differ from `Arch`'s, such as `drop_path=0.0` for a teacher.
+
+        Raises:
+            ConfigError: the network has no such argument, or not of that kind.
         """
+        mistakes = components.mistakes({**self.config.Arch, **changes}, "Task", roles.NETWORK)
+        if mistakes:
+            raise ConfigError(mistakes[0])
         return components.build({**self.config.Arch, **changes})
 
     def forward(self, network: Callable, *inputs: paddle.Tensor) -> Any:

@@ -108,20 +108,22 @@ def run_step(
                 outcome.logs.setdefault(key, []).append(value)
         if name is None:
             break
-        norm = _update(optimizers[name], world, precision, report)
+        norm = _update(optimizers[name], step, world, precision, report)
         if report:
             outcome.grad_norms[name] = norm
     task.after_update(step)
     return outcome
 
 
-def _update(optimizer: ScheduledOptimizer, world: World, precision: Precision, report: bool) -> float | None:
+def _update(optimizer: ScheduledOptimizer, step: int, world: World, precision: Precision, report: bool) -> float | None:
     """One optimiser update; returns the gradient norm before clipping when it is to be reported."""
     norm = None
     world.average_gradients(optimizer.parameters)
     precision.scaler.unscale_(optimizer.paddle)
     if optimizer.clip_norm is not None or report:
         norm = optim.clip_grad_norm(optimizer.parameters, optimizer.clip_norm)
+    if optimizer.before_update is not None:
+        optimizer.before_update(step)
     precision.scaler.step(optimizer.paddle)
     precision.scaler.update()
     optimizer.paddle.clear_grad()

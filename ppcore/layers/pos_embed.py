@@ -76,6 +76,15 @@ MATRICES: dict[str, Callable[[int, int], np.ndarray]] = {
 MATRICES["timm_npz_loader"] = MATRICES["bilinear_half_pixel"]
 
 
+def cubic_by_factor(old: int, new: int, factor: float) -> np.ndarray:
+    """Bicubic weights [new, old] whose source coordinates follow a given factor, not new / old (torch's `scale_factor`).
+
+    Half-pixel centres, a = -0.75, no antialias.
+    """
+    centres = (np.arange(new) + 0.5) / factor - 0.5
+    return _point_sampled(new, old, lambda x: cubic_kernel(x, a=-0.75), centres)
+
+
 def check_mode(mode: str) -> None:
     """Raises ConfigError, with the names there are, unless `mode` is one of `MATRICES`."""
     if mode not in MATRICES:

@@ -5,7 +5,8 @@ names the conventions of the numbers in one line, or gives None where the argume
 """
 
 from ppcore.metrics.image_quality import ImageQuality
+from ppcore.metrics.knn import WeightedKNN
 from ppcore.metrics.spec import MetricSpec
 from ppcore.metrics.topk import TopK
 
-__all__ = ["ImageQuality", "MetricSpec", "TopK"]
+__all__ = ["ImageQuality", "MetricSpec", "TopK", "WeightedKNN"]

@@ -10,6 +10,10 @@ from paddle.optimizer import Optimizer
 
 from ppcore.errors import ConfigError, nearest
 from ppcore.model import traits
+from ppcore.optim.gradient_norms import clip_each_grad as clip_each_grad
+from ppcore.optim.gradient_norms import clip_grad_norm as clip_grad_norm
+from ppcore.optim.gradient_norms import widened as widened
+from ppcore.optim.lars import LARS as LARS
 from ppcore.optim.soap import Soap as Soap
 from ppcore.schedules import Schedule
 
@@ -124,6 +128,8 @@ class ScheduledOptimizer:
         clip_norm: largest global norm of the gradients, or None.
         decay: weight decay by step, or None for the one it was made with (AdamW).
         apart: some of its parameters and their own rate by step, which is 0 wherever `rate` is.
+        before_update: called with the step between the backward pass and the update, when gradients are the mean over processes and
+            unscaled, after `clip_norm`: a task's own clipping, or gradients it takes away (`clear_gradient(False)`).
     """
 
     paddle: Optimizer
@@ -132,6 +138,7 @@ class ScheduledOptimizer:
     clip_norm: float | None = None
     decay: Schedule | None = None
     apart: Sequence[tuple[list[paddle.Tensor], Schedule]] = ()
+    before_update: Callable[[int], None] | None = None
 
     def prepare(self, step: int) -> float:
         """Sets what the schedules say for a step; returns the learning rate of the parameters that have none of their own."""
@@ -227,28 +234,6 @@ def _set_l2(parameters: list, decayed: set[str], weight_decay: float) -> None:
         for p in parameters:
             if p.name in decayed:
                 p.regularizer = paddle.regularizer.L2Decay(weight_decay)
-
-
-@paddle.no_grad()
-def clip_grad_norm(parameters: list, max_norm: float | None) -> paddle.Tensor:
-    """Global L2 norm of the gradients; with `max_norm`, they are scaled by min(1, max/(norm + 1e-6)).
-
-    One factor for all tensors (ViT appendix B.1 "global norm 1"), not one a tensor.
-    """
-    gradients = [p.grad for p in parameters if p.grad is not None]
-    squares = [widened(g).square().sum() for g in gradients]
-    norm = paddle.sqrt(paddle.add_n(squares))
-    if max_norm is not None:
-        factor = paddle.clip(max_norm / (norm + 1e-6), max=1.0)
-        factors = {kind: factor.astype(kind) for kind in {gradient.dtype for gradient in gradients}}
-        for gradient in gradients:
-            gradient.multiply_(factors[gradient.dtype])
-    return norm
-
-
-def widened(tensor: paddle.Tensor) -> paddle.Tensor:
-    """A tensor in float32: itself where it is (Paddle's `astype` would copy it)."""
-    return tensor if tensor.dtype == paddle.float32 else tensor.astype("float32")
 
 
 class ConstantAdam:

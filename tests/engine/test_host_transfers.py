@@ -76,7 +76,7 @@ def test_float16_has_one(good, transfers, monkeypatch):
         with counted() as found:
             loss = network(paddle.ones([4, 3])).sum() * (1.0 if good else float("inf"))
             precision.scaler.scale(loss).backward()
-            _update(scheduled, World(0, 1, "cpu"), precision, report=False)
+            _update(scheduled, 0, World(0, 1, "cpu"), precision, report=False)
         assert found.total() == transfers, found
     assert float(precision.scaler._scale) == (1024.0 if good else 128.0)
     assert (network.weight.numpy() != before).any() == good

@@ -7,6 +7,7 @@ import numpy as np
 from PIL import Image, ImageEnhance
 
 from ppcore.data.ranges import check, check_choice
+from ppcore.data.transforms import image_ops
 
 Range = float | Sequence[float]
 
@@ -64,6 +65,24 @@ class Grayscale:
     def __call__(self, image: np.ndarray, rng: np.random.Generator | None = None) -> np.ndarray:
         grey = image if image.shape[2] == 1 else np.asarray(Image.fromarray(image).convert("L"))[:, :, None]
         return np.repeat(grey, self.channels, axis=2)
+
+
+class Solarize:
+    """Inverts the values from a threshold on.
+
+    Args:
+        threshold: 0..256.
+
+    Raises:
+        ConfigError: it is out of range.
+    """
+
+    def __init__(self, threshold: int = 128):
+        check(0 <= threshold <= 256, self, "threshold", threshold, "within 0..256")
+        self.threshold = threshold
+
+    def __call__(self, image: np.ndarray, rng: np.random.Generator | None = None) -> np.ndarray:
+        return image_ops.solarize(image, self.threshold)
 
 
 def shift_hue(picture: Image.Image, turns: float) -> Image.Image:

@@ -1,0 +1,45 @@
+"""As many images of each class: the labelled part of a semi-supervised training, or a few-label protocol."""
+
+from typing import Any
+
+import numpy as np
+
+from ppcore.data.datasets.dataset import Dataset
+from ppcore.data.ranges import check
+from ppcore.errors import ConfigError
+
+
+class FewLabelled(Dataset):
+    """`per_class` images of each class, chosen at random by a seed of their own.
+
+    Args:
+        dataset: the images, whose labels are known.
+        per_class: images of each class.
+        seed: which ones.
+
+    Raises:
+        ConfigError: an argument out of its range, labels that are not known beforehand, or a class with fewer images.
+    """
+
+    def __init__(self, dataset: Dataset, per_class: int, seed: int = 0):
+        check(per_class >= 1, self, "per_class", per_class, "at least 1")
+        check(seed >= 0, self, "seed", seed, "at least 0")
+        if dataset.labels is None:
+            raise ConfigError(f"FewLabelled: {type(dataset).__name__} does not say beforehand which labels it has")
+        labels, rng, chosen = np.asarray(dataset.labels), np.random.default_rng(seed), []
+        for label in range(dataset.num_classes):
+            own = np.flatnonzero(labels == label)
+            if len(own) < per_class:
+                raise ConfigError(
+                    f"FewLabelled: class {label} has {len(own)} images, fewer than per_class, {per_class}"
+                )
+            chosen.append(rng.choice(own, per_class, replace=False))
+        self.dataset, self.index = dataset, np.sort(np.concatenate(chosen))
+        self.labels, self.classes, self.num_classes = labels[self.index], dataset.classes, dataset.num_classes
+        self.paths = None if dataset.paths is None else [dataset.paths[int(i)] for i in self.index]
+
+    def __len__(self) -> int:
+        return len(self.index)
+
+    def load(self, index: int) -> dict[str, Any]:
+        return self.dataset.load(int(self.index[index]))
