@@ -37,6 +37,8 @@ from ppssl.linear_probe import LinearProbe
 from ppssl.mae import MaskedAutoencoder, mae_vit_base_patch16, mae_vit_huge_patch14, mae_vit_large_patch16
 from ppssl.mae_task import MAE
 from ppssl.ntxent import NTXent
+from ppssl.position_accuracy import PositionAccuracy
+from ppssl.raw_pixels import RawPixels
 from ppssl.reconstruction_error import ReconstructionError
 from ppssl.semi_task import FixMatch, PseudoLabel
 from ppssl.simclr_blur import SimCLRBlur
@@ -64,9 +66,11 @@ __all__ = [
     "LinspaceCosine",
     "MaskedAutoencoder",
     "NTXent",
+    "PositionAccuracy",
     "ProjectionHead",
     "PseudoLabel",
     "Ramp",
+    "RawPixels",
     "ReconstructionError",
     "SevenSixteenths",
     "ShiftChannels",

@@ -42,6 +42,20 @@ def random_mask(noise: np.ndarray, ratio: float) -> Mask:
     return Mask(paddle.to_tensor(shuffle[:, :kept]), paddle.to_tensor(restore), paddle.to_tensor(removed))
 
 
+def mask_of_images(index: np.ndarray, patches: int, ratio: float, seed: int) -> Mask:
+    """A mask for each image by its number in the data set: the same in every evaluation.
+
+    Args:
+        index: int [B].
+        patches: of an image.
+        ratio: share of them that is removed.
+        seed: of all masks.
+    """
+    return random_mask(
+        np.stack([np.random.default_rng((seed, int(number))).random(patches) for number in index]), ratio
+    )
+
+
 def take(tokens: paddle.Tensor, places: paddle.Tensor) -> paddle.Tensor:
     """The tokens of each image at its own places: [B, N, D], [B, K] -> [B, K, D]."""
     batch, count, dim = tokens.shape

@@ -8,9 +8,10 @@ import paddle
 
 from ppcore.errors import ConfigError
 from ppcore.layers import checks
+from ppcore.metrics.features import eval_images
 from ppcore.metrics.spec import MetricSpec
 from ppssl.mae import MaskedAutoencoder
-from ppssl.masking import random_mask
+from ppssl.masking import mask_of_images
 
 
 class ReconstructionError:
@@ -38,10 +39,9 @@ class ReconstructionError:
         """Yields the mean over the images."""
         if not isinstance(model, MaskedAutoencoder):
             raise ConfigError(f"ReconstructionError measures a ppssl.MaskedAutoencoder, not {type(model).__name__}")
-        if run.images is None:
-            raise ConfigError("ReconstructionError judges by the images of DataLoader.Eval, which is missing")
+        images = eval_images(run, "ReconstructionError")
         sums = np.zeros(2)
-        for batch in run.batches(run.config.DataLoader.Eval, run.images):
+        for batch in run.batches(run.config.DataLoader.Eval, images):
             sums += self.of_batch(model, run, batch), len(batch["index"])
         total, count = run.world.sum(sums)
         if not count:
@@ -52,7 +52,6 @@ class ReconstructionError:
     def of_batch(self, model: MaskedAutoencoder, run: Any, batch: dict[str, np.ndarray]) -> float:
         """Sum over a batch of the errors of its images."""
         patches = model.grid[0] * model.grid[1]
-        noise = [np.random.default_rng((self.seed, int(index))).random(patches) for index in batch["index"]]
-        mask = random_mask(np.stack(noise), self.mask_ratio)
+        mask = mask_of_images(batch["index"], patches, self.mask_ratio, self.seed)
         predicted = run.forward(lambda images: model.reconstruct(images, mask.keep, mask.restore), batch["image"])
-        return float(model.loss(predicted, paddle.to_tensor(batch["image"]), mask.removed)) * len(noise)
+        return float(model.loss(predicted, paddle.to_tensor(batch["image"]), mask.removed)) * len(batch["index"])

@@ -26,15 +26,8 @@ class FewLabelled(Dataset):
         check(seed >= 0, self, "seed", seed, "at least 0")
         if dataset.labels is None:
             raise ConfigError(f"FewLabelled: {type(dataset).__name__} does not say beforehand which labels it has")
-        labels, rng, chosen = np.asarray(dataset.labels), np.random.default_rng(seed), []
-        for label in range(dataset.num_classes):
-            own = np.flatnonzero(labels == label)
-            if len(own) < per_class:
-                raise ConfigError(
-                    f"FewLabelled: class {label} has {len(own)} images, fewer than per_class, {per_class}"
-                )
-            chosen.append(rng.choice(own, per_class, replace=False))
-        self.dataset, self.index = dataset, np.sort(np.concatenate(chosen))
+        labels = np.asarray(dataset.labels)
+        self.dataset, self.index = dataset, few_of_each(labels, dataset.num_classes, per_class, seed)
         self.labels, self.classes, self.num_classes = labels[self.index], dataset.classes, dataset.num_classes
         self.paths = None if dataset.paths is None else [dataset.paths[int(i)] for i in self.index]
 
@@ -43,3 +36,24 @@ class FewLabelled(Dataset):
 
     def load(self, index: int) -> dict[str, Any]:
         return self.dataset.load(int(self.index[index]))
+
+
+def few_of_each(labels: np.ndarray, classes: int, per_class: int, seed: int) -> np.ndarray:
+    """Increasing indices of `per_class` of each of the classes, chosen at random.
+
+    Args:
+        labels: int [N].
+        classes: number of classes.
+        per_class: how many of each.
+        seed: which ones.
+
+    Raises:
+        ConfigError: a class has fewer.
+    """
+    rng, chosen = np.random.default_rng(seed), []
+    for label in range(classes):
+        own = np.flatnonzero(labels == label)
+        if len(own) < per_class:
+            raise ConfigError(f"class {label} has {len(own)} images, fewer than per_class, {per_class}")
+        chosen.append(rng.choice(own, per_class, replace=False))
+    return np.sort(np.concatenate(chosen))
