@@ -64,6 +64,10 @@ class Quick(Strict):
         """Name of the folder of one seed's run."""
         return f"{self.name}_seed{seed}"
 
+    def seed_for(self, seed: int) -> int:
+        """The seed whose run those of `seed` of another config use."""
+        return seed if seed in self.run_seeds else self.run_seeds[0]
+
 
 def check_quick(items: list[Quick], values: Mapping[tuple[str, str, str], float | None]) -> None:
     """Checks what quick configs say of each other and of the tables.

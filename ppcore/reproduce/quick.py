@@ -58,7 +58,7 @@ def options(item: Quick, seed: int, output: Path, device: str, items: dict[str, 
     """`-o` texts of one seed's training."""
     # The final weights of a run, not those its test images chose.
     used = {
-        key: f"{items[name].run_name(items[name].run_seeds[0])}/checkpoints/latest" for key, name in item.uses.items()
+        key: f"{items[name].run_name(items[name].seed_for(seed))}/checkpoints/latest" for key, name in item.uses.items()
     }
     return [
         f"Global.output_dir={output / item.run_name(seed)}",
@@ -99,7 +99,7 @@ def train(page: PaperPage, output: Path, device: str) -> list[QuickRun]:
                     log=output / "logs" / f"{folder.name}.txt",
                     environment=thread_variables(machine.processes, item.threads),
                     cores=machine.cores,
-                    after=tuple(_title(chosen[name], chosen[name].run_seeds[0]) for name in item.uses.values()),
+                    after=tuple(_title(chosen[name], chosen[name].seed_for(seed)) for name in item.uses.values()),
                     kept=is_finished(folder, config.load(page.root / item.config, given)),
                 )
             )

@@ -108,6 +108,17 @@ class TestPlan:
         )
         assert [(run.uses, run.used) for run in runs] == [(False, True), (False, True), (True, False)]
 
+    def test_a_user_gets_the_run_of_its_own_seed_where_there_is_one(self, page, planned, tmp_path):
+        items = [
+            {"config": VIT, "run_seeds": [0, 1], "threads": 1},
+            {"config": CIFAR, "run_seeds": [0, 1, 2], "threads": 1, "uses": {"Global.pretrained.path": VIT}},
+        ]
+        jobs, _ = planned(page(items))
+        for seed, used in ((0, 0), (1, 1), (2, 0)):
+            user = jobs[f"vit_cifar10 seed {seed}"]
+            assert user.after == (f"vit_digits seed {used}",)
+            assert f"vit_digits_seed{used}/checkpoints/latest" in " ".join(user.command)
+
     def test_what_has_no_data_is_left_out_with_what_uses_it(self, page, planned, monkeypatch):
         monkeypatch.delenv("PP_DATA_DIR", raising=False)
         said = []
