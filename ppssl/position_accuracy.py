@@ -39,7 +39,9 @@ class PositionAccuracy:
         sums = np.zeros(3)
         for batch in run.batches(run.config.DataLoader.Eval, eval_images(run, "PositionAccuracy")):
             mask = mask_of_images(batch["index"], model.grid[0] * model.grid[1], self.mask_ratio, self.seed)
-            logits = run.forward(lambda x, keep=mask.keep: model.place(take(model.patch_embed(x), keep)), batch["image"])
+            logits = run.forward(
+                lambda x, keep=mask.keep: model.place(take(model.patch_embed(x), keep)), batch["image"]
+            )
             right = (logits.argmax(-1) == mask.keep).numpy()
             sums += right.sum(), right.size, len(right)
         right, patches, images = run.world.sum(sums)

@@ -142,3 +142,35 @@ def test_reads_the_last_blocks_of_dino():
     assert LinearProbe(**given).read(model) is model
     with pytest.raises(ConfigError, match="last_blocks is 3"):
         LinearProbe(**given, last_blocks=3).read(model)
+
+
+class TestFewLabels:
+    def measured(self, **options):
+        run = run_over(clouds(300, 1))
+        given = dict(train=clouds(300, 0), epochs=60, batch_size=6, base_lrs=[20.0], optimizer="nesterov", per_class=2)
+        with paddle.no_grad():
+            ((spec, value),) = LinearProbe(**given | options).evaluate(lambda x: x, run)
+        return spec, value, run.facts
+
+    def test_the_number_is_the_mean_over_draws_of_so_many_of_each_class(self):
+        spec, value, facts = self.measured(draws=3)
+        assert (spec.key, facts["linear2_lr"]) == ("linear2", 20.0)
+        each = [self.measured(draws=1, seed=seed)[1] for seed in range(3)]
+        assert value == pytest.approx(np.mean(each))
+        assert len(set(each)) > 1, "each draw has other images"
+
+    def test_of_each_class_so_many(self):
+        labels = clouds(300, 0).labels
+        probe = LinearProbe(train=clouds(300, 0), batch_size=6, per_class=2)
+        rows = [probe.learned_from(labels, 3, draw) for draw in range(2)]
+        for chosen in rows:
+            np.testing.assert_array_equal(np.bincount(labels[chosen]), [2, 2, 2])
+        assert set(rows[0]) != set(rows[1])
+
+    def test_refusals(self):
+        with pytest.raises(ConfigError, match="fewer than per_class, 400"):
+            self.measured(per_class=400)
+        with pytest.raises(ConfigError, match="there are 6 images"):
+            self.measured(batch_size=7)
+        with pytest.raises(ConfigError, match="draws"):
+            self.measured(draws=0)
