@@ -14,7 +14,10 @@ class DINOLoss(nn.Layer):
     Args:
         out_dim: outputs, K.
         student_temperature: τ_s.
-        center_momentum: share of the centre that an update keeps.
+        center_momentum: share of the centre that an update keeps; 1: it stays 0, which is training without centring.
+
+    Raises:
+        ConfigError: an argument out of its range.
 
     Attributes:
         center: [1, K], a buffer; 0 at first.
@@ -23,7 +26,9 @@ class DINOLoss(nn.Layer):
     def __init__(self, out_dim: int, *, student_temperature: float = 0.1, center_momentum: float = 0.9):
         super().__init__()
         checks.positive(self, student_temperature=student_temperature)
-        checks.rate(self, center_momentum=center_momentum)
+        checks.number(self, center_momentum=center_momentum)
+        if not 0 <= center_momentum <= 1:
+            checks.fail(self, "center_momentum", center_momentum, "from 0 to 1")
         self.student_temperature, self.center_momentum = student_temperature, center_momentum
         self.register_buffer("center", paddle.zeros([1, out_dim]))
 
