@@ -81,8 +81,11 @@ class CAN:
         sigma = paddle.to_tensor((self.sigma_max * levels.T.ravel()).astype("float32"))
         noise = sigma.reshape([-1, 1, 1, 1]) * paddle.randn(clean.shape)
         terms = self.terms(clean, noise, sigma, mask)
-        total = sum(weight * terms[name] for weight, name in zip(self.weights, PARTS, strict=True))
-        yield "model", total, {name: value.detach() for name, value in terms.items()}
+        yield "model", self.total(terms), {name: value.detach() for name, value in terms.items()}
+
+    def total(self, terms: Mapping[str, paddle.Tensor]) -> paddle.Tensor:
+        """The weighted sum of the three losses of `terms`."""
+        return sum(weight * terms[name] for weight, name in zip(self.weights, PARTS, strict=True))
 
     def terms(self, clean, noise, sigma, mask) -> Mapping[str, paddle.Tensor]:
         """The three losses before their weights, and `spread`.
