@@ -54,9 +54,7 @@ class CANReference(ScheduledAdamW):
         task = CAN(run=run, **self.options)
         return task, task.terms(*self._given(x, rows))
 
-    def forward(
-        self, model: ContrastiveMaskedAutoencoder, x: paddle.Tensor
-    ) -> tuple[Any, dict[str, paddle.Tensor]]:
+    def forward(self, model: ContrastiveMaskedAutoencoder, x: paddle.Tensor) -> tuple[Any, dict[str, paddle.Tensor]]:
         """What the loss takes; as stages what the network makes of the noisy views, [B, 2, …], and the three losses."""
         rows = range(len(x))
         clean, noise, sigma, mask = self._given(x, rows)

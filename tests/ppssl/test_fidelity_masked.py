@@ -23,11 +23,17 @@ FILES = {
     CANReference: FOLDER / "can_tiny.npz",
     JigsawReference: FOLDER / "jigsaw_vit_tiny.npz",
 }
-KEPT, LATENT, PREDICTED = "class token and kept patches with their positions", "latent of what is visible", "predicted patches"
+KEPT, LATENT, PREDICTED = (
+    "class token and kept patches with their positions",
+    "latent of what is visible",
+    "predicted patches",
+)
 PLAIN, PARTS = "loss of plain pixels", "losses of contrast, reconstruction and noise"
 
 
-@pytest.mark.parametrize(("described_by", "count"), [(MAEReference, 8 + 3), (CANReference, 6 + 3), (JigsawReference, 4 + 3)])
+@pytest.mark.parametrize(
+    ("described_by", "count"), [(MAEReference, 8 + 3), (CANReference, 6 + 3), (JigsawReference, 4 + 3)]
+)
 def test_every_row_is_within_its_tolerance(described_by, count):
     check_rows(described_by, FILES[described_by], count)
 
@@ -95,7 +101,9 @@ class TestAFaultOfMAEIsNoticed:
 
     def test_the_loss_of_all_patches(self, monkeypatch):
         own = mae.patch_error
-        monkeypatch.setattr(mae, "patch_error", lambda predicted, target, removed: own(predicted, target, removed * 0 + 1))
+        monkeypatch.setattr(
+            mae, "patch_error", lambda predicted, target, removed: own(predicted, target, removed * 0 + 1)
+        )
         assert one_pass(MAEReference) == {"loss", PLAIN}
 
     def test_the_mean_over_all_patches_of_the_loss_of_the_removed(self, monkeypatch):
@@ -130,10 +138,14 @@ class TestAFaultOfMAEIsNoticed:
     def test_what_is_kept_is_not_put_back(self, monkeypatch):
         own = MaskedAutoencoder.decode
         in_order = lambda restore: paddle.arange(restore.shape[1]).expand_as(restore)  # noqa: E731
-        monkeypatch.setattr(MaskedAutoencoder, "decode", lambda self, latent, restore: own(self, latent, in_order(restore)))
+        monkeypatch.setattr(
+            MaskedAutoencoder, "decode", lambda self, latent, restore: own(self, latent, in_order(restore))
+        )
         assert {PREDICTED, "loss"} <= one_pass(MAEReference)
 
-    @pytest.mark.parametrize("recipe", [dict(betas=[0.9, 0.999]), dict(weight_decay=0.0), dict(warmup=3), dict(eps=1e-5)], ids=str)
+    @pytest.mark.parametrize(
+        "recipe", [dict(betas=[0.9, 0.999]), dict(weight_decay=0.0), dict(warmup=3), dict(eps=1e-5)], ids=str
+    )
     def test_another_recipe(self, recipe):
         assert "norm of every final tensor" in trained(MAEReference, **recipe)
 

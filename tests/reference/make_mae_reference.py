@@ -103,7 +103,9 @@ def mae() -> tuple[dict, dict]:
 
     def loss(net, images, rows, norm_pix=True):
         keep, restore, removed = torch_mae.masked(order[rows], RATIO)
-        return torch_mae.mae_loss(net.decode(net.encode(net.visible(images, keep)), restore), images, net.patch, removed, norm_pix)
+        return torch_mae.mae_loss(
+            net.decode(net.encode(net.visible(images, keep)), restore), images, net.patch, removed, norm_pix
+        )
 
     first, pixels = list(range(BATCH)), torch.from_numpy(x[:BATCH]).requires_grad_()
     keep, restore, _ = torch_mae.masked(order[:BATCH], RATIO)

@@ -98,7 +98,19 @@ def taken(tokens: torch.Tensor, places: torch.Tensor) -> torch.Tensor:
 class MAE(nn.Module):
     """Encoder of what is seen, decoder of all. `img_size` is (height, width)."""
 
-    def __init__(self, *, img_size, patch_size, embed_dim, depth, num_heads, decoder_embed_dim, decoder_depth, decoder_num_heads, **extra):
+    def __init__(
+        self,
+        *,
+        img_size,
+        patch_size,
+        embed_dim,
+        depth,
+        num_heads,
+        decoder_embed_dim,
+        decoder_depth,
+        decoder_num_heads,
+        **extra,
+    ):
         super().__init__()
         rows, columns = (side // patch_size for side in img_size)
         self.patch = patch_size
@@ -225,7 +237,9 @@ class JigsawViT(nn.Module):
     def forward(self, x, keep):
         """Logits of the classes [B, K] and of the positions of the patches `keep` [B, k, N]."""
         patches = self.patch_embed(x)
-        return self.head(self.trunk(patches, self.pos_embed)[:, 0]), self.jigsaw(self.trunk(taken(patches, keep))[:, 1:])
+        return self.head(self.trunk(patches, self.pos_embed)[:, 0]), self.jigsaw(
+            self.trunk(taken(patches, keep))[:, 1:]
+        )
 
 
 def jigsaw_loss(logits, target, places, keep, weight: float):
