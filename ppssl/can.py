@@ -97,7 +97,7 @@ def noise_waves(sigma, dim: int):
     (So levels up to .05 hardly move them: what tells the decoder is mostly the sine of the first few.)
     """
     half = dim // 2
-    frequencies = paddle.to_tensor((10000.0 ** (-np.arange(half) / (half - 1))).astype("float32"))
+    frequencies = paddle.to_tensor(10000.0 ** (-np.arange(half) / (half - 1))).astype(sigma.dtype)
     angles = sigma.unsqueeze(1) * frequencies
     return paddle.concat([paddle.sin(angles), paddle.cos(angles)], axis=1)
 

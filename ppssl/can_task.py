@@ -1,5 +1,6 @@
 """CAN's training: two views of an image, each masked and noisy, are contrasted, filled in and cleaned."""
 
+import logging
 from collections.abc import Mapping, Sequence
 from typing import Any
 
@@ -14,6 +15,9 @@ from ppssl.mae import patch_error
 from ppssl.mae_task import check_mask
 from ppssl.masking import StepNoise, random_mask
 from ppssl.ntxent import NTXent
+
+log = logging.getLogger("ppcore.can")
+PARTS = ("contrast", "reconstruction", "noise")  # in the order of the weights
 
 
 class CAN:
@@ -57,8 +61,10 @@ class CAN:
             raise ConfigError("ppssl.CAN: an image's negatives are its micro-batch: set Optimizer.accumulate to 1")
         checks.positive(self, sigma_max=sigma_max, temperature=temperature)
         checks.flag(self, noisy_target=noisy_target)
-        if len(weights) != 3 or min(weights) < 0:
-            checks.fail(self, "weights", weights, "three numbers from 0 on")
+        if len(weights) != 3 or min(weights) < 0 or not any(weights):
+            checks.fail(self, "weights", weights, "three numbers from 0 on, not all of them 0")
+        for name in (name for name, weight in zip(PARTS, weights, strict=True) if not weight):
+            log.info("ppssl.CAN: the loss '%s' has weight 0: it is logged, but nothing learns from it", name)
         self.run, self.mask_ratio, self.sigma_max, self.contrast = run, mask_ratio, sigma_max, NTXent(temperature)
         self.weights, self.noisy_target, self.views = tuple(weights), noisy_target, list(views)
         self.networks = self.model = run.model
@@ -81,8 +87,11 @@ class CAN:
         sigma = paddle.to_tensor((self.sigma_max * levels.T.ravel()).astype("float32"))
         noise = sigma.reshape([-1, 1, 1, 1]) * paddle.randn(clean.shape)
         terms = self.terms(clean, noise, sigma, mask)
-        total = sum(weight * terms[name] for weight, name in zip(self.weights, PARTS, strict=True))
-        yield "model", total, {name: value.detach() for name, value in terms.items()}
+        yield "model", self.total(terms), {name: value.detach() for name, value in terms.items()}
+
+    def total(self, terms: Mapping[str, paddle.Tensor]) -> paddle.Tensor:
+        """The weighted sum of the three losses of `terms`."""
+        return sum(weight * terms[name] for weight, name in zip(self.weights, PARTS, strict=True))
 
     def terms(self, clean, noise, sigma, mask) -> Mapping[str, paddle.Tensor]:
         """The three losses before their weights, and `spread`.
@@ -112,6 +121,3 @@ class CAN:
 
     def evaluators(self) -> list[Any]:
         return self.run.evaluators()
-
-
-PARTS = ("contrast", "reconstruction", "noise")  # in the order of the weights

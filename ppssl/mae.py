@@ -17,6 +17,14 @@ from ppvit.builders import BASE, HUGE, LARGE
 from ppvit.vit import VisionTransformer
 
 
+class Blocks(nn.LayerList):
+    """Blocks that `Global.recompute` finds, beside those that are a model's `blocks`."""
+
+    @property
+    def blocks(self) -> list[nn.Layer]:
+        return list(self)
+
+
 class MaskedAutoencoder(VisionTransformer):
     """An encoder of the visible patches, and a small decoder that predicts the pixels of the removed ones.
 
@@ -74,7 +82,7 @@ class MaskedAutoencoder(VisionTransformer):
         self.mask_token = self.create_parameter([1, 1, decoder_embed_dim], attr=init.attr(init.Gaussian(0.02)))
         self.decoder_pos_embed = self._fixed_positions(decoder_embed_dim)
         hidden = int(decoder_embed_dim * mlp_ratio)
-        self.decoder_blocks = nn.LayerList(
+        self.decoder_blocks = Blocks(
             Block(decoder_embed_dim, decoder_num_heads, mlp_dim=hidden, norm_eps=norm_eps) for _ in range(decoder_depth)
         )
         self.decoder_norm = nn.LayerNorm(decoder_embed_dim, epsilon=norm_eps)

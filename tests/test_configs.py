@@ -1,6 +1,5 @@
 """Every YAML of the repository loads, builds, says what it is, and holds the papers' numbers."""
 
-import math
 import re
 import subprocess
 from functools import cache
@@ -11,9 +10,9 @@ import pytest
 from source_tree import PAPERS as OUR_PACKAGES
 
 from ppcore import config
-from ppcore.config import components
+from ppcore.config import components, roles
 from ppcore.metrics.of_images import OfImages
-from ppcore.model import traits
+from ppcore.model import parameter_count, traits
 from ppcore.report import load_paper
 from ppcore.weights.fitting import fitting_of
 
@@ -61,11 +60,6 @@ def header(path: Path) -> list[str]:
     return lines
 
 
-def count(model) -> int:
-    """Its trainable values."""
-    return sum(math.prod(p.shape) for p in model.parameters() if not p.stop_gradient)
-
-
 def test_none_is_forgotten():
     listed = subprocess.run(["git", "ls-files", "configs"], cwd=ROOT, capture_output=True, text=True).stdout.split()
     assert {path for path in listed if path.endswith(".yaml")} <= {label(path) for path in EVERY}
@@ -80,9 +74,16 @@ def test_opens_with_a_comment(path):
     assert all(len(line) > 10 for line in header(path))
 
 
+def unlabelled(path: Path) -> bool:
+    """Whether a task learns without `Loss`, which is what labels are for."""
+    return load(path).Task is not None and load(path).Loss is None
+
+
 def classifies(path: Path) -> bool:
     """Whether a configuration is of a classifier; those of networks that make images have tests of their own."""
-    return not any(isinstance(components.build(node), OfImages) for node in load(path).metrics())
+    metrics = [components.resolve(node["name"], "Metric", roles.METRIC) for node in load(path).metrics()]
+    images = any(isinstance(metric, type) and issubclass(metric, OfImages) for metric in metrics)
+    return not images and not unlabelled(path)
 
 
 @pytest.mark.parametrize("path", [path for path in RUNNABLE if classifies(path)], ids=label)
@@ -94,11 +95,11 @@ class TestClassifiers:
         assert package in OUR_PACKAGES
         if builder not in COUNTS:  # a class, in a size of no paper, for the quick configurations
             assert builder[0].isupper()
-            assert count(model) < 3_000_000
+            assert parameter_count(model) < 3_000_000
             return
         with paddle.LazyGuard():
             usual = components.build({"name": arch["name"]})
-        assert count(usual) == COUNTS[builder]
+        assert parameter_count(usual) == COUNTS[builder]
         ours, theirs = ({n: tuple(p.shape) for n, p in m.named_parameters()} for m in (model, usual))
         differ = {n for n in {*ours, *theirs} if ours.get(n) != theirs.get(n)}
         heads = {n for n in differ if n.split(".")[0] in ("head", "head_dist", "pre_logits")}
@@ -131,6 +132,13 @@ class TestClassifiers:
             normalize.append(steps[at])
         assert len(seen) <= 1, "one size in training and evaluation"
         assert normalize[0] == normalize[-1]
+
+
+@pytest.mark.parametrize("path", [path for path in RUNNABLE if unlabelled(path)], ids=label)
+def test_a_network_without_labels_has_its_published_count(path):
+    builder = load(path).Arch["name"].rpartition(".")[2]
+    if builder in COUNTS:
+        assert parameter_count(build(path)) == COUNTS[builder]
 
 
 @pytest.mark.parametrize("path", RUNNABLE, ids=label)

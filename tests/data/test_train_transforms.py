@@ -44,6 +44,23 @@ def test_random_resized_crop_box_is_inside(rows, columns, seed):
     assert left + width <= columns
 
 
+def test_a_box_that_does_not_fit_is_cut_when_it_is_not_drawn_again():
+    """MAE's linear probe: one draw, sides no longer than the image's; torchvision's way draws others."""
+    once, again = (RandomResizedCrop(8, scale=(0.9, 1.0), redraw=redraw) for redraw in (False, True))
+    cut = 0
+    for seed in range(200):
+        generator = rng(seed)
+        area, ratio = 60 * 100 * generator.uniform(0.9, 1.0), np.exp(generator.uniform(np.log(3 / 4), np.log(4 / 3)))
+        width, height = round(np.sqrt(area * ratio)), round(np.sqrt(area / ratio))
+        top, left, rows, columns = once.box(60, 100, rng(seed))
+        assert (rows, columns) == (min(height, 60), min(width, 100))
+        assert top + rows <= 60
+        assert left + columns <= 100
+        cut += height > 60
+    assert cut > 150, "ratios up to 4/3 hardly fit"
+    assert {again.box(60, 100, rng(seed))[2:] for seed in range(200)} >= {(60, 80)}, "the largest central box"
+
+
 @pytest.mark.parametrize(
     ("rows", "columns", "box"),
     [(50, 1000, (0, 466, 50, 67)), (1000, 50, (466, 0, 67, 50)), (90, 100, (0, 0, 90, 100))],

@@ -1,5 +1,6 @@
 """CAN: what is pooled and told, what each term is of, that all of it learns, and the mistakes of others."""
 
+import logging
 from types import SimpleNamespace
 
 import numpy as np
@@ -157,13 +158,25 @@ class TestTask:
         idle = {n for n, p in model.named_parameters() if p.grad is None or not np.abs(p.grad.numpy()).max() > 0}
         assert idle == {"pos_embed", "decoder_pos_embed"}
 
-    def test_a_weight_of_nothing_is_no_error(self):
+    @pytest.mark.parametrize("nothing", range(3))
+    def test_a_weight_of_nothing_is_no_error_and_said(self, nothing, caplog):
         """The released code raises when it does not predict noise."""
-        model = network()
-        [(_, loss, logs)] = list(ppssl.CAN(run=Run(model), weights=[0.03, 0.97, 0.0]).losses(batch(), 0))
-        assert float(loss) == pytest.approx(
-            0.03 * float(logs["contrast"]) + 0.97 * float(logs["reconstruction"]), rel=1e-6
-        )
+        model, weights = network(), [0.03, 0.67, 0.3]
+        weights[nothing] = 0.0
+        name = ("contrast", "reconstruction", "noise")[nothing]
+        with caplog.at_level(logging.INFO):
+            task = ppssl.CAN(run=Run(model), weights=weights)
+        assert [record.message for record in caplog.records] == [
+            f"ppssl.CAN: the loss '{name}' has weight 0: it is logged, but nothing learns from it"
+        ]
+        [(_, loss, logs)] = list(task.losses(batch(), 0))
+        parts = [float(logs[part]) for part in ("contrast", "reconstruction", "noise")]
+        assert parts[nothing] > 0
+        assert float(loss) == pytest.approx(np.dot(weights, parts), rel=1e-6)
+        loss.backward()
+        projection = model.projection_head[0].weight.grad
+        moved = projection is not None and float(projection.abs().max()) > 0
+        assert moved == (name != "contrast")
 
     def test_what_does_not_fit_is_named(self):
         model = network()
@@ -177,5 +190,7 @@ class TestTask:
             ppssl.CAN(run=Run(test_mae.network()))
         with pytest.raises(ConfigError, match="weights is"):
             ppssl.CAN(run=Run(model), weights=[1.0, 1.0])
+        with pytest.raises(ConfigError, match="not all of them 0"):
+            ppssl.CAN(run=Run(model), weights=[0.0, 0.0, 0.0])
         with pytest.raises(ConfigError, match="noise_dim is 7, but must be an even number"):
             network(noise_dim=7)

@@ -8,6 +8,7 @@ import pytest
 
 import ppssl
 from ppcore import weights
+from ppcore.engine.recompute import recompute_blocks
 from ppcore.errors import ConfigError, WeightsError
 from ppcore.layers.sincos import sincos_positions
 from ppcore.model import parameter_count
@@ -249,3 +250,22 @@ class TestLayout:
         arrays = {n: a for n, a in weights.export(network(), layout="mae").items() if not n.startswith("decoder_")}
         with pytest.raises(WeightsError, match=r"missing .*decoder_embed\.weight"):
             weights.convert(arrays, source="mae", model=network())
+
+
+def test_recomputed_blocks_are_the_encoders_and_the_decoders():
+    """The same loss and gradients, every block run twice."""
+    mask, x, found = mask_of(), paddle.to_tensor(images()), []
+    for recompute in (False, True):
+        model = network()
+        model.train()
+        if recompute:
+            assert recompute_blocks(model) == SIZE["depth"] + DECODER["decoder_depth"]
+        runs = []
+        block = model.decoder_blocks[0].norm1
+        block.register_forward_post_hook(lambda layer, inputs, output, runs=runs: runs.append(layer))
+        loss = model.loss(model.reconstruct(x, mask.keep, mask.restore), x, mask.removed)
+        loss.backward()
+        assert len(runs) == 1 + recompute
+        found.append([loss.numpy(), *(p.grad.numpy() for p in model.parameters() if not p.stop_gradient)])
+    for plain, again in zip(*found, strict=True):
+        np.testing.assert_array_equal(plain, again)

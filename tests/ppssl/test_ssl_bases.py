@@ -2,6 +2,7 @@
 
 from functools import cache
 
+import numpy as np
 import paddle
 import pytest
 from conftest import ROOT
@@ -72,3 +73,23 @@ def test_jigsaw_is_deits_recipe_and_a_task():
     assert loaded.Task == {"name": "ppssl.Jigsaw", "weight": 0.1, "mask_ratio": 0.5}
     assert (loaded.Optimizer, loaded.DataLoader, loaded.Loss) == (plain.Optimizer, plain.DataLoader, plain.Loss)
     assert type(model_of(loaded)).__name__ == "JigsawVisionTransformer"
+
+
+@pytest.mark.parametrize("size", ["base_patch16", "large_patch16", "huge_patch14"])
+def test_mae_probes_as_table_10_says(size):
+    loaded = load("mae_linprobe", f"mae_linprobe_vit_{size}")
+    assert rates(loaded, 0, 5, 10, 50, 90) == pytest.approx([0, 3.2, 6.4, 3.2, 0], rel=1e-2, abs=1e-3)
+    model = model_of(loaded)
+    assert {name for name, p in model.named_parameters() if not p.stop_gradient} == {"head.1.weight", "head.1.bias"}
+    crop = components.build(loaded.DataLoader.Train.transforms["crop"])
+    assert not crop.redraw
+
+
+def test_can_pretrains_on_two_views():
+    loaded = load("can_pretrain", "can_vit_base_patch16")
+    assert rates(loaded, 0, 5, 50) == pytest.approx([0, 1e-3, 0], abs=1e-9)
+    made = components.build(loaded.DataLoader.Train.transforms["views"])
+    image = np.random.default_rng(0).integers(0, 256, (300, 400, 3), np.uint8)
+    assert made({"image": image}, np.random.default_rng(0))["view"].shape == (2, 3, 224, 224)
+    decayed = optim.decayed_names(model_of(loaded), loaded.Optimizer.no_weight_decay)
+    assert {"cls_token", "mask_token", "projection_head.0.weight", "noise_pe_mlp.2.weight"} <= decayed

@@ -24,6 +24,7 @@ class RandomResizedCrop:
         ratio: smallest and largest width/height.
         interpolation: the kernel.
         backend: `cv2` is fast; `pil` gives torchvision's values.
+        redraw: whether a box that does not fit is drawn again; otherwise its sides are cut to the image's.
 
     Raises:
         ConfigError: an argument is out of range.
@@ -36,6 +37,7 @@ class RandomResizedCrop:
         ratio: Sequence[float] = (3 / 4, 4 / 3),
         interpolation: Interpolation = "bicubic",
         backend: Backend = "cv2",
+        redraw: bool = True,
     ):
         check_resize(interpolation, backend)
         self.height, self.width = height_and_width(self, size)
@@ -43,6 +45,7 @@ class RandomResizedCrop:
         self.ratio = increasing(self, "ratio", ratio)
         self.interpolation = interpolation
         self.backend = backend
+        self.redraw = redraw
 
     def __call__(self, image: np.ndarray, rng: np.random.Generator) -> np.ndarray:
         top, left, height, width = self.box(image.shape[0], image.shape[1], rng)
@@ -57,6 +60,8 @@ class RandomResizedCrop:
             ratio = math.exp(rng.uniform(*log_ratio))
             width = round(math.sqrt(area * ratio))
             height = round(math.sqrt(area / ratio))
+            if not self.redraw:
+                width, height = min(max(width, 1), columns), min(max(height, 1), rows)
             if 0 < width <= columns and 0 < height <= rows:
                 top = int(rng.integers(0, rows - height + 1))
                 left = int(rng.integers(0, columns - width + 1))
