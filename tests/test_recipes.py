@@ -57,10 +57,20 @@ def used(step: Step) -> dict[str, str]:
     """Weights that a training needs, by what it needs them for."""
     loaded = load(step)
     start = {"start": loaded.Global.pretrained.path} if loaded.Global.pretrained else {}
-    if "teacher" not in loaded.Loss:
+    if "teacher" not in (loaded.Loss or {}):
         return start
     weights = loaded.Loss["teacher"]["weights"]
     return start | {"teacher": weights if isinstance(weights, str) else weights["path"]}
+
+
+def made_here(step: Step) -> bool:
+    """Whether a training starts from weights that another recipe leaves."""
+    return used(step).get("start", "").startswith("output/")
+
+
+def views(steps: dict) -> dict:
+    """The steps of a pipeline; of one that makes views, those of its first."""
+    return next(iter(steps["views"]["views"].values()))["transforms"] if "views" in steps else steps
 
 
 def folders(data: dict) -> set[str]:
@@ -103,9 +113,9 @@ class TestEveryRow:
         """Folders of images, a teacher's weights and VGG's: all that is not part of the suite, and nothing else."""
         found = set()
         for step in item.steps:
-            data, loss = load(step).DataLoader.Train.dataset, load(step).Loss
+            data, loss = load(step).DataLoader.Train.dataset, load(step).Loss or {}
             found |= folders(data) | folders(data.get("source", {}))
-            found |= {weights for weights in used(step).values() if weights.startswith("output/teachers/")}
+            found |= {weights for weights in used(step).values() if weights.startswith(("output/teachers/", "data/"))}
             found |= {loss["vgg_weights"]} if "vgg_weights" in loss else set()
         assert found == {need for need in item.needs if "downloaded" not in need}
 
@@ -150,7 +160,7 @@ class TestEveryRow:
 class TestStarts:
     """A training that starts from another's weights takes all it can."""
 
-    @pytest.mark.parametrize(("key", "run"), [(key, run) for key, run in RUNS if "start" in used(runs(key)[run])])
+    @pytest.mark.parametrize(("key", "run"), [(key, run) for key, run in RUNS if made_here(runs(key)[run])])
     def test_fits(self, key, run):
         step = runs(key)[run]
         source = runs(key)[used(step)["start"].split("/")[2]]
@@ -328,7 +338,8 @@ class TestTheNetworks:
         data, model = load(step).DataLoader, build(step)
         if hasattr(model, "patch_embed"):
             size = model.patch_embed.img_size[0]
-            train = data.Train.transforms.get("trim", data.Train.transforms["crop"])["size"]
+            steps = views(data.Train.transforms)
+            train = steps.get("trim", steps["crop"])["size"]
             evaluate = data.Eval.transforms.get("crop", data.Eval.transforms["resize"])["size"]
             assert train == size
             assert evaluate in (size, [size, size])
