@@ -40,11 +40,14 @@ from ppssl.ntxent import NTXent
 from ppssl.position_accuracy import PositionAccuracy
 from ppssl.raw_pixels import RawPixels
 from ppssl.reconstruction_error import ReconstructionError
+from ppssl.semi_augment import Cutout, UniformRandAugment
+from ppssl.semi_networks import OneHiddenLayer
 from ppssl.semi_task import FixMatch, PseudoLabel
 from ppssl.simclr_blur import SimCLRBlur
 from ppssl.simclr_head import ProjectionHead
 from ppssl.simclr_task import SimCLR
 from ppssl.ssl_schedules import LinspaceCosine, Ramp, SevenSixteenths, SimCLRSchedule
+from ppssl.wide_resnet import WideResNet, wide_resnet28_2, wide_resnet28_8, wide_resnet37_2
 
 __all__ = [
     "CAN",
@@ -52,6 +55,7 @@ __all__ = [
     "MAE",
     "ContextFreeNetwork",
     "ContrastiveMaskedAutoencoder",
+    "Cutout",
     "DINOHead",
     "DINOLoss",
     "DINONetwork",
@@ -66,6 +70,7 @@ __all__ = [
     "LinspaceCosine",
     "MaskedAutoencoder",
     "NTXent",
+    "OneHiddenLayer",
     "PositionAccuracy",
     "ProjectionHead",
     "PseudoLabel",
@@ -77,6 +82,8 @@ __all__ = [
     "SimCLR",
     "SimCLRBlur",
     "SimCLRSchedule",
+    "UniformRandAugment",
+    "WideResNet",
     "can_vit_base_patch16",
     "can_vit_large_patch16",
     "cifar_resnet18",
@@ -97,4 +104,7 @@ __all__ = [
     "mae_vit_base_patch16",
     "mae_vit_huge_patch14",
     "mae_vit_large_patch16",
+    "wide_resnet28_2",
+    "wide_resnet28_8",
+    "wide_resnet37_2",
 ]

@@ -1,9 +1,11 @@
 """Training with few labelled images and many unlabelled ones: pseudo-labels and FixMatch."""
 
-from collections.abc import Mapping
+from collections.abc import Iterator, Mapping
+from contextlib import contextmanager
 from typing import Any
 
 import paddle
+from paddle import nn
 
 from ppcore.errors import ConfigError
 from ppcore.layers import checks
@@ -18,6 +20,7 @@ from ppssl.semi_losses import (
 from ppssl.ssl_schedules import Ramp
 
 LABELLED = "labelled"  # of `DataLoader.Beside`
+_NORMS = (nn.BatchNorm1D, nn.BatchNorm2D, nn.BatchNorm3D, nn.SyncBatchNorm)
 
 
 class FixMatch:
@@ -80,8 +83,9 @@ class PseudoLabel:
     """The network's own most likely class is what an unlabelled image is to be (Lee 2013).
 
     `DataLoader.Train` has the unlabelled images, `DataLoader.Beside.labelled` those with labels; all go through the network at
-    once. Lee: sigmoid outputs, no threshold, and a weight α(t) that is 0 up to epoch 100 and 3 from 600 on. FixMatch's authors
-    compare with: softmax, a threshold of 0.95 that must be passed, and a weight that rises to 1 over 40 % of the run.
+    once, unless `apart` says otherwise. Lee: sigmoid outputs, no threshold, and a weight α(t) that is 0 up to epoch 100 and 3 from
+    600 on. FixMatch's authors compare with: softmax, a threshold of 0.95 that must be passed, a weight that rises to 1 over 40 % of
+    the run, and `apart`.
 
     The log is that of `FixMatch`.
 
@@ -91,19 +95,31 @@ class PseudoLabel:
         threshold: probability from which a label counts; 0: always.
         strict: whether it must be passed, not only reached.
         sigmoid: whether outputs are K yes-or-no questions, each with a cross-entropy, and not one of K.
+        apart: whether labelled and unlabelled images go through the network one after the other, so that batch norms normalise
+            each by its own batch; their running statistics then are of the labelled ones.
 
     Raises:
         ConfigError: an argument out of its range, or a batch without labelled images.
     """
 
-    def __init__(self, *, run: Any, weight: Ramp, threshold: float = 0.0, strict: bool = False, sigmoid: bool = False):
+    def __init__(
+        self,
+        *,
+        run: Any,
+        weight: Ramp,
+        threshold: float = 0.0,
+        strict: bool = False,
+        sigmoid: bool = False,
+        apart: bool = False,
+    ):
         checks.number(self, threshold=threshold)
-        checks.flag(self, strict=strict, sigmoid=sigmoid)
+        checks.flag(self, strict=strict, sigmoid=sigmoid, apart=apart)
         if not 0 <= threshold <= 1:
             checks.fail(self, "threshold", threshold, "from 0 to 1")
         if sigmoid and threshold:
             raise ConfigError("ppssl.PseudoLabel: sigmoid outputs have no threshold: leave out one of them")
-        self.run, self.threshold, self.strict, self.sigmoid = run, threshold, strict, sigmoid
+        self.run, self.threshold, self.strict = run, threshold, strict
+        self.sigmoid, self.apart = sigmoid, apart
         self.weight = weight.bind(run.plan)
         self.networks = self.model = run.model
 
@@ -112,8 +128,7 @@ class PseudoLabel:
 
     def losses(self, batch: dict, step: int):
         images, labels = labelled(batch, "ppssl.PseudoLabel")
-        outputs = self.run.forward(self.model, paddle.concat([images, batch["image"]]))
-        known, unknown = outputs.split([len(images), len(batch["image"])])
+        known, unknown = self._outputs(images, batch["image"])
         if self.sigmoid:
             supervised = sigmoid_cross_entropy(known, labels)
             unlabelled = sigmoid_cross_entropy(unknown, unknown.detach().argmax(axis=-1))
@@ -124,6 +139,15 @@ class PseudoLabel:
         weight = self.weight(step)
         logs = monitors(supervised, unlabelled, kept, unknown.detach(), batch) | {"unlabelled_weight": weight}
         yield "model", supervised + weight * unlabelled, logs
+
+    def _outputs(self, labelled: paddle.Tensor, unlabelled: paddle.Tensor) -> list[paddle.Tensor]:
+        """Logits of both batches."""
+        if not self.apart:
+            both = self.run.forward(self.model, paddle.concat([labelled, unlabelled]))
+            return both.split([len(labelled), len(unlabelled)])
+        known = self.run.forward(self.model, labelled)
+        with fixed_statistics(self.model):
+            return [known, self.run.forward(self.model, unlabelled)]
 
     def after_update(self, step: int) -> None:
         pass
@@ -140,6 +164,20 @@ def labelled(batch: Mapping[str, paddle.Tensor], owner: str) -> tuple[paddle.Ten
             f"{owner}: the batches have no {names[0]} and {names[1]}: name data in DataLoader.Beside.{LABELLED}"
         )
     return batch[names[0]], batch[names[1]]
+
+
+@contextmanager
+def fixed_statistics(network: nn.Layer) -> Iterator[None]:
+    """Batch norms go on normalising by the batch, but keep nothing of it."""
+    norms = [layer for layer in network.sublayers(include_self=True) if isinstance(layer, _NORMS)]
+    kept = [norm._momentum for norm in norms]
+    for norm in norms:
+        norm._momentum = 1.0  # Paddle's: the share of the old
+    try:
+        yield
+    finally:
+        for norm, momentum in zip(norms, kept, strict=True):
+            norm._momentum = momentum
 
 
 @paddle.no_grad()

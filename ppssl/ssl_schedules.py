@@ -66,13 +66,22 @@ class SevenSixteenths:
 
     Args:
         base_lr: first rate.
+        warmup: length of a linear warm-up from 0 before it (USB's with ViTs), after which k and K are counted; None: there is none.
     """
 
-    def __init__(self, *, base_lr: float):
-        self.base_lr = base_lr
+    def __init__(self, *, base_lr: float, warmup: Duration | None = None):
+        self.base_lr, self.warmup = base_lr, warmup
 
     def bind(self, plan: Plan) -> Schedule:
-        return lambda step: self.base_lr * math.cos(7 * math.pi * step / (16 * plan.total_steps))
+        warmup = self.warmup.in_steps(plan) if self.warmup else 0
+        length = max(plan.total_steps - warmup, 1)
+
+        def rate(step: int) -> float:
+            if step < warmup:
+                return self.base_lr * step / warmup
+            return self.base_lr * math.cos(7 * math.pi * (step - warmup) / (16 * length))
+
+        return rate
 
 
 class Ramp:

@@ -86,6 +86,12 @@ def classifies(path: Path) -> bool:
     return not images and not unlabelled(path)
 
 
+def pipelines(split) -> list[list[dict]]:
+    """The steps of a split's transforms; where they make views, those of each kind."""
+    kinds = [kind for step in split.transforms.values() for kind in step.get("views", {}).values()]
+    return [list(kind["transforms"].values()) for kind in kinds] or [list(split.transforms.values())]
+
+
 @pytest.mark.parametrize("path", [path for path in RUNNABLE if classifies(path)], ids=label)
 class TestClassifiers:
     def test_loads_and_its_model_builds(self, path):
@@ -114,8 +120,7 @@ class TestClassifiers:
         splits = [split for split in (loaded.DataLoader.Train, loaded.DataLoader.Eval) if split]
         assert len(splits) == (1 if path in PUBLISHED_WEIGHTS else 2)
         model, seen, normalize = build(path), set(), []
-        for split in splits:
-            steps = list(split.transforms.values())
+        for split, steps in [(one, steps) for one in splits for steps in pipelines(one)]:
             names = [t["name"].rpartition(".")[2] for t in steps]
             crops = ("RandomResizedCrop", "RandomCrop", "CenterCrop")
             sizes = [t["size"] for t, name in zip(steps, names, strict=True) if name in crops]
@@ -124,7 +129,8 @@ class TestClassifiers:
             size = model.patch_embed.img_size[0] if hasattr(model, "patch_embed") else (sizes or [None])[0]
             assert set(sizes) <= CUT_BORDERS.get(path.stem, {size}), sizes
             assert sizes[-1:] in ([], [size])
-            assert sizes or split.dataset["name"].rpartition(".")[2] in ("Digits", "Cifar10Jpeg", "MnistIdx")
+            small = ("Digits", "Cifar10Jpeg", "MnistIdx", "Cifar10", "Cifar100")
+            assert sizes or {split.dataset["name"].rpartition(".")[2], split.dataset.get("dataset")} & {*small}
             seen |= {size} - {None}
             [at] = [i for i, t in enumerate(steps) if t["name"] == "ppcore.data.Normalize"]
             after = {t["name"] for t in steps[at + 1 :]}

@@ -64,6 +64,16 @@ def used(step: Step) -> dict[str, str]:
     return start | {"teacher": weights if isinstance(weights, str) else weights["path"]}
 
 
+def made_here(step: Step) -> bool:
+    """Whether a training starts from weights that another recipe leaves."""
+    return used(step).get("start", "").startswith("output/")
+
+
+def views(steps: dict) -> dict:
+    """The steps of a pipeline; of one that makes views, those of its first."""
+    return next(iter(steps["views"]["views"].values()))["transforms"] if "views" in steps else steps
+
+
 def folders(data: dict) -> set[str]:
     """The first two parts of the folder that a data set names."""
     named = [data[key] for key in ("root", "folder") if key in data]
@@ -106,7 +116,7 @@ class TestEveryRow:
         for step in item.steps:
             data, loss = load(step).DataLoader.Train.dataset, load(step).Loss or {}
             found |= folders(data) | folders(data.get("source", {}))
-            found |= {weights for weights in used(step).values() if weights.startswith("output/teachers/")}
+            found |= {weights for weights in used(step).values() if weights.startswith(("output/teachers/", "data/"))}
             found |= {loss["vgg_weights"]} if "vgg_weights" in loss else set()
         assert found == {need for need in item.needs if "downloaded" not in need}
 
@@ -151,7 +161,7 @@ class TestEveryRow:
 class TestStarts:
     """A training that starts from another's weights takes all it can."""
 
-    @pytest.mark.parametrize(("key", "run"), [(key, run) for key, run in RUNS if "start" in used(runs(key)[run])])
+    @pytest.mark.parametrize(("key", "run"), [(key, run) for key, run in RUNS if made_here(runs(key)[run])])
     def test_fits(self, key, run):
         step = runs(key)[run]
         source = runs(key)[used(step)["start"].split("/")[2]]
@@ -344,9 +354,8 @@ class TestTheNetworks:
         data, model = load(step).DataLoader, build(step)
         if hasattr(model, "patch_embed"):
             size = model.patch_embed.img_size[0]
-            train = data.Train.transforms
-            if "views" not in train:  # views may be of several sizes, which their paper's tests know
-                assert train.get("trim", train["crop"])["size"] == size
+            steps = views(data.Train.transforms)
+            assert steps.get("trim", steps["crop"])["size"] == size
             if data.Eval is not None:
                 evaluate = data.Eval.transforms.get("crop", data.Eval.transforms["resize"])["size"]
                 assert evaluate in (size, [size, size])

@@ -152,8 +152,20 @@ def transforms(steps: Mapping[str, dict], **provided: Any) -> list:
     return [components.build(node, **provided) for node in steps.values()]
 
 
+def beside(config: Config, images: Any, classes: int | None) -> dict[str, Any]:
+    """The datasets of `DataLoader.Beside` by name, their classes matched to those of the training set."""
+    parts = config.DataLoader.Beside.items()
+    return {name: dataset(part, classes, images.classes, f"DataLoader.Beside.{name}") for name, part in parts}
+
+
 def train_loader(
-    config: Config, images: Any, world: World, start_step: int, total_steps: int, classes: int | None
+    config: Config,
+    images: Any,
+    beside: Mapping[str, Any],
+    world: World,
+    start_step: int,
+    total_steps: int,
+    classes: int | None,
 ) -> TrainLoader | SideBySide:
     """Training micro-batches from `start_step` on; with `DataLoader.Beside`, each with a batch of every set of that beside."""
 
@@ -169,10 +181,9 @@ def train_loader(
 
     main, others = loader(section(config, "Train"), images, config.Global.seed), {}
     for number, (name, part) in enumerate(config.DataLoader.Beside.items()):
-        own = dataset(part, classes, images.classes, f"DataLoader.Beside.{name}")
         # Another seed: an image that is in both sets has other draws in each.
         seed = int(np.random.SeedSequence((config.Global.seed, number + 1)).generate_state(1)[0])
-        others[name] = loader(part, own, seed)
+        others[name] = loader(part, beside[name], seed)
     return SideBySide(main, others) if others else main
 
 

@@ -14,7 +14,7 @@ def check_input(model: nn.Layer, images: Any, split: str) -> None:
     Args:
         model: the network.
         images: an array or a tensor, [B, C, H, W].
-        split: `Train` or `Eval`, whose transforms made them.
+        split: `Train`, `Eval` or `Beside.NAME`, whose transforms made them.
 
     Raises:
         ConfigError: they differ; names both sizes and the keys that decide them.
@@ -25,9 +25,9 @@ def check_input(model: nn.Layer, images: Any, split: str) -> None:
     height, width = wanted
     size = str(height) if height == width else f"[{height}, {width}]"
     ending = (
-        f"ppcore.data.RandomResizedCrop (size: {size}) or ppcore.data.RandomCrop"
-        if split == "Train"
-        else f"ppcore.data.Resize and ppcore.data.CenterCrop (size: {size})"
+        f"ppcore.data.Resize and ppcore.data.CenterCrop (size: {size})"
+        if split == "Eval"
+        else f"ppcore.data.RandomResizedCrop (size: {size}) or ppcore.data.RandomCrop"
     )
     raise ConfigError(
         f"DataLoader.{split}.transforms give images of {came[0]}x{came[1]} (height x width) and the network "

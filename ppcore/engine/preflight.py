@@ -3,7 +3,7 @@
 import os
 import shutil
 import time
-from collections.abc import Callable, Iterator
+from collections.abc import Callable, Iterator, Mapping
 from contextlib import contextmanager
 from pathlib import Path
 from typing import Any
@@ -21,7 +21,7 @@ from ppcore.engine.logger import log
 from ppcore.engine.precision import Precision
 from ppcore.errors import ConfigError, DataError, PPError
 
-_IMAGES = 2  # of each split that are read
+_IMAGES = 2  # of each dataset that are read
 _PIXELS = 2**20  # evaluation images larger than this are read, but not put through the network
 _SECONDS = 5.0  # for looking whether files are there
 _SHOWN = 3
@@ -30,19 +30,17 @@ _SHOWN = 3
 def check(
     config: Config,
     model: nn.Layer,
-    train_images: Any,
-    eval_images: Any,
+    datasets: Mapping[str, Any],
     world: World,
     precision: Precision,
     folder: Path,
 ) -> None:
-    """Reads images of both splits, puts evaluation's through the network and the metric, looks for files and room.
+    """Reads images of every dataset, puts evaluation's through the network and the metric, looks for files and room.
 
     Args:
         config: of the run.
         model: as built; its state is not changed.
-        train_images: the training set.
-        eval_images: the evaluation set, or None.
+        datasets: by their keys below `DataLoader`: `Train`, `Eval` (or None), `Beside.NAME`.
         world: the processes; files and room are looked at by the main one.
         precision: AMP.
         folder: the run's.
@@ -59,8 +57,10 @@ def check(
         except PPError as error:
             problems.append(f"{what}: {error}")
 
-    parts = {"Train": (config.DataLoader.Train, train_images), "Eval": (config.DataLoader.Eval, eval_images)}
-    for name, (part, images) in parts.items():
+    data = config.DataLoader
+    parts = {"Train": data.Train, "Eval": data.Eval, **{f"Beside.{name}": part for name, part in data.Beside.items()}}
+    for name, part in parts.items():
+        images = datasets[name]
         if images is None:
             continue
         where = f"DataLoader.{name}"

@@ -79,6 +79,7 @@ def _train(config: Config, world: distributed.World, folder: Path) -> Result:
     train_images = build.dataset(train_part, classes, where="DataLoader.Train")
     names = train_images.classes
     eval_images = build.dataset(eval_part, classes, names, "DataLoader.Eval") if eval_part else None
+    beside = build.beside(config, train_images, classes)
     plan = build.plan(config, len(train_images), settings.length())
     build.warn_of_long_warmup(config, plan)
 
@@ -118,7 +119,8 @@ def _train(config: Config, world: distributed.World, folder: Path) -> Result:
     world.check_alike(step, f"the step to start from (all machines must see the same {folder})")
     finished = step >= plan.total_steps and (evaluated or not measures)
     if not finished:
-        preflight.check(config, task.model, train_images, eval_images, world, precision, folder)
+        every_set = {"Train": train_images, "Eval": eval_images, **{f"Beside.{n}": one for n, one in beside.items()}}
+        preflight.check(config, task.model, every_set, world, precision, folder)
     world.share(task.networks.state_dict(use_hook=False).values())
     if world.is_main:
         write_atomically(folder / "config.yaml", lambda temp: temp.write_text(config.to_yaml(), encoding="utf-8"))
@@ -141,7 +143,7 @@ def _train(config: Config, world: distributed.World, folder: Path) -> Result:
         return Result(folder, step, best)
 
     # ---- the loop ---------------------------------------------------------------------------
-    loader = build.train_loader(config, train_images, world, step, plan.total_steps, classes)
+    loader = build.train_loader(config, train_images, beside, world, step, plan.total_steps, classes)
     events = Events(folder, active=world.is_main, total_steps=plan.total_steps, visualdl=settings.visualdl)
     events.record(
         "start", step, params=parameters, train_images=len(train_images), steps=plan.total_steps,

@@ -14,6 +14,7 @@ class MetricSpec:
         title: in a sentence and on an axis.
         unit: empty for a plain number.
         factor: from the recorded number to the written one (accuracies are recorded as 0..1).
+        offset: added after that: an accuracy is written as an error in percent with -100 and 100.
         digits: decimals.
         higher_is_better: which way is better.
     """
@@ -25,6 +26,7 @@ class MetricSpec:
     factor: float = 1.0
     digits: int = 4
     higher_is_better: bool = True
+    offset: float = 0.0
 
     def better(self, value: float, other: float | None) -> bool:
         """Whether `value` is better than `other`. A number is better than none and than NaN; NaN is never better."""
@@ -46,7 +48,7 @@ class MetricSpec:
 
     def written(self, value: float) -> float:
         """A recorded number in the unit it is written in."""
-        return self.factor * value
+        return self.factor * value + self.offset
 
 
 def accuracy(key: str, name: str, title: str) -> MetricSpec:

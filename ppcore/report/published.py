@@ -13,7 +13,7 @@ from ppcore.metrics.spec import MetricSpec
 from ppcore.report.citation import Citation, Source, Strict
 from ppcore.report.comparisons import Ablation, Analysis, DrawnFigure, check_comparisons
 from ppcore.report.evaluations import Cell, EvaluationItem, check_evaluations
-from ppcore.report.quick_configs import Quick, check_quick
+from ppcore.report.quick_configs import Key, Quick, check_quick
 
 Checked = TypeVar("Checked", bound=Strict)
 
@@ -38,6 +38,7 @@ class Metric(Strict):
     title: str
     unit: str = ""
     factor: float = 1.0
+    offset: float = 0.0
     digits: int = 4
     higher_is_better: bool
 
@@ -49,7 +50,7 @@ class Metric(Strict):
 class Dataset(Strict):
     """`loaders`: keys of a config's dataset that load it; with its size and classes they identify a run on it.
 
-    `metric`: keys of a config's metric, where published figures have conventions of their own.
+    `metric`, `training`: keys of its metric, and of all of it (`Task.name`), where published figures hold for these alone.
     """
 
     title: str
@@ -57,6 +58,7 @@ class Dataset(Strict):
     classes: int | None
     loaders: list[dict[str, str | int | float | bool]]
     metric: dict[str, str] = Field({})
+    training: dict[Key, str | int | float | bool] = Field({})
 
 
 class Builder(Strict):

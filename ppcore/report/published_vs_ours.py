@@ -1,6 +1,7 @@
 """Setting our runs beside published figures, only where both are the same measurement."""
 
-from collections.abc import Sequence
+from collections.abc import Mapping, Sequence
+from typing import Any
 
 from ppcore.report.formats import decimals
 from ppcore.report.published import Figure, PaperTables
@@ -10,9 +11,9 @@ from ppcore.report.run_data import Run
 def measured_on(run: Run, paper: PaperTables) -> str | None:
     """Returns the key of the published data set a run was evaluated on, or None.
 
-    The loader, the number of test images, the number of classes and, where the data set names one, the metric's
-    conventions must all be the data set's: a sample of ImageNet, or a smaller test split, is another measurement and
-    gets None.
+    The loader, the number of test images, the number of classes and, where the data set names some, the metric's
+    conventions and settings of the training must all be the data set's: a sample of ImageNet, or a smaller test split,
+    is another measurement and gets None.
     """
     result = run.result
     if result is None or result.get("skipped"):
@@ -24,9 +25,17 @@ def measured_on(run: Run, paper: PaperTables) -> str | None:
     for key, dataset in paper.datasets.items():
         same = any(keys.items() <= loader.items() for keys in dataset.loaders)
         same = same and any(dataset.metric.items() <= metric.items() for metric in metrics)
+        same = same and all(_setting(run.config, path) == value for path, value in dataset.training.items())
         if same and result["n"] == dataset.test_images and dataset.classes in (None, classes):
             return key
     return None
+
+
+def _setting(config: Any, path: str) -> Any:
+    """What a configuration says at a key such as `Task.name`; None where it says nothing."""
+    for part in path.split("."):
+        config = config.get(part) if isinstance(config, Mapping) else None
+    return config
 
 
 def same_measurements(runs: Sequence[Run], paper: PaperTables) -> list[dict]:

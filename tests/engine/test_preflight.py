@@ -1,5 +1,7 @@
 """What would end a training at its first evaluation is found before the first step, all of it at once."""
 
+import shutil
+
 import cv2
 import numpy as np
 import pytest
@@ -65,6 +67,46 @@ def test_all_at_once(tiny_config, folders):
     text = refused(settings(tiny_config, folders))
     assert "train/cat/0.png" in text
     assert "val/cat/0.png" in text
+
+
+class TestBeside:
+    """More training data is looked at like the training set: its images, their size, its files."""
+
+    NORMALIZE = "{normalize: {name: ppcore.data.Normalize, mean: [0.5, 0.5, 0.5], std: [0.5, 0.5, 0.5]}}"
+
+    def settings(self, tiny_config, folders, dataset: str = "", transforms: str = NORMALIZE):
+        dataset = dataset or f"{{name: ppcore.data.ImageFolder, root: {folders / 'extra'}}}"
+        part = f"{{extra: {{dataset: {dataset}, transforms: {transforms}, batch_size: 4}}}}"
+        return settings(tiny_config, folders, f"DataLoader.Beside={part}")
+
+    @pytest.fixture
+    def folders(self, folders):
+        shutil.copytree(folders / "train", folders / "extra")
+        return folders
+
+    def test_an_unreadable_image(self, tiny_config, folders):
+        (folders / "extra" / "cat" / "0.png").write_bytes(b"no image")
+        text = refused(self.settings(tiny_config, folders))
+        assert text.startswith("DataLoader.Beside.extra: ")
+        assert "extra/cat/0.png" in text
+
+    def test_images_of_another_size(self, tiny_config, folders):
+        crop = self.NORMALIZE.replace("{normalize", "{crop: {name: ppcore.data.RandomCrop, size: 4}, normalize", 1)
+        text = refused(self.settings(tiny_config, folders, transforms=crop))
+        assert "DataLoader.Beside.extra.transforms give images of 4x4" in text
+        assert "ppcore.data.RandomCrop" in text
+
+    def test_a_missing_file(self, tiny_config, folders, tmp_path):
+        lines = [f"cat/{i}.png 0" for i in range(20)] + ["cat/absent.png 0"]
+        (tmp_path / "list.txt").write_text("\n".join(lines))
+        listed = (
+            f"{{name: ppcore.data.FileList, cls_label_path: {tmp_path / 'list.txt'}, image_root: {folders / 'extra'}}}"
+        )
+        text = refused(self.settings(tiny_config, folders, listed))
+        assert text.startswith("DataLoader.Beside.extra: 1 of 21 files")
+
+    def test_nothing_wrong(self, tiny_config, folders):
+        assert train(self.settings(tiny_config, folders)).step == 4
 
 
 def test_a_metric_that_evaluation_does_not_give(tiny_config, folders):
