@@ -1,8 +1,8 @@
 """Measuring a tiny model of ours against numbers that another implementation has computed and stored.
 
 A stored file (`.npz`, with its facts beside it in `.json`) holds `weights/NAME`, images `x`, one pass with its
-`stages/NAME`, `loss` and `gradients/NAME`, and short trainings: `RUN/loss`, `RUN/grad_norm`, `RUN/final_norms`. A
-paper describes its model in a class (`Reference`); reading, comparing and training are here.
+`stages/NAME`, `loss` and `gradients/NAME`, and short trainings: `RUN/loss`, `RUN/grad_norm`, `RUN/final_norms`, and further
+curves, `RUN/NAME`. A paper describes its model in a class (`Reference`); reading, comparing and training are here.
 """
 
 import json
@@ -21,6 +21,7 @@ from ppcore.model import parameter_count
 from ppcore.weights.conversion import map_of
 
 OF_MAX, RELATIVE = "max |difference| / max |reference|", "largest relative difference"
+_OF_EVERY_TRAINING = ("loss", "grad_norm", "final_norms")
 
 Arrays = Mapping[str, np.ndarray]
 Stages = Mapping[str, paddle.Tensor]
@@ -81,6 +82,20 @@ class Reference(Protocol):
 
     def clip(self, run: str) -> float | None:
         """The largest global norm of the gradients in a training."""
+        ...
+
+
+class Followed(Reference, Protocol):
+    """A reference whose trainings have further curves in the file: of a second network, or of what a criterion keeps.
+
+    Attributes:
+        curves: by the name of a curve what it is called, and its tolerance.
+    """
+
+    curves: Mapping[str, tuple[str, float]]
+
+    def watched(self, model: nn.Layer, run: str) -> Mapping[str, Any]:
+        """A number or an array of the step just done for each curve; gradients are still there."""
         ...
 
 
@@ -181,7 +196,7 @@ def _gradient_gap(reference: Reference, model: nn.Layer, x: paddle.Tensor, array
 
 
 def training(reference: Reference, arrays: Arrays, run: str) -> Iterator[Row]:
-    """A short training: loss and norm of the gradient at every step, length of every tensor at the end.
+    """A short training: loss and norm of the gradient at every step, further curves, length of every tensor at the end.
 
     Step t takes as many images as the one pass had, from number t · that on, around the end of the stored ones.
     """
@@ -190,6 +205,8 @@ def training(reference: Reference, arrays: Arrays, run: str) -> Iterator[Row]:
     model.train()
     optimizer = reference.optimizer(model, run)
     size, images = _batch_size(arrays), arrays["x"].astype(reference.precision)
+    label, stored = f"{reference.steps} steps of {reference.label(run)}", _below(arrays, f"{run}/")
+    followed: dict[str, list] = {name: [] for name in stored if name not in _OF_EVERY_TRAINING}
     losses, norms = [], []
     for step in range(reference.steps):
         rows = [(step * size + i) % len(images) for i in range(size)]
@@ -199,11 +216,16 @@ def training(reference: Reference, arrays: Arrays, run: str) -> Iterator[Row]:
         norms.append(_clipped_norm(model, reference.clip(run)))
         losses.append(float(loss))
         optimizer.step()
+        watched = reference.watched(model, run) if followed else {}
+        for name, curve in followed.items():
+            curve.append(watched[name])
         optimizer.clear_grad()
-    label, stored = f"{reference.steps} steps of {reference.label(run)}", _below(arrays, f"{run}/")
     yield Row(4, f"{label}: loss", relative(np.array(losses), stored["loss"]), 1e-5, RELATIVE)
     gap = relative(np.array(norms), stored["grad_norm"])
     yield Row(4, f"{label}: gradient norm", gap, reference.norm_tolerance, RELATIVE)
+    for name, curve in followed.items():
+        what, tolerance = reference.curves[name]
+        yield Row(4, f"{label}: {what}", of_max(np.array(curve), stored[name]), tolerance, OF_MAX)
     final = _as_stored(reference, model, {name: tensor.numpy() for name, tensor in model.state_dict().items()})
     names = list(_below(arrays, "weights/"))
     lengths = np.array([np.linalg.norm(final[name].astype(np.float64)) for name in names])
