@@ -62,7 +62,7 @@ def configured(folder, arch, **more):
     part = {"dataset": dataset, "transforms": transforms, "batch_size": 10}
     tree = {"Global": {"output_dir": str(folder / "run"), "device": "cpu"}, "Arch": arch, "DataLoader": {"Eval": part}}
     file = folder / "features.yaml"
-    file.write_text(yaml.safe_dump(tree | more))
+    file.write_text(yaml.safe_dump(tree | more, sort_keys=False))
     return file
 
 
@@ -135,7 +135,7 @@ def test_trained_and_asked(tmp_path):
     tree["Optimizer"] = {"name": "ppcore.optim.AdamW", "lr": {"name": "ppcore.schedules.Constant", "base_lr": 1e-3}}
     tree["DataLoader"]["Train"] = {"dataset": digits, "transforms": views, "batch_size": 8}
     tree["DataLoader"]["Eval"]["dataset"]["limit"] = 20
-    file.write_text(yaml.safe_dump(tree))
+    file.write_text(yaml.safe_dump(tree, sort_keys=False))
     done = run_tool("train", "-c", file, *ALLOW)
     assert done.returncode == 0, done.stdout + done.stderr
     photos = photographs(tmp_path / "photos")
@@ -159,7 +159,7 @@ def test_trained_and_asked(tmp_path):
 
 @pytest.mark.parametrize("batch_size", [1, 2])
 def test_masks_follow_the_file_and_the_arguments(tmp_path, batch_size):
-    arguments = ("Infer.pictures.mask_ratio=0.5", "Infer.pictures={seed: 4}", f"Infer.batch_size={batch_size}")
+    arguments = ("Infer.pictures.mask_ratio=0.5", "Infer.pictures.seed=4", f"Infer.batch_size={batch_size}")
     model, records, _ = infer(tmp_path, MAE, *arguments)
     files = [tmp_path / "photos" / f"{number}.jpg" for number in range(3)]
     check_reconstruction(model, files, records, 0.5, 4)
@@ -185,12 +185,12 @@ def test_where_each_head_looks(tmp_path):
 
 def test_images_of_any_whole_number_of_patches(tmp_path):
     """With batches of one image, without a crop."""
-    only = "DataLoader.Eval.transforms={resize: null, crop: null}"
+    only = [f"DataLoader.Eval.transforms.{step}=null" for step in ("resize", "crop")]
     (tmp_path / "photos").mkdir()
     for number, size in enumerate(((16, 24), (32, 16))):
         image = np.random.default_rng(number).integers(0, 256, (*size, 3), np.uint8)
         cv2.imwrite(str(tmp_path / "photos" / f"{number}.jpg"), image)
-    model, records, arrays = infer(tmp_path, DINO, only, "Infer.batch_size=1", "Infer.rollout=true")
+    model, records, arrays = infer(tmp_path, DINO, *only, "Infer.batch_size=1", "Infer.rollout=true")
     for number, (height, width) in enumerate(((16, 24), (32, 16))):
         image = cv2.imread(str(tmp_path / "photos" / f"{number}.jpg"))[..., ::-1]
         np.testing.assert_allclose(arrays["features"][number], model(prepared(image)).numpy()[0], rtol=0, atol=2e-6)
@@ -199,7 +199,7 @@ def test_images_of_any_whole_number_of_patches(tmp_path):
         assert all((other != shown).any() for other in others)
     cv2.imwrite(str(tmp_path / "photos" / "2.jpg"), np.zeros((16, 18, 3), np.uint8))
     with pytest.raises(ConfigError, match="images of 16x18 are no whole number of 4x4 patches"):
-        infer(tmp_path, DINO, only, "Infer.batch_size=1")
+        infer(tmp_path, DINO, *only, "Infer.batch_size=1")
 
 
 def test_a_plain_encoder_draws_nothing(tmp_path):
@@ -296,7 +296,9 @@ def test_the_reports_figure_is_the_same_picture():
 def test_two_processes_write_what_one_does(tmp_path):
     """Rows in the order of the files; masks follow the files."""
     file = written("dino", tmp_path)
-    file.write_text(yaml.safe_dump(yaml.safe_load(file.read_text()) | {"Arch": MAE, "Task": None, "Metric": None}))
+    file.write_text(
+        yaml.safe_dump(yaml.safe_load(file.read_text()) | {"Arch": MAE, "Task": None, "Metric": None}, sort_keys=False)
+    )
     ppcore.weights.save(network(MAE), tmp_path / "weights.safetensors")
     (tmp_path / "photos").mkdir()
     for number in range(5):
