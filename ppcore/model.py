@@ -26,6 +26,7 @@ class Model(Protocol):
             nothing beyond; absent: not known, so that it is not cut into tiles.
         needs_weights: False for a method that has none to train or to load; absent: True.
         img_size: (height, width) of the images it takes, its own or its `patch_embed`'s; absent or None: any size.
+        other_sizes: whether it also takes images of other sizes than `img_size`; absent: no.
         in_chans: channels of the images it takes, its own or its `patch_embed`'s; absent: 3.
         blocks: its layers that map one tensor to one, changing nothing else (no running statistics), and hold most of
             what a forward pass keeps: `Global.recompute` lets them forget it. Absent: none.
@@ -38,6 +39,7 @@ class Model(Protocol):
     reach: int
     needs_weights: bool
     img_size: tuple[int, int] | None
+    other_sizes: bool
     in_chans: int
     blocks: "Iterable[nn.Layer]"
 
@@ -59,6 +61,17 @@ class Model(Protocol):
 
     def attention_rollout(self, x: Any) -> Any:
         """How much of each patch reaches what the head reads (`ppcore.layers.rollout`), [B, rows, columns]; absent: no attention."""
+        ...
+
+    def pictures(self, x: Any, numbers: Any = None, show: Any = None, **options: Any) -> list[list[dict[str, Any]]]:
+        """What it draws of images [B, C, H, W], for each a list of panels {caption, image uint8 [H, W, 3]}; absent: nothing.
+
+        Args:
+            x: as it takes them.
+            numbers: of the images, which what is random follows; None: 0, 1, ….
+            show: draws an image as it takes them, `ppcore.photo.panels.Show`; None: stretched to the range of each.
+            options: its own, annotated: the keys of `Infer.pictures`.
+        """
         ...
 
     def trunk(self, x: Any) -> tuple[Any, Any]:
@@ -91,12 +104,14 @@ class Traits:
     reach: int | None
     needs_weights: bool
     img_size: tuple[int, int] | None
+    other_sizes: bool
     in_chans: int
     blocks: "tuple[nn.Layer, ...]"
     weight_maps: Callable[[], Mapping[str, Any]]
     weight_fitting: Callable[[], Any] | None
     export_spec: Callable[[], Any] | None
     layer_ids: Callable[[], Mapping[str, int]] | None
+    pictures: Callable[..., list[list[dict[str, Any]]]] | None
     has_rollout: bool
     splits: bool
 
@@ -113,12 +128,14 @@ def traits(model: "nn.Layer") -> Traits:
         reach=getattr(model, "reach", None),
         needs_weights=getattr(model, "needs_weights", True),
         img_size=None if size is None else tuple(size),
+        other_sizes=getattr(model, "other_sizes", False),
         in_chans=getattr(entry, "in_chans", 3),
         blocks=tuple(getattr(model, "blocks", ())),
         weight_maps=getattr(model, "weight_maps", dict),
         weight_fitting=getattr(model, "weight_fitting", None),
         export_spec=getattr(model, "export_spec", None),
         layer_ids=getattr(model, "layer_ids", None),
+        pictures=getattr(model, "pictures", None),
         has_rollout=hasattr(model, "attention_rollout"),
         splits=hasattr(model, "trunk"),
     )

@@ -70,6 +70,8 @@ class DINOVisionTransformer(VisionTransformer):
         settings: those of `ppvit.VisionTransformer`; `num_classes` is 0.
     """
 
+    other_sizes = True
+
     def __init__(self, *, img_size: int = 224, num_classes: int = 0, **settings: Any):
         if num_classes:
             raise ConfigError("ppssl.DINOVisionTransformer has no classifier: fine-tune in ppvit.VisionTransformer")
@@ -89,12 +91,31 @@ class DINOVisionTransformer(VisionTransformer):
     def embed(self, x):
         height, width = x.shape[2:]
         patches = self.patch_embed(x)
-        new = tuple(size // patch for size, patch in zip((height, width), self.patch_embed.patch_size, strict=True))
+        new = self.grid_of(x)
         if new[0] * new[1] == self.grid[0] * self.grid[1] and height == width:
             return self.pos_drop(self.add_tokens(patches))
         cls = self.cls_token.expand([patches.shape[0], -1, -1])
         tokens = paddle.concat([cls, patches.astype(cls.dtype)], axis=1)
         return self.pos_drop(tokens + resampled_positions(self.pos_embed, self.grid, new))
+
+    def grid_of(self, x) -> tuple[int, int]:
+        """Patches of images [B, C, H, W], down and across."""
+        return tuple(size // patch for size, patch in zip(x.shape[2:], self.patch_embed.patch_size, strict=True))
+
+    def head_attention(self, x):
+        """Attention of the class token over the patches in the last block, a map a head: [B, heads, rows, columns]."""
+        (*blocks, last), grid = self.blocks, self.grid_of(x)
+        x = self.embed(x)
+        for block in blocks:
+            x = block(x)
+        maps = last.attn.attention_map(last.norm1(x))[:, :, 0, 1:]
+        return maps.reshape([*maps.shape[:2], *grid])
+
+    def pictures(self, x, numbers: Any = None, show: Any = None) -> list[list[dict[str, Any]]]:
+        """Panels of where each head looks (`ppssl.head_attention`), as `ppcore.model.Model` has it."""
+        from ppssl.head_attention import pictures  # drawing needs more than the network does
+
+        return pictures(self, x, show)
 
     def last_tokens(self, x, count: int) -> list[paddle.Tensor]:
         """Tokens [B, 1 + N, D] of the last `count` blocks, each through the final norm: what the linear evaluation reads."""

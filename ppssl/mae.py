@@ -4,7 +4,7 @@ The paper in one file: the network, then its builders. The encoder is `ppvit.Vis
 the visible patches alone; what it hands on to fine-tuning is in `ppssl.fine_tuning`. Parameter names are the official ones.
 """
 
-from typing import Literal
+from typing import Any, Literal
 
 import paddle
 import paddle.nn as nn
@@ -138,6 +138,14 @@ class MaskedAutoencoder(VisionTransformer):
     def loss(self, predicted, x, removed):
         """Mean squared error of the removed patches: [B, N, p·p·C], images, [B, N] of 1 where removed -> a scalar."""
         return patch_error(predicted, self.target(x), removed)
+
+    def pictures(
+        self, x, numbers: Any = None, show: Any = None, mask_ratio: float = 0.75, seed: int = 0
+    ) -> list[list[dict[str, Any]]]:
+        """Panels of what is seen, what is predicted, and the image (`ppssl.reconstructions`), as `ppcore.model.Model` has it."""
+        from ppssl.reconstructions import pictures  # drawing needs more than the network does
+
+        return pictures(self, x, numbers, show, mask_ratio=mask_ratio, seed=seed)
 
     def weight_maps(self) -> dict:
         """Layouts these weights can be read from and written to, for `ppcore.weights`."""

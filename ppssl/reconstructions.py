@@ -1,22 +1,28 @@
 """What a masked autoencoder makes of images: what it saw, what it predicts, and the images themselves."""
 
+from collections.abc import Sequence
 from typing import Any
 
 import numpy as np
 import paddle
 
-from ppcore.layers import patchify
-from ppcore.photo.panels import enlarged, stretched
+from ppcore.layers import checks, patchify
+from ppcore.photo.panels import Show, at_least, stretched_like
 from ppssl.mae import MaskedAutoencoder, patch_statistics
-from ppssl.masking import random_mask
+from ppssl.masking import mask_of_images
 
-SHOWN, SIDE = 4, 160  # images; pixels
+SHOWN, SIDE = 4, 160  # images; pixels that a picture has at least
+CAPTIONS = {"masked": "what is seen", "filled": "removed patches predicted", "original": "the image"}
 GREY = 0.0  # of a removed patch, in normalised pixels
 
 
 @paddle.no_grad()
 def reconstructions(
-    model: MaskedAutoencoder, images: paddle.Tensor, mask_ratio: float = 0.75, seed: int = 0
+    model: MaskedAutoencoder,
+    images: paddle.Tensor,
+    mask_ratio: float = 0.75,
+    seed: int = 0,
+    numbers: Sequence[int] | None = None,
 ) -> dict[str, np.ndarray]:
     """Images as the network sees them and makes them.
 
@@ -27,13 +33,15 @@ def reconstructions(
         images: [B, C, H, W], normalised as in training.
         mask_ratio: share of the patches that is removed.
         seed: of the masks.
+        numbers: of the images, which their masks follow (as those of `ReconstructionError` do); None: 0, 1, ….
 
     Returns:
         `masked`, `predicted` (every patch), `filled` (the predicted ones where patches are removed) and `original`, float32
         [B, C, H, W], and `removed` [B, N], 1 where a patch is.
     """
     grid = model.grid
-    mask = random_mask(np.random.default_rng(seed).random((images.shape[0], grid[0] * grid[1])), mask_ratio)
+    numbers = range(images.shape[0]) if numbers is None else numbers
+    mask = mask_of_images(np.array(numbers), grid[0] * grid[1], mask_ratio, seed)
     predicted = model.reconstruct(images, mask.keep, mask.restore)
     patches = patchify(images, model.patch_size)
     if model.norm_pix_loss:
@@ -57,6 +65,43 @@ def unpatchify(patches: np.ndarray, grid: tuple[int, int], side: int) -> np.ndar
     return pixels.reshape(len(patches), -1, grid[0] * side, grid[1] * side)
 
 
+def pictures(
+    model: MaskedAutoencoder,
+    x: paddle.Tensor,
+    numbers: Sequence[int] | None = None,
+    show: Show | None = None,
+    *,
+    mask_ratio: float = 0.75,
+    seed: int = 0,
+) -> list[list[dict[str, Any]]]:
+    """What is seen of images, their reconstructions, and the images.
+
+    Args:
+        model: in evaluation mode.
+        x: [B, C, H, W].
+        numbers: see `reconstructions`.
+        show: draws an image; None: all of an image's as itself is stretched to its range.
+        mask_ratio: see `reconstructions`.
+        seed: likewise.
+
+    Returns:
+        For each image its panels {caption, image uint8 [H, W, 3]}.
+
+    Raises:
+        ConfigError: an argument out of its range.
+    """
+    checks.rate(model, mask_ratio=mask_ratio)
+    checks.whole(model, 0, seed=seed)
+    made = reconstructions(model, x, mask_ratio, seed, numbers)
+    return [
+        [
+            {"caption": text, "image": at_least((show or stretched_like(original))(made[name][i]), SIDE)}
+            for name, text in CAPTIONS.items()
+        ]
+        for i, original in enumerate(made["original"])
+    ]
+
+
 def draw(model: MaskedAutoencoder, images: paddle.Tensor, mask_ratio: float = 0.75) -> dict[str, Any]:
     """The first images as masked, reconstructed and original.
 
@@ -68,22 +113,8 @@ def draw(model: MaskedAutoencoder, images: paddle.Tensor, mask_ratio: float = 0.
     Returns:
         `rows` of panels {caption, image}, one an image, and `text`.
     """
-    made, rows = reconstructions(model, images[:SHOWN], mask_ratio), []
-    captions = {"masked": "what is seen", "filled": "removed patches predicted", "original": "test image"}
-    for number in range(len(made["original"])):
-        # One stretch for the three, so that they can be compared.
-        strip = np.concatenate([made[name][number] for name in captions], axis=2)
-        pictures = np.split(stretched(strip.clip(*_range(made["original"][number]))), len(captions), axis=1)
-        panels = [
-            {"caption": caption, "image": enlarged(np.ascontiguousarray(picture), (SIDE, SIDE))}
-            for caption, picture in zip(captions.values(), pictures, strict=True)
-        ]
-        rows.append({"label": "", "panels": panels})
+    rows = [{"label": "", "panels": panels} for panels in pictures(model, images[:SHOWN], mask_ratio=mask_ratio)]
     text = f"{mask_ratio:.0%} of the patches are removed, and predicted from the others."
     if model.norm_pix_loss:
         text += " The network predicts patches without their mean and contrast: each is given its own from the image."
     return {"rows": rows, "text": text}
-
-
-def _range(image: np.ndarray) -> tuple[float, float]:
-    return float(image.min()), float(image.max())

@@ -142,6 +142,10 @@ class VisionTransformer(nn.Layer):
         patches = self.grid[0] * self.grid[1]
         return (0,) if self.pool == "token" else range(self.num_prefix_tokens, self.num_prefix_tokens + patches)
 
+    def grid_of(self, x) -> tuple[int, int]:
+        """Patches of images [B, C, H, W], down and across; a paper whose network takes other sizes overrides this."""
+        return self.grid
+
     def _build_tokens(self) -> None:
         """Prefix tokens and position embedding; a paper with other tokens overrides this."""
         dim, patches = self.embed_dim, self.grid[0] * self.grid[1]
@@ -209,9 +213,13 @@ class VisionTransformer(nn.Layer):
 
     def attention_rollout(self, x) -> np.ndarray:
         """How much of each patch reaches the tokens that the head reads, [B, rows, columns] (the paper's Figure 6)."""
-        maps = [of_block.numpy() for of_block in self.attention_maps(x)]
-        given = dict(num_prefix_tokens=self.num_prefix_tokens, grid=self.grid, tokens=self.tokens_read)
-        return rollout.attention_rollout(maps, **given)
+        maps, grid, prefix = (
+            [of_block.numpy() for of_block in self.attention_maps(x)],
+            self.grid_of(x),
+            self.num_prefix_tokens,
+        )
+        read = self.tokens_read if grid == self.grid or self.pool == "token" else range(prefix, maps[0].shape[-1])
+        return rollout.attention_rollout(maps, num_prefix_tokens=prefix, grid=grid, tokens=read)
 
     def layer_ids(self) -> dict[str, int]:
         """The layer of each parameter for layer-wise rates: embedding 0, block i its i + 1, all after the blocks the last.

@@ -11,7 +11,8 @@ from ppcore.errors import ConfigError
 class InferSection(Section):
     """What `tools/infer.py` reads and writes.
 
-    Classifiers: preprocessing is `DataLoader.Eval.transforms`. Networks that make images take photographs as they are.
+    Classifiers, and networks without classes, whose features are written: preprocessing is `DataLoader.Eval.transforms`. Networks
+    that make images take photographs as they are.
     """
 
     input: str | list[str] | None = None
@@ -19,13 +20,16 @@ class InferSection(Section):
     output: str | None = None
     """Folder to write to; `null`: `infer` in the run's."""
     batch_size: int = Field(8, ge=1)
-    """Images at a time (classifiers)."""
+    """Images at a time (but of networks that make images)."""
     topk: int = Field(5, ge=1)
     """Classes to name (classifiers)."""
     class_names: str | list[str] | None = None
     """Names of the classes: a file with one a line, or a list (classifiers)."""
     rollout: bool = False
     """Also write attention pictures (vision transformers)."""
+    pictures: bool | dict[str, bool | int | float | str] | None = None
+    """Also write a picture of each image, where a network without classes draws some (a masked autoencoder its reconstruction), by
+    default; `false`: none; `true`, or arguments such as `{mask_ratio: 0.5}`: an error where there are none."""
     unreadable: Literal["raise", "skip"] = "skip"
     """What to do about an image that cannot be read."""
     scale: float | None = Field(None, ge=1, le=16)
@@ -45,10 +49,17 @@ class InferSection(Section):
     """Quality of JPEG and WebP files (networks that make images)."""
 
     def refuse_image_keys(self, network: str) -> None:
-        """Raises ConfigError where a key is set that a classifier has no use for; `network` is its name."""
-        for key in ("scale", "tile"):
-            if getattr(self, key) is not None:
-                raise ConfigError(f"Infer.{key}: {network} makes no images; leave it out")
+        """Raises ConfigError where a key is set that only networks have a use for that make images; `network` is its name."""
+        self._refuse(f"{network} makes no images", "scale", "tile")
+
+    def refuse_class_keys(self, network: str) -> None:
+        """Raises ConfigError where a key is set that only classifiers have a use for; `network` is its name."""
+        self._refuse(f"{network} has no classes", "topk", "class_names", "format")
+
+    def _refuse(self, why: str, *keys: str) -> None:
+        for key in keys:
+            if getattr(self, key) != type(self).model_fields[key].default:
+                raise ConfigError(f"Infer.{key}: {why}; leave it out")
 
 
 class Int8Section(Section):

@@ -86,6 +86,8 @@ def exported_classifier(
             f"set Infer.engine=eager instead of {wanted.engine}"
         )
     engine, why = wanted.engine, "as Infer.engine says"
+    if engine == "auto" and traits(model).other_sizes and wanted.precision == "fp32":
+        engine, why = "eager", "it takes images of any size, its export of one"
     if engine == "auto":
         engine, why = engine_choice.for_classifier(
             wanted.precision, device, images, _parameters(model), attention=wanted.rollout

@@ -14,6 +14,20 @@ from ppcore.io import write_atomically, write_json
 Format = Literal["json", "jsonl", "csv"]
 
 
+def make_folder(folder: Path) -> None:
+    """Makes the folder of results, before the work begins.
+
+    Raises:
+        DataError: it cannot be made or written.
+    """
+    try:
+        folder.mkdir(parents=True, exist_ok=True)
+    except OSError as error:
+        raise DataError(f"Infer.output: {folder} cannot be made: {reason(error)}") from None
+    if not os.access(folder, os.W_OK):
+        raise DataError(f"Infer.output: {folder} cannot be written")
+
+
 class Answers:
     """Records of images, said as they come and written when all are there.
 
@@ -28,12 +42,7 @@ class Answers:
 
     def __init__(self, folder: Path, format: Format, says: bool = True):
         self.path, self.says = folder / f"predictions.{format}", says
-        try:
-            folder.mkdir(parents=True, exist_ok=True)
-        except OSError as error:
-            raise DataError(f"Infer.output: {folder} cannot be made: {reason(error)}") from None
-        if not os.access(folder, os.W_OK):
-            raise DataError(f"Infer.output: {folder} cannot be written")
+        make_folder(folder)
 
     def add(self, record: dict[str, Any]) -> None:
         """Prints a record: file, class and probability."""

@@ -1,4 +1,4 @@
-"""Pictures of attention rollout over the images that `tools/infer.py` classifies."""
+"""The pictures that `tools/infer.py` writes beside its answers; of attention rollout over an image, whatever the network is for."""
 
 from collections.abc import Sequence
 from pathlib import Path
@@ -6,10 +6,36 @@ from typing import Any
 
 import cv2
 import numpy as np
+import paddle
+import paddle.nn as nn
 
-from ppcore.data import CenterCrop, Resize, resized_shape
-from ppcore.photo.heat import overlay
+from ppcore.data import CenterCrop, FileImages, Resize, resized_shape
+from ppcore.engine.classify_files import Attention
+from ppcore.photo.heat import overlay, unit_range
 from ppcore.photo.photo_io import write_file
+
+
+def attention_of(model: nn.Layer) -> Attention:
+    """Attention rollout of a network that has it, each image's in 0..1."""
+
+    @paddle.no_grad()
+    def attention(images: np.ndarray) -> list[np.ndarray]:
+        return [unit_range(flow) for flow in model.attention_rollout(paddle.to_tensor(images))]
+
+    return attention
+
+
+def save_rollout(folder: Path, files: Sequence[str], number: int, steps: Sequence[Any], attention: np.ndarray) -> str:
+    """Writes the picture of an image's attention; see `save_overlay`. Returns its path."""
+    target = picture_path(folder, files, number, "_rollout")
+    image = FileImages(files, np.zeros(len(files), np.int64), None, 1).load(number)["image"]
+    save_overlay(target, image, steps, attention)
+    return str(target)
+
+
+def picture_path(folder: Path, files: Sequence[str], number: int, ending: str = "") -> Path:
+    """Where the picture of a file is; the number keeps equal names apart."""
+    return folder / f"{number:05d}_{Path(files[number]).stem}{ending}.png"
 
 
 def save_overlay(target: Path, image: np.ndarray, steps: Sequence[Any], attention: np.ndarray) -> None:
@@ -24,8 +50,16 @@ def save_overlay(target: Path, image: np.ndarray, steps: Sequence[Any], attentio
     Raises:
         DataError: the file cannot be written.
     """
-    painted = overlay(seen(image, steps), attention)
-    write_file(target, cv2.imencode(".png", cv2.cvtColor(painted, cv2.COLOR_RGB2BGR))[1].tobytes())
+    save_png(target, overlay(seen(image, steps), attention))
+
+
+def save_png(target: Path, image: np.ndarray) -> None:
+    """Writes uint8 [H, W, 3] RGB as PNG.
+
+    Raises:
+        DataError: the file cannot be written.
+    """
+    write_file(target, cv2.imencode(".png", cv2.cvtColor(image, cv2.COLOR_RGB2BGR))[1].tobytes())
 
 
 def seen(image: np.ndarray, steps: Sequence[Any]) -> np.ndarray:

@@ -22,6 +22,7 @@ from ppcore.data import (
 from ppcore.engine.distributed import World
 from ppcore.engine.logger import log
 from ppcore.errors import ConfigError
+from ppcore.model import traits
 from ppcore.schedules import Schedule
 from ppcore.weights.pretrained import load_pretrained
 
@@ -124,6 +125,12 @@ def number_of_classes(config: Config) -> int | None:
     if "num_classes" not in parameters:
         return None
     return config.Arch.get("num_classes", parameters["num_classes"].default)
+
+
+def has_no_classes(model: nn.Layer, config: Config) -> bool:
+    """Whether a network says, or its builder does where it does not, that it has 0 classes: its outputs are features."""
+    classes = traits(model).num_classes
+    return (number_of_classes(config) if classes is None else classes) == 0 and not traits(model).makes_images
 
 
 def dataset(part: LoaderSection, num_classes: int | None, names: list[str] | None = None, where: str = "") -> Any:

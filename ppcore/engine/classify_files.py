@@ -1,6 +1,5 @@
 """Classifying image files: read ahead in threads, computed in batches, answers in the order of the files. No Paddle."""
 
-import math
 import sys
 from collections.abc import Callable, Iterator, Sequence
 from pathlib import Path
@@ -13,8 +12,7 @@ from ppcore.config import InferSection
 from ppcore.data import EvalBatchSampler, EvalLoader, FileImages
 from ppcore.deploy.preprocessing import best
 from ppcore.engine.answers import Answers, shown
-from ppcore.engine.logger import clock, log
-from ppcore.engine.pace import Pace
+from ppcore.engine.file_progress import told
 from ppcore.errors import ConfigError, reason
 
 Network = Callable[[np.ndarray], np.ndarray]
@@ -121,21 +119,13 @@ def classify_files(
     Returns:
         Index and record of every image of this process.
     """
-    records, pace = [], Pace(0, len(loader.stream.indices))
-    for one in found:
+    records = []
+    for one in told(found, len(loader.stream.indices), len(files), size, speaks):
         record = {"file": files[one["index"]], "topk": one["topk"]}
         if picture is not None:
             record["rollout"] = picture(one)
         answers.add(record)
         records.append((one["index"], record))
-        pace.add(size)
-        if pace.left is not None and pace.due() and speaks:
-            log.info(
-                "%d/%d images, %.1f images/s, eta %s",
-                min(pace.step * size, len(files)), len(files), pace.rate, clock(math.ceil(pace.left)),
-            )  # fmt: skip
-    if speaks and records:
-        log.info("%d images in %.1f s, %.1f images/s", pace.images, pace.seconds, pace.rate)
     return records
 
 

@@ -20,7 +20,7 @@ def check_input(model: nn.Layer, images: Any, split: str) -> None:
         ConfigError: they differ; names both sizes and the keys that decide them.
     """
     wanted, came = traits(model).img_size, tuple(images.shape[2:])
-    if wanted is None or came == wanted:
+    if wanted is None or came == wanted or traits(model).other_sizes:
         return
     height, width = wanted
     size = str(height) if height == width else f"[{height}, {width}]"

@@ -1,20 +1,19 @@
-"""What `tools/infer.py` does with a configuration: classify files, or enhance photographs (`enhance_files`)."""
+"""What `tools/infer.py` does with a configuration: classify files, or take their features (`feature_files`), or enhance
+photographs (`enhance_files`)."""
 
 import json
 from operator import itemgetter
 from pathlib import Path
 from typing import Any
 
-import numpy as np
-import paddle
 import paddle.nn as nn
 
 from ppcore.config import Config, Pretrained
-from ppcore.data import FileImages, Grayscale, find_images
+from ppcore.data import Grayscale, find_images
 from ppcore.deploy.networks import classifier
-from ppcore.engine import build, classify_files, distributed, enhance_files
+from ppcore.engine import build, classify_files, distributed, enhance_files, feature_files
 from ppcore.engine.answers import Answers
-from ppcore.engine.attention_pictures import save_overlay
+from ppcore.engine.attention_pictures import attention_of, save_rollout
 from ppcore.engine.distributed import World, in_turn
 from ppcore.engine.input_check import check_input
 from ppcore.engine.logger import log, setup_logging
@@ -22,13 +21,13 @@ from ppcore.engine.precision import say_float32
 from ppcore.engine.trained import Used, load_model
 from ppcore.errors import ConfigError
 from ppcore.model import traits
-from ppcore.photo.heat import unit_range
 
 
 def run(config: Config, weights: Pretrained | str | None = None) -> list[dict[str, Any]]:
     """Classifies `Infer.input`, prints a line an image, writes JSON, JSON lines or CSV.
 
-    A network that makes images enhances them instead: `ppcore.engine.enhance_files.run`.
+    A network that makes images enhances them instead (`ppcore.engine.enhance_files.run`), one without classes writes features
+    (`ppcore.engine.feature_files.run`).
 
     Args:
         config: the configuration; preprocessing is `DataLoader.Eval.transforms`.
@@ -54,18 +53,24 @@ def run(config: Config, weights: Pretrained | str | None = None) -> list[dict[st
         return enhance_files.run(config, model, str(used), world.device)
     if wanted.rollout and not traits(model).has_rollout:
         raise ConfigError(f"Infer.rollout: {config.Arch['name']} has no attention rollout")
-    return _classify(config, model, used, files, world)
-
-
-def _classify(config: Config, model: nn.Layer, used: Used, files: list[str], world: World) -> list[dict[str, Any]]:
-    """Classifies files; each process its share, the main one writes what all have found."""
-    wanted, part = config.Infer, build.section(config, "Eval")
-    names = classify_files.class_names(wanted.class_names, used.classes, traits(model).num_classes)
-    steps = build.transforms(part.transforms)
+    steps = build.transforms(build.section(config, "Eval").transforms)
     if traits(model).in_chans == 1:
         steps = [Grayscale(), *steps]
-    loader = classify_files.file_loader(files, steps, wanted, world.rank, world.size)
     folder = Path(wanted.output) if wanted.output else Path(config.Global.output_dir) / "infer"
+    if build.has_no_classes(model, config):
+        return feature_files.run(config, model, str(used), files, steps, folder, world)
+    return _classify(config, model, used, files, steps, folder, world)
+
+
+def _classify(
+    config: Config, model: nn.Layer, used: Used, files: list[str], steps: list[Any], folder: Path, world: World
+) -> list[dict[str, Any]]:
+    """Classifies files; each process its share, the main one writes what all have found."""
+    wanted = config.Infer
+    if wanted.pictures:
+        raise ConfigError(f"Infer.pictures: {config.Arch['name']} is a classifier; Infer.rollout draws its attention")
+    names = classify_files.class_names(wanted.class_names, used.classes, traits(model).num_classes)
+    loader = classify_files.file_loader(files, steps, wanted, world.rank, world.size)
     answers = Answers(folder, wanted.format, says=world.size == 1)
     say_float32(config.AMP, "inference")
     model.eval()
@@ -80,11 +85,7 @@ def _classify(config: Config, model: nn.Layer, used: Used, files: list[str], wor
     )  # fmt: skip
 
     def picture(one: dict[str, Any]) -> str:
-        # The number keeps equal names apart.
-        target = folder / f"{one['index']:05d}_{Path(files[one['index']]).stem}_rollout.png"
-        image = FileImages(files, np.zeros(len(files), np.int64), None, 1).load(one["index"])["image"]
-        save_overlay(target, image, steps, one["attention"])
-        return str(target)
+        return save_rollout(folder, files, one["index"], steps, one["attention"])
 
     records = classify_files.classify_files(
         files, loader, found, answers, picture=picture if wanted.rollout else None, size=world.size,
@@ -94,16 +95,6 @@ def _classify(config: Config, model: nn.Layer, used: Used, files: list[str], wor
     if not world.is_main:
         return [record for _, record in records]
     return _write(answers, str(used), shares, show=world.size > 1)
-
-
-def attention_of(model: nn.Layer) -> classify_files.Attention:
-    """Attention rollout of a network that has it, each image's in 0..1."""
-
-    @paddle.no_grad()
-    def attention(images: np.ndarray) -> list[np.ndarray]:
-        return [unit_range(flow) for flow in model.attention_rollout(paddle.to_tensor(images))]
-
-    return attention
 
 
 def _write(answers: Answers, weights: str, shares: list[tuple], *, show: bool) -> list[dict[str, Any]]:

@@ -1,8 +1,9 @@
-"""What a paper shows beyond single numbers: ablations, analyses (curves) and figures, to be tried at quick scale."""
+"""What a paper shows beyond single numbers: ablations, analyses (curves) and figures, to be tried at quick scale, and what is
+watched in training."""
 
-from typing import Any, Literal
+from typing import Annotated, Any, Literal
 
-from pydantic import Field, field_validator
+from pydantic import AfterValidator, Field, FiniteFloat, field_validator
 
 from ppcore.report.citation import Citation, Strict
 from ppcore.report.quick_configs import Option, Quick, check_named
@@ -86,6 +87,32 @@ class DrawnFigure(Strict):
     source: Citation
     note: str = ""
     quick: list[str] = Field(min_length=1)
+
+
+class Limit(Strict):
+    """A value that a watched number is seen against, such as that of a total collapse, or chance."""
+
+    value: FiniteFloat
+    caption: str = Field(min_length=1)
+
+
+class Monitor(Strict):
+    """A number that trainings log beside their loss, under `key`, drawn over the steps for the runs that logged it."""
+
+    key: str = Field(pattern=r"^[a-z][a-z0-9_]*$")
+    title: str = Field(min_length=1)
+    note: str = ""
+    limits: list[Limit] = Field([])
+
+
+def _told_apart(monitors: list[Monitor]) -> list[Monitor]:
+    keys = [one.key for one in monitors]
+    if twice := {key for key in keys if keys.count(key) > 1}:
+        raise ValueError(f"the key '{min(twice)}' is used twice")
+    return monitors
+
+
+Monitors = Annotated[list[Monitor], AfterValidator(_told_apart)]
 
 
 def check_comparisons(

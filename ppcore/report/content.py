@@ -12,6 +12,7 @@ from ppcore.report.content_types import ReportContent
 from ppcore.report.expectations import expectations
 from ppcore.report.fidelity_table import fidelity_table
 from ppcore.report.formats import decimals
+from ppcore.report.monitor_plots import monitor_curves
 from ppcore.report.protocol_tables import protocol_tables
 from ppcore.report.published import PaperTables, Row, Table
 from ppcore.report.published_vs_ours import at_a_glance, same_measurements
@@ -40,6 +41,7 @@ def build(content: ReportContent) -> dict:
         "commands": list(dict.fromkeys(run.command for run in runs if run.command)),
         "ablations": ablation_tables(paper, runs, content.ablations) if paper else [],
         "analyses": analysis_curves(paper, content.analyses) if paper else [],
+        "monitors": monitor_curves(paper, runs) if paper else [],
         "baselines": baseline_tables(paper, runs, content.baselines) if paper else [],
         "protocol_tables": protocol_tables(paper, content.evaluated),
         "predictions_note": content.classified_note,

@@ -14,6 +14,7 @@ from ppcore.report.analysis_plots import analysis_drawing
 from ppcore.report.content_types import ReportContent
 from ppcore.report.evaluations import digits_of
 from ppcore.report.image_cards import contact_sheet, image_cards
+from ppcore.report.monitor_plots import monitor_drawing
 from ppcore.report.protocol_plots import protocol_plots
 from ppcore.report.training_curves import MANY, Level, training_curves
 
@@ -39,6 +40,7 @@ def write_report(folder: str | Path, report: ReportContent) -> Path:
     ]
     drawn["protocol_plots"] = [protocol_plots(table, n) for n, table in enumerate(said["protocol_tables"], 1)]
     drawn["analysis_drawings"] = {item["id"]: analysis_drawing(item) for item in said["analyses"]}
+    drawn["monitor_drawings"] = {item["key"]: monitor_drawing(item) for item in said["monitors"]}
     files = _pictures(drawn)
     files["report.json"] = json.dumps(content.jsonable(said), indent=1, ensure_ascii=False, allow_nan=False).encode()
     shown = {**said, **drawn, "many": len(report.runs) > MANY}
@@ -84,6 +86,7 @@ def _pictures(drawn: dict) -> dict[str, bytes]:
     """The files of `pictures/`, which the Markdown shows."""
     svgs = {curve["name"]: curve["svg"] for curve in drawn["curves"]}
     svgs |= {f"analysis_{name}": svg for name, svg in drawn["analysis_drawings"].items() if svg}
+    svgs |= {f"monitor_{key}": svg for key, svg in drawn["monitor_drawings"].items()}
     svgs |= {plot["name"]: plot["svg"] for plots in drawn["protocol_plots"] for plot in plots}
     files = {f"pictures/{name}.svg": drawing.standalone(svg).encode() for name, svg in svgs.items()}
     for grid in [*drawn["image_grids"], *filter(None, drawn["method_grids"]), *drawn["figures"]]:

@@ -7,11 +7,11 @@ from typing import Any
 import cv2
 import numpy as np
 
+from ppcore.photo.panels import side_by_side
 from ppcore.report.content_types import EvaluatedNetworks, FigureGrid, ImageGrid, PanelRow
 from ppcore.report.published import PaperTables
 
 _WIDTH = 480  # pixels on the page
-_MARGIN, _LINE = 8, 22
 
 
 def enhanced_grids(grids: Sequence[ImageGrid], titles: Mapping[str, str]) -> list[dict]:
@@ -74,31 +74,14 @@ def grid_facts(grid: Mapping) -> dict:
 
 def grid_sheet(grid: Mapping) -> bytes:
     """A grid as one JPEG on white, each photograph with its caption below."""
-    lines = [np.hstack([_captioned(panel) for panel in _same_height(row["panels"])]) for row in grid["rows"]]
+    lines = [side_by_side([(_decoded(p["jpeg"]), p["caption"]) for p in row["panels"]]) for row in grid["rows"]]
     width = max(line.shape[1] for line in lines)
     lines = [np.pad(line, ((0, 0), (0, width - line.shape[1]), (0, 0)), constant_values=255) for line in lines]
     return jpeg(np.vstack(lines))
 
 
-def _same_height(panels: Sequence[Mapping]) -> list[tuple[np.ndarray, str]]:
-    images = [cv2.imdecode(np.frombuffer(p["jpeg"], np.uint8), cv2.IMREAD_COLOR)[..., ::-1] for p in panels]
-    least = min(image.shape[0] for image in images)
-    return [(image[:least], panel["caption"]) for image, panel in zip(images, panels, strict=True)]
-
-
-def _captioned(panel: tuple[np.ndarray, str]) -> np.ndarray:
-    """The photograph on white with its caption in as many lines as it needs."""
-    image, caption = panel
-    below = np.full((3 * _LINE, image.shape[1], 3), 255, np.uint8)
-    lines, letters = [""], max(image.shape[1] // 8, 8)
-    for word in caption.encode("ascii", "replace").decode().split():  # OpenCV's letters are ASCII
-        lines = [*lines, word] if len(lines[-1]) + len(word) >= letters else [*lines[:-1], f"{lines[-1]} {word}"]
-    for number, line in enumerate(lines[:3]):
-        cv2.putText(
-            below, line.strip(), (2, 16 + _LINE * number), cv2.FONT_HERSHEY_SIMPLEX, 0.45, (30, 30, 30), 1, cv2.LINE_AA
-        )
-    stacked = np.vstack([image, below])
-    return np.pad(stacked, ((_MARGIN, 0), (_MARGIN, 0), (0, 0)), constant_values=255)
+def _decoded(data: bytes) -> np.ndarray:
+    return cv2.imdecode(np.frombuffer(data, np.uint8), cv2.IMREAD_COLOR)[..., ::-1]
 
 
 def _for_page(image: np.ndarray) -> np.ndarray:

@@ -11,7 +11,7 @@ from pydantic import Field
 from ppcore.errors import ConfigError, nearest, reason
 from ppcore.metrics.spec import MetricSpec
 from ppcore.report.citation import Citation, Source, Strict
-from ppcore.report.comparisons import Ablation, Analysis, DrawnFigure, check_comparisons
+from ppcore.report.comparisons import Ablation, Analysis, DrawnFigure, Monitors, check_comparisons
 from ppcore.report.evaluations import Cell, EvaluationItem, check_evaluations
 from ppcore.report.quick_configs import Key, Quick, check_quick
 
@@ -183,6 +183,7 @@ class PaperTables(Strict):
     ablations: list[Ablation] = Field([])
     analyses: list[Analysis] = Field([])
     figures_drawn: list[DrawnFigure] = Field([])
+    monitors: Monitors = Field([])
     evaluations: list[EvaluationItem] = Field([])
 
     def metric(self, key: str | None = None) -> MetricSpec:

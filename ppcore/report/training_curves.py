@@ -4,7 +4,7 @@ import re
 import textwrap
 from collections.abc import Callable, Mapping, Sequence
 from functools import partial
-from typing import NamedTuple
+from typing import Any, NamedTuple
 
 import numpy as np
 from matplotlib.axes import Axes
@@ -16,6 +16,7 @@ from ppcore.report.run_data import Run
 from ppcore.report.summary import dataset_name
 
 MANY = 6  # runs; of more than these, the runs of a config are drawn as one line
+LONG = 30  # values; a longer series is drawn as its running mean
 
 
 class Level(NamedTuple):
@@ -80,15 +81,12 @@ def _mean_curves(name: str, runs: Sequence[Run], kind: str, ylabel: str, publish
 
     def fill(axes: Axes) -> None:
         for number, (config, group) in enumerate(configs.items()):
-            style = {"color": SERIES[number % len(SERIES)], "linewidth": 1.8}
-            style["linestyle"] = ("-", "--", ":")[number // len(SERIES) % 3]
+            style = line_style(number)
             lines = [series(run.train, "loss") if kind == "loss" else _primary(run) for run in group]
             if len({tuple(x) for x, _ in lines}) == 1:  # else a seed is unfinished: each is drawn as it is
                 lines = [(lines[0][0], np.mean([y for _, y in lines], axis=0))]
             for x, y in lines:
-                if kind == "loss" and len(y) >= 30:
-                    y = running_mean(y, len(y) // 40)
-                axes.plot(x, y, **style)
+                axes.plot(x, smoothed(y) if kind == "loss" else y, **style)
             axes.plot([], [], label=config.removeprefix(short), **style)
         _levels(axes, runs, published)
 
@@ -164,21 +162,31 @@ def grad_norm_curve(runs: Sequence[Run]) -> str:
 
 def _noisy(axes: Axes, x: np.ndarray, y: np.ndarray, colour: str, label: str) -> None:
     """A series thin as logged and thick as its running mean; a short one as it is."""
-    if len(y) >= 30:
+    if len(y) >= LONG:
         axes.plot(x, y, color=colour, linewidth=0.8, alpha=0.35)
-        y = running_mean(y, len(y) // 40)
-    axes.plot(x, y, color=colour, linewidth=1.8, label=label)
+    axes.plot(x, smoothed(y), color=colour, linewidth=1.8, label=label)
 
 
-def series(records: Sequence[dict], key: str) -> tuple[np.ndarray, np.ndarray]:
-    """Returns epochs and finite values of the records that have `key`."""
+def series(records: Sequence[dict], key: str, x: str = "epoch") -> tuple[np.ndarray, np.ndarray]:
+    """Returns epochs (or steps) and finite values of the records that have `key`."""
     kept = [record for record in records if record.get(key) is not None and np.isfinite(record[key])]
-    return np.array([record["epoch"] for record in kept]), np.array([record[key] for record in kept], float)
+    return np.array([record[x] for record in kept]), np.array([record[key] for record in kept], float)
 
 
 def _evaluated(run: Run, weights: str, key: str) -> tuple[np.ndarray, np.ndarray]:
     """Epochs and numbers of the evaluations of some weights, as they are recorded."""
     return series([record for record in run.evals if record["weights"] == weights], key)
+
+
+def smoothed(values: np.ndarray) -> np.ndarray:
+    """The running mean of a long series; a short one as it is."""
+    return running_mean(values, len(values) // 40) if len(values) >= LONG else values
+
+
+def line_style(number: int) -> dict[str, Any]:
+    """Colour and line of one of many curves."""
+    line = ("-", "--", ":")[number // len(SERIES) % 3]
+    return {"color": SERIES[number % len(SERIES)], "linewidth": 1.8, "linestyle": line}
 
 
 def running_mean(values: np.ndarray, reach: int) -> np.ndarray:

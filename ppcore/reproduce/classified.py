@@ -5,8 +5,8 @@ from typing import Any
 from ppcore.config import InferSection
 from ppcore.deploy.networks import eager
 from ppcore.engine import build
+from ppcore.engine.attention_pictures import attention_of
 from ppcore.engine.classify_files import predictions
-from ppcore.engine.predict import attention_of
 from ppcore.model import traits
 from ppcore.report.content_types import ClassifiedImage
 from ppcore.reproduce.finished_runs import FinishedRun, even_test_images

@@ -15,7 +15,7 @@ from ppcore import config, weights
 from ppcore.data import CenterCrop, Normalize, Resize
 from ppcore.deploy import networks
 from ppcore.deploy.engine_choice import ENGINES
-from ppcore.engine import classify_files, predict
+from ppcore.engine import predict
 from ppcore.engine.attention_pictures import seen
 from ppcore.engine.build import eval_loader
 from ppcore.engine.distributed import World
@@ -116,7 +116,7 @@ class TestEngines:
 
     def test_the_log_says_what_computes(self, trained, monkeypatch):
         said = []
-        for log in (networks.log, predict.log, classify_files.log):
+        for log in (networks.log, predict.log):
             monkeypatch.setattr(log, "info", lambda text, *values: said.append(text % values))
         infer(trained)
         few = "so few images that exporting the network would take longer"
@@ -212,7 +212,7 @@ def test_an_output_folder_that_cannot_be_made(trained, tmp_path):
 
 def test_progress_is_said(trained, monkeypatch):
     said = []
-    monkeypatch.setattr(classify_files.log, "info", lambda text, *values: said.append(text % values))
+    monkeypatch.setattr(predict.log, "info", lambda text, *values: said.append(text % values))
     monkeypatch.setattr("ppcore.engine.pace.FIRST", 0.0)
     infer(trained, "Infer.batch_size=2")
     assert said[0] == "7 images found"

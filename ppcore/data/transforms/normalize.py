@@ -56,6 +56,11 @@ class Normalize:
                 plane /= self.std[channel]
         return result
 
+    def undo(self, image: np.ndarray) -> np.ndarray:
+        """Maps a normalised image [C, H, W] back to 0..1."""
+        self.check(len(image))
+        return image * np.array(self.std)[:, None, None] + np.array(self.mean)[:, None, None]
+
 
 def channels_first(image: np.ndarray, rng: np.random.Generator | None = None) -> np.ndarray:
     """Maps uint8 [H, W, C] to contiguous [C, H, W].
