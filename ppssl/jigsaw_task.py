@@ -17,7 +17,7 @@ class Jigsaw:
 
     Args:
         run: of the training.
-        weight: of the puzzle, η (ImageNet: .1).
+        weight: of the puzzle, η (ImageNet: .1); 0 trains the classes alone and still logs the puzzle.
         mask_ratio: share of the patches that is left out of the puzzle, γ (ImageNet: .5).
 
     Raises:
@@ -25,7 +25,9 @@ class Jigsaw:
     """
 
     def __init__(self, *, run: Any, weight: float = 0.1, mask_ratio: float = 0.5):
-        checks.positive(self, weight=weight)
+        checks.number(self, weight=weight)
+        if weight < 0:
+            checks.fail(self, "weight", weight, "a number from 0 on")
         checks.rate(self, mask_ratio=mask_ratio)
         self.run, self.weight, self.mask_ratio, self.noise = run, weight, mask_ratio, StepNoise(run)
         self.networks = self.model = run.model
