@@ -50,6 +50,10 @@ class MetricSpec:
         """A recorded number in the unit it is written in."""
         return self.factor * value + self.offset
 
+    def recorded(self, value: float) -> float:
+        """A written number as it is recorded."""
+        return (value - self.offset) / self.factor
+
 
 def accuracy(key: str, name: str, title: str) -> MetricSpec:
     """The spec of a share of images that is recorded as 0..1 and written in percent."""

@@ -77,8 +77,12 @@ def _levels(report: ReportContent) -> dict[str, Level]:
     for item in report.paper.quick if report.paper else []:
         if item.published is not None:
             _, row, value = report.paper.cell(item.published)
-            text = f"published: {row.name}, {value:.{digits_of(item.published, value)}f}"
-            found |= {run.name: Level(text, value) for run in report.runs if run.trained_with(item.config)}
+            metric = report.paper.metric(item.metric)
+            what = f"{metric.name.lower()} " if metric.offset else ""  # an error beside a curve of accuracies
+            text = f"published: {row.name}, {what}{value:.{digits_of(item.published, value)}f}"
+            for run in (run for run in report.runs if run.trained_with(item.config)):
+                drawn = run.primary_metric.written(metric.recorded(value)) if metric.offset else value
+                found[run.name] = Level(text, drawn)
     return found
 
 

@@ -117,6 +117,12 @@ class TestSchedules:
         assert rate(0) == 0.03
         assert rate(100) == pytest.approx(0.03 * np.cos(7 * np.pi / 16))
 
+    def test_ends_at_a_fifth_after_a_warm_up(self):
+        rate = SevenSixteenths(base_lr=0.03, warmup=Duration(steps=20)).bind(self.PLAN)
+        assert [rate(0), rate(5), rate(20)] == pytest.approx([0, 0.0075, 0.03])
+        assert rate(60) == pytest.approx(0.03 * np.cos(7 * np.pi / 32))
+        assert rate(100) == pytest.approx(0.03 * np.cos(7 * np.pi / 16))
+
     def test_ramps(self):
         values = Ramp(peak=3.0, start=Duration(epochs=1.0), end=Duration(epochs=6.0)).bind(self.PLAN)
         assert [values(step) for step in (0, 10, 35, 60, 99)] == [0, 0, 1.5, 3, 3]

@@ -27,7 +27,7 @@ def test_losses(path):
         loss, kept = torch_semi.fixmatch(weak, strong, tau)
         loss.backward()
         np.testing.assert_array_equal(kept.detach().numpy(), arrays[f"{case}/mask"])
-        assert float(loss) == pytest.approx(float(arrays[f"{case}/loss_u"][0]), rel=1e-12)
+        assert loss.item() == pytest.approx(float(arrays[f"{case}/loss_u"][0]), rel=1e-12)
         np.testing.assert_allclose(strong.grad.numpy(), arrays[f"{case}/grad_logits_strong"], atol=1e-14)
         for temperature, name in ((1.0, "soft_T1_as_usb"), (0.5, "soft_T0.5_sharpened")):
             soft, _ = torch_semi.fixmatch_soft(weak, strong, tau, temperature)
@@ -36,7 +36,7 @@ def test_losses(path):
             case, own = f"pseudo_label_tau{tau}/{name}", weak.clone().requires_grad_()
             loss, _ = torch_semi.pseudo_label(own, tau, strict)
             loss.backward()
-            assert float(loss) == pytest.approx(float(arrays[f"{case}/loss"][0]), rel=1e-12)
+            assert loss.item() == pytest.approx(float(arrays[f"{case}/loss"][0]), rel=1e-12)
             np.testing.assert_allclose(own.grad.numpy(), arrays[f"{case}/grad_logits"], atol=1e-14)
 
 
