@@ -77,7 +77,7 @@ def test_the_labels_say_which_figure(tmp_path):
 def test_an_expectation_and_a_line_beside_the_curve(tmp_path):
     """What is expected is an error; the curve is of accuracies, and the published error stands where it is among them."""
     data = yaml.safe_load(FIXMATCH.read_text())
-    cell = {"table": "table2", "row": "FixMatch (RandAugment)", "column": "CIFAR-10, 250 labels"}
+    cell = {"table": "table2", "row": "FixMatch, RandAugment", "column": "CIFAR-10, 250 labels"}
     expected = {"expected": 4.0, "spread": 0.1, "seeds": 3, "test_images": 10_000, "published": cell}
     data["quick"] = [{"config": "configs/made_up.yaml", "dataset": "made up", **expected}]
     (tmp_path / "paper.yaml").write_text(yaml.safe_dump(data))
@@ -89,7 +89,7 @@ def test_an_expectation_and_a_line_beside_the_curve(tmp_path):
     run = read_run(tmp_path / "run")
     content = ReportContent("FixMatch", runs=[run], paper=load_paper(tmp_path / "paper.yaml"))
     [level] = html._levels(content).values()
-    assert level.text == "published: FixMatch (RandAugment), error 5.07"
+    assert level.text == "published: FixMatch, RandAugment, error 5.07"
     assert level.value == pytest.approx(94.93)
 
 
