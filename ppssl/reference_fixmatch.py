@@ -16,6 +16,8 @@ from ppssl.semi_task import FixMatch, PseudoLabel
 from ppssl.ssl_schedules import Ramp, SevenSixteenths
 from ppssl.wide_resnet import WideResNet
 
+KEPT = "share of unlabelled images whose labels count"
+
 
 class Averaged(nn.Layer):
     """A wide residual network and the average of its weights, which begins as a copy and has no gradient."""
@@ -72,11 +74,13 @@ class _SemiReference:
     zero_gradients: Mapping[str, tuple[int, int]] = {}
     norm_tolerance = 1e-4
     unsettled: Mapping[str, str] = {}
+    curves: Mapping[str, tuple[str, float]] = {"kept": (KEPT, 1e-6)}
 
     def __init__(self, facts: Mapping[str, Any]):
         self.config, self.recipe, self.edges = facts["config"], facts["training"], facts["edges"]
         self.steps, self.trainings = self.recipe["steps"], tuple(self.recipe["runs"])
         self.plan, self.step = Plan(1, 1, self.steps), 0
+        self.logs: Mapping[str, Any] = {}
 
     def build(self) -> Averaged:
         """Both networks in training mode."""
@@ -123,7 +127,7 @@ class _SemiReference:
         """The task's; of the one pass that of the first training at its end."""
         network, x = outputs
         step = self.steps if run is None else self.step
-        [(_, loss, _)] = self.task(network, run or self.trainings[0]).losses(self.batch(x, arrays, rows), step)
+        [(_, loss, self.logs)] = self.task(network, run or self.trainings[0]).losses(self.batch(x, arrays, rows), step)
         return loss
 
     def optimizer(self, model: Averaged, run: str) -> Any:
@@ -136,6 +140,10 @@ class _SemiReference:
         """cos(7πk / 16K) of the first."""
         self.step = step
         return SevenSixteenths(base_lr=self.recipe["lr"]).bind(self.plan)(step)
+
+    def watched(self, model: Averaged, run: str) -> dict[str, float]:
+        """What the task logged of the step."""
+        return {"kept": float(self.logs["kept"])}
 
     def clip(self, run: str) -> None:
         """Gradients are not clipped."""
