@@ -110,7 +110,7 @@ class TestClassifiers:
         differ = {n for n in {*ours, *theirs} if ours.get(n) != theirs.get(n)}
         heads = {n for n in differ if n.split(".")[0] in ("head", "head_dist", "pre_logits")}
         assert all(re.fullmatch(fitting_of(model).resampled, n) for n in differ - heads)
-        outputs = {ours[n][-1] for n in ours if re.fullmatch(r"head(_dist)?(\.fc)?\.(weight|bias)", n)}
+        outputs = {ours[n][-1] for n in ours if re.fullmatch(r"head(_dist)?(\.fc|\.1)?\.(weight|bias)", n)}
         assert outputs == {arch["num_classes"]}
         if "img_size" in arch:
             assert traits(model).img_size == (arch["img_size"],) * 2
