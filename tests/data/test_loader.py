@@ -353,7 +353,9 @@ def test_workers_end_with_the_program(end):
         f"print(open(f'/proc/self/task/{{os.getpid()}}/children').read(), flush=True)\n{end}"
     )
     # The imports take 2 s of a core, and half a minute where ten programs share two cores.
-    result = subprocess.run([sys.executable, "-W", "ignore", "-c", code], stdout=subprocess.PIPE, text=True, timeout=180)
+    result = subprocess.run(
+        [sys.executable, "-W", "ignore", "-c", code], stdout=subprocess.PIPE, text=True, timeout=180
+    )
     pids = result.stdout.split()
     assert len(pids) == 2
     assert (result.returncode == 0) == (end == "")
