@@ -3,7 +3,6 @@
 import ppcore  # noqa: F401  (what must happen before Paddle is imported)
 from ppssl.can import ContrastiveMaskedAutoencoder, can_vit_base_patch16, can_vit_large_patch16
 from ppssl.can_task import CAN
-from ppssl.cifar_resnet import cifar_resnet18
 from ppssl.dino_head import DINOHead, DINONetwork
 from ppssl.dino_loss import DINOLoss
 from ppssl.dino_task import DINO
@@ -45,6 +44,7 @@ from ppssl.semi_networks import OneHiddenLayer
 from ppssl.semi_task import FixMatch, PseudoLabel
 from ppssl.simclr_blur import SimCLRBlur
 from ppssl.simclr_head import ProjectionHead
+from ppssl.simclr_resnet import SimCLRResNet, cifar_resnet18, simclr_resnet50
 from ppssl.simclr_task import SimCLR
 from ppssl.ssl_schedules import LinspaceCosine, Ramp, SevenSixteenths, SimCLRSchedule
 from ppssl.wide_resnet import WideResNet, wide_resnet28_2, wide_resnet28_8, wide_resnet37_2
@@ -81,6 +81,7 @@ __all__ = [
     "ShiftChannels",
     "SimCLR",
     "SimCLRBlur",
+    "SimCLRResNet",
     "SimCLRSchedule",
     "UniformRandAugment",
     "WideResNet",
@@ -104,6 +105,7 @@ __all__ = [
     "mae_vit_base_patch16",
     "mae_vit_huge_patch14",
     "mae_vit_large_patch16",
+    "simclr_resnet50",
     "wide_resnet28_2",
     "wide_resnet28_8",
     "wide_resnet37_2",

@@ -110,6 +110,17 @@ class TestFewLabelled:
         np.testing.assert_array_equal(one, same)
         assert len(np.intersect1d(one, other)) < 10
 
+    @pytest.mark.parametrize("share", [0.1, 0.001, 1.0])
+    def test_a_share_of_each_class(self, share):
+        few = FewLabelled(MANY, share=share, seed=3)
+        counts = np.bincount(few.labels, minlength=10)
+        np.testing.assert_array_equal(counts, np.maximum(np.round(share * np.bincount(MANY.labels)), 1))
+
+    @pytest.mark.parametrize("given", [{}, {"per_class": 1, "share": 0.1}, {"share": 0.0}, {"share": 1.1}])
+    def test_one_of_both(self, given):
+        with pytest.raises(ConfigError, match="share"):
+            FewLabelled(MANY, **given)
+
     def test_too_few(self):
         with pytest.raises(ConfigError, match="class 8 has 139 images, fewer than per_class, 140"):
             FewLabelled(MANY, 140)

@@ -213,15 +213,17 @@ def test_a_plain_encoder_draws_nothing(tmp_path):
 
 def test_features_with_axes_of_length_one_are_rows(tmp_path):
     """A convnet without its classifier gives [B, D, 1, 1]."""
-    arch = {"name": "ppssl.cifar_resnet18"}
+    arch = {"name": "paddle.vision.models.resnet18", "num_classes": 0}
     file = configured(tmp_path, arch)
-    ppcore.weights.save(ppssl.cifar_resnet18(), tmp_path / "weights.safetensors")
+    ppcore.weights.save(paddle.vision.models.resnet18(num_classes=0), tmp_path / "weights.safetensors")
     photos = photographs(tmp_path / "photos")
     settings = config.load(file, [f"Infer.input={photos}", "Infer.batch_size=2"])
     predict.run(settings, str(tmp_path / "weights.safetensors"))
     with np.load(tmp_path / "run" / "infer" / "features.npz") as arrays:
         assert arrays["features"].shape == (3, 512)
-    with pytest.raises(ConfigError, match=r"^Infer\.rollout: ppssl\.cifar_resnet18 has no attention rollout$"):
+    with pytest.raises(
+        ConfigError, match=r"^Infer\.rollout: paddle\.vision\.models\.resnet18 has no attention rollout$"
+    ):
         predict.run(
             config.load(file, [f"Infer.input={photos}", "Infer.rollout=true"]), str(tmp_path / "weights.safetensors")
         )

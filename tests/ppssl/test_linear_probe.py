@@ -7,7 +7,9 @@ import paddle
 import pytest
 
 from ppcore.errors import ConfigError
-from ppssl import DINOVisionTransformer, LinearProbe
+from ppcore.metrics import WeightedKNN
+from ppcore.metrics.features import features_of
+from ppssl import DINOVisionTransformer, LinearProbe, MaskedAutoencoder, cifar_resnet18
 from ppssl.linear_probe import _rate
 from ppssl.probe_head import FeatureNorm, ProbeHead
 
@@ -174,3 +176,38 @@ class TestFewLabels:
             self.measured(batch_size=7)
         with pytest.raises(ConfigError, match="draws"):
             self.measured(draws=0)
+
+
+VIT = dict(img_size=8, patch_size=4, embed_dim=8, depth=2, num_heads=2)
+NETWORKS = {
+    "mean of patches": (lambda: MaskedAutoencoder(**VIT, decoder_embed_dim=8, decoder_num_heads=2, pool="gap"), 8),
+    "class token": (lambda: MaskedAutoencoder(**VIT, decoder_embed_dim=8, decoder_num_heads=2), 8),
+    "DINO": (lambda: DINOVisionTransformer(**VIT), 8),
+    "SimCLR": (cifar_resnet18, 512),
+}
+
+
+@paddle.no_grad()
+@pytest.mark.parametrize("name", NETWORKS)
+def test_reads_each_network_without_its_head(name):
+    """What k nearest neighbours and the probe are given: rows of features of whole images."""
+    build, width = NETWORKS[name]
+    model = build()
+    model.eval()
+    images = np.random.default_rng(0).standard_normal((6, 3, 8, 8)).astype(np.float32)
+    points = Points(images, np.arange(6) % 3)
+    features, labels = features_of(LinearProbe(train=points, batch_size=2).read(model), run_over(points), points)
+    assert features.shape == (6, width)
+    np.testing.assert_array_equal(labels, points.labels)
+    if isinstance(model, MaskedAutoencoder):
+        tokens = model.forward_features(paddle.to_tensor(images)).numpy()
+        whole = tokens[:, 1:].mean(axis=1) if name == "mean of patches" else tokens[:, 0]
+        np.testing.assert_allclose(features, whole, rtol=1e-4, atol=1e-5)
+    ((_, value),) = WeightedKNN(train=points, k=2).evaluate(model, run_over(points))
+    assert value > 0.5, "each image is its own nearest neighbour"
+
+
+def test_blocks_of_an_autoencoder_are_not_read():
+    model = MaskedAutoencoder(**VIT, decoder_embed_dim=8, decoder_num_heads=2)
+    with pytest.raises(ConfigError, match="last_blocks is 2, which MaskedAutoencoder has not"):
+        LinearProbe(train=clouds(4, 0), last_blocks=2).read(model)

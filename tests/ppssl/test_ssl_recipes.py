@@ -5,12 +5,14 @@ import paddle
 import pytest
 from conftest import ROOT
 
+import ppcore.weights
 from ppcore import config, optim
 from ppcore.config import components
 from ppcore.config.durations import Plan
 from ppcore.engine import build
+from ppcore.errors import ConfigError
 from ppcore.model import parameter_count
-from ppssl import SimCLRBlur, cifar_resnet18
+from ppssl import SimCLRBlur, SimCLRResNet, cifar_resnet18
 
 IMAGENET, CIFAR = 1_281_167, 50_000
 
@@ -82,8 +84,24 @@ def test_the_encoder_of_cifar():
     net = cifar_resnet18()
     net.eval()
     assert parameter_count(net) == 11_689_512 - 513_000 - 3 * 64 * (49 - 9)
-    assert net(paddle.zeros([2, 3, 32, 32])).shape == [2, 512, 1, 1]
+    assert net(paddle.zeros([2, 3, 32, 32])).shape == [2, 512]
     assert net.layer1(net.conv1(paddle.zeros([1, 3, 32, 32]))).shape == [1, 64, 32, 32]
+
+
+def test_a_classifier_on_the_encoder_begins_at_zero_and_has_a_name_that_weights_know():
+    paddle.seed(0)
+    encoder, whole = cifar_resnet18(), cifar_resnet18(num_classes=3)
+    assert float(whole(paddle.randn([2, 3, 8, 8])).abs().max()) == 0
+    notes = ppcore.weights.convert(
+        {name: tensor.numpy() for name, tensor in encoder.state_dict().items()},
+        source="paddle",
+        model=whole,
+        new_head=True,
+    )
+    assert set(notes) == set(whole.state_dict())
+    np.testing.assert_array_equal(notes["conv1.weight"], encoder.conv1.weight.numpy())
+    with pytest.raises(ConfigError, match="depth is 34"):
+        SimCLRResNet(depth=34)
 
 
 def test_fixmatch():
