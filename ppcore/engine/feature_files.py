@@ -30,8 +30,7 @@ from ppcore.model import traits
 from ppcore.photo.panels import Show, rgb, side_by_side
 
 NAME = "features.npz"
-# Of images [B, C, H, W] and their numbers: the panels of each.
-Draw = Callable[..., list[list[dict[str, Any]]]]
+Draw = Callable[..., list[list[dict[str, Any]]]]  # of images [B, C, H, W] and their numbers the panels of each
 
 
 def run(
@@ -64,9 +63,8 @@ def run(
     loader = file_loader(files, steps, wanted, world.rank, world.size)
     say_float32(config.AMP, "inference")
     model.eval()
-    compute = in_turn(
-        world, lambda: classifier(model, wanted, world.device, Path(config.Global.output_dir), len(files))
-    )
+    home = Path(config.Global.output_dir)
+    compute = in_turn(world, lambda: classifier(model, wanted, world.device, home, len(files)))
     log.info("%d images, weights %s, results in %s", len(files), weights, folder)
     attention = attention_of(model) if wanted.rollout else None
     found = _found(loader, compute, draw, attention, lambda images: check_input(model, images, "Eval"))
@@ -114,13 +112,14 @@ def _drawing(model: nn.Layer, config: Config, steps: Sequence[Any]) -> Draw | No
     options = {} if wanted in (None, True) else dict(wanted)
     known = {key: p for key, p in own_parameters(draw).items() if key not in ("x", "numbers", "show")}
     for key, value in options.items():
-        at = f"Infer.pictures.{key}"
         if key not in known:
-            raise ConfigError(f"{at}: the pictures of {name} have no argument '{key}'{nearest(key, known)}")
+            raise ConfigError(
+                f"Infer.pictures.{key}: the pictures of {name} have no argument '{key}'{nearest(key, known)}"
+            )
         try:
             convert(value, known[key].annotation)
         except ValidationError as error:
-            raise ConfigError(explain(error, value, known[key].annotation, at)[0]) from None
+            raise ConfigError(explain(error, value, known[key].annotation, f"Infer.pictures.{key}")[0]) from None
     return partial(draw, show=_own_colours(steps), **options)
 
 
@@ -147,6 +146,6 @@ def _write(target: Path, shares: Sequence[tuple]) -> list[dict[str, Any]]:
     for record in records:
         if drawn := [record[key] for key in ("picture", "rollout") if key in record]:
             print(f"{shown(record['file'])} -> {', '.join(map(shown, drawn))}", flush=True)
-    skipped = sum(share[1] for share in shares)
-    log.info("%s", json.dumps({"written": str(target), "features": list(rows.shape), "skipped": skipped}))
+    facts = {"features": list(rows.shape), "skipped": sum(share[1] for share in shares)}
+    log.info("%s", json.dumps({"written": str(target), **facts}))
     return records

@@ -233,13 +233,8 @@ class PaperTables(Strict):
                     raise ValueError(f"table '{table.id}', row '{row.name}': {counts}")
         axes = [axis for table in self.tables for axis in [*table.rows, *table.columns]]
         cited = [*self.architecture, *self.tables, *self.peers, *self.ablations, *self.analyses, *self.figures_drawn]
-        measured = [
-            *self.tables,
-            *axes,
-            *self.quick,
-            *self.ablations,
-            *(self.fidelity.trained if self.fidelity else []),
-        ]
+        trained = self.fidelity.trained if self.fidelity else []
+        measured = [*self.tables, *axes, *self.quick, *self.ablations, *trained]
         built = [*axes, *(row for peer in self.peers for row in peer.rows)]
         cited += [row for table in self.tables for row in table.rows if row.source]
         _check_declared("source", (item.source.ref for item in cited), "sources", self.sources)
