@@ -132,7 +132,9 @@ class TestClassifiers:
             small = ("Digits", "Cifar10Jpeg", "MnistIdx", "Cifar10", "Cifar100")
             assert sizes or {split.dataset["name"].rpartition(".")[2], split.dataset.get("dataset")} & {*small}
             seen |= {size} - {None}
-            if "ppcore.data.Normalize" not in {t["name"] for t in steps}:  # the last step makes the network's input itself
+            if "ppcore.data.Normalize" not in {
+                t["name"] for t in steps
+            }:  # the last step makes the network's input itself
                 assert components.resolve(steps[-1]["name"], "transforms").on_sample
                 continue
             [at] = [i for i, t in enumerate(steps) if t["name"] == "ppcore.data.Normalize"]
