@@ -8,7 +8,7 @@ import numpy as np
 import paddle
 import paddle.nn.functional as F
 from paddle import nn
-from paddle.vision.models.resnet import BasicBlock
+from paddle.vision.models import resnet
 
 from ppcore import optim
 from ppcore.config.durations import Duration, Plan
@@ -30,7 +30,7 @@ class SmallEncoder(nn.Layer):
         super().__init__()
         self.conv1, self.bn1 = nn.Conv2D(3, width, 3, padding=1, bias_attr=False), nn.BatchNorm2D(width)
         between = nn.Sequential(nn.Conv2D(width, 2 * width, 1, stride=2, bias_attr=False), nn.BatchNorm2D(2 * width))
-        self.layer1, self.layer2 = BasicBlock(width, width), BasicBlock(width, 2 * width, 2, between)
+        self.layer1, self.layer2 = resnet.BasicBlock(width, width), resnet.BasicBlock(width, 2 * width, 2, between)
 
     def forward(self, x):
         return self.layer2(self.layer1(F.relu(self.bn1(self.conv1(x))))).mean(axis=[2, 3])
