@@ -3,14 +3,14 @@
 from typing import Literal
 
 from paddle import nn
-from paddle.vision.models.resnet import BasicBlock, BottleneckBlock, ResNet
+from paddle.vision.models import resnet
 
 from ppcore.layers import Linear, checks, init
 
-_BLOCKS = {18: BasicBlock, 50: BottleneckBlock}
+_BLOCKS = {18: resnet.BasicBlock, 50: resnet.BottleneckBlock}
 
 
-class SimCLRResNet(ResNet):
+class SimCLRResNet(resnet.ResNet):
     """`paddle.vision`'s residual network, whose classifier is called `head` and begins at 0, as SimCLR's does.
 
     An encoder's weights come in by `Global.pretrained` with `new_head: true`.

@@ -91,15 +91,16 @@ def test_the_encoder_of_cifar():
 def test_a_classifier_on_the_encoder_begins_at_zero_and_has_a_name_that_weights_know():
     paddle.seed(0)
     encoder, whole = cifar_resnet18(), cifar_resnet18(num_classes=3)
+    whole.eval()
     assert float(whole(paddle.randn([2, 3, 8, 8])).abs().max()) == 0
-    notes = ppcore.weights.convert(
+    state = ppcore.weights.convert(
         {name: tensor.numpy() for name, tensor in encoder.state_dict().items()},
         source="paddle",
         model=whole,
         new_head=True,
     )
-    assert set(notes) == set(whole.state_dict())
-    np.testing.assert_array_equal(notes["conv1.weight"], encoder.conv1.weight.numpy())
+    assert set(state) == set(whole.state_dict())
+    np.testing.assert_array_equal(state["conv1.weight"], encoder.conv1.weight.numpy())
     with pytest.raises(ConfigError, match="depth is 34"):
         SimCLRResNet(depth=34)
 
