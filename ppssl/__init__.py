@@ -25,7 +25,7 @@ from ppssl.fine_tuning import (
     mae_linprobe_vit_large_patch16,
 )
 from ppssl.jigsaw_puzzles import ContextFreeNetwork, JigsawTiles, ShiftChannels
-from ppssl.jigsaw_task import Jigsaw
+from ppssl.jigsaw_task import JigsawViT
 from ppssl.jigsaw_vit import (
     JigsawVisionTransformer,
     jigsaw_base_patch16_224,
@@ -62,8 +62,8 @@ __all__ = [
     "DINOVisionTransformer",
     "FineTunedViT",
     "FixMatch",
-    "Jigsaw",
     "JigsawTiles",
+    "JigsawViT",
     "JigsawVisionTransformer",
     "LinearProbe",
     "LinearProbeViT",

@@ -9,7 +9,7 @@ from ppssl.jigsaw_vit import JigsawVisionTransformer
 from ppssl.masking import StepNoise, count_kept, random_mask
 
 
-class Jigsaw:
+class JigsawViT:
     """Trains `ppssl.JigsawVisionTransformer` by `Loss` + `weight` · the cross-entropy of the positions of its patches.
 
     Both branches see the same images, mixed ones too, as in the official code for ImageNet. The log has both losses and the share of
@@ -33,7 +33,7 @@ class Jigsaw:
         self.networks = self.model = run.model
         if not isinstance(self.model, JigsawVisionTransformer):
             raise ConfigError(
-                f"ppssl.Jigsaw trains a ppssl.JigsawVisionTransformer, not {type(self.model).__name__}: change Arch or Task"
+                f"ppssl.JigsawViT trains a ppssl.JigsawVisionTransformer, not {type(self.model).__name__}: change Arch or Task"
             )
         self.patches = self.model.grid[0] * self.model.grid[1]
         if count_kept(self.patches, mask_ratio) < 1:

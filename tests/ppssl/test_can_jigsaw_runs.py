@@ -33,7 +33,7 @@ METHODS = {
     "jigsaw": {
         "arch": "ppssl.JigsawVisionTransformer",
         "more": ", num_classes: 10",
-        "task": "{name: ppssl.Jigsaw, weight: 0.5}",
+        "task": "{name: ppssl.JigsawViT, weight: 0.5}",
         "transforms": STEPS,
     },
 }

@@ -106,7 +106,7 @@ class TestTask:
         if mixed:
             target = np.random.default_rng(0).random((3, 5)).astype("float32")
             batch["target"] = paddle.to_tensor(target / target.sum(1, keepdims=True))
-        [(name, loss, logs)] = list(ppssl.Jigsaw(run=Run(model), weight=0.3, mask_ratio=0.25).losses(batch, 1))
+        [(name, loss, logs)] = list(ppssl.JigsawViT(run=Run(model), weight=0.3, mask_ratio=0.25).losses(batch, 1))
         keep = random_mask(np.random.default_rng((7, 1)).random((3, 16)), 0.25).keep
         logits, places = model.classify_and_place(x, keep)
         wide = places.numpy().astype(float).reshape(36, 16)
@@ -120,9 +120,9 @@ class TestTask:
         assert float(loss) == pytest.approx(classes + 0.3 * puzzle, rel=1e-5)
 
     def test_what_does_not_fit_is_named(self):
-        with pytest.raises(ConfigError, match=r"ppssl\.Jigsaw trains a ppssl\.JigsawVisionTransformer, not DeiT"):
-            ppssl.Jigsaw(run=Run(DeiT(**SIZE)))
+        with pytest.raises(ConfigError, match=r"ppssl\.JigsawViT trains a ppssl\.JigsawVisionTransformer, not DeiT"):
+            ppssl.JigsawViT(run=Run(DeiT(**SIZE)))
         with pytest.raises(ConfigError, match="some of the 16 patches are kept"):
-            ppssl.Jigsaw(run=Run(network()), mask_ratio=0.95)
-        with pytest.raises(ConfigError, match="weight is 0"):
-            ppssl.Jigsaw(run=Run(network()), weight=0)
+            ppssl.JigsawViT(run=Run(network()), mask_ratio=0.95)
+        with pytest.raises(ConfigError, match=r"weight is -0\.1"):
+            ppssl.JigsawViT(run=Run(network()), weight=-0.1)

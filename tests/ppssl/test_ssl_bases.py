@@ -70,7 +70,7 @@ def test_jigsaw_is_deits_recipe_and_a_task():
         [ROOT / "configs" / "_base_" / "deit_pretrain.yaml"],
         ["Arch.name=ppdeit.deit_small_patch16_224", "Global.output_dir=output/none"],
     )
-    assert loaded.Task == {"name": "ppssl.Jigsaw", "weight": 0.1, "mask_ratio": 0.5}
+    assert loaded.Task == {"name": "ppssl.JigsawViT", "weight": 0.1, "mask_ratio": 0.5}
     assert (loaded.Optimizer, loaded.DataLoader, loaded.Loss) == (plain.Optimizer, plain.DataLoader, plain.Loss)
     assert type(model_of(loaded)).__name__ == "JigsawVisionTransformer"
 
