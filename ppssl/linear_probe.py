@@ -84,8 +84,10 @@ class LinearProbe:
         self.optimizer, self.norm, self.warmup_epochs, self.seed = optimizer, norm, warmup_epochs, seed
         self.last_blocks, self.patch_mean, self.per_class = last_blocks, patch_mean, per_class
         self.draws = draws if per_class else 1
-        few = f" on {per_class} labelled images a class" if per_class else ""
-        self.specs = [accuracy(f"linear{per_class or ''}", "Linear", f"accuracy of a linear probe{few}")]
+        key, few, long = "linear", "", ""
+        if per_class:
+            key, few, long = f"linear{per_class}", f", {per_class} a class", f" on {per_class} labelled images a class"
+        self.specs = [accuracy(key, f"Linear{few}", f"accuracy of a linear probe{long}")]
 
     def evaluate(self, model: nn.Layer, run: Any) -> Iterator[tuple[MetricSpec, float]]:
         """Yields the best accuracy over the rates."""

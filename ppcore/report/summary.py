@@ -25,11 +25,14 @@ def experiments(runs: Sequence[Run]) -> list[dict]:
 
 
 def _identity(run: Run) -> str:
-    """The configuration without what may differ between repetitions. A seed repeated is a repetition too."""
+    """The configuration without what may differ between repetitions. A seed repeated is a repetition too.
+
+    Runs that start from other runs, each from that of its own seed (`Quick.run_name`), are repetitions.
+    """
     config = {key: value for key, value in run.config.items() if key != "Global"}
     settings = run.config.get("Global") or {}
     config["Global"] = {key: settings[key] for key in settings if key not in ("seed", "output_dir", "device")}
-    return json.dumps(config, sort_keys=True, default=str)
+    return json.dumps(config, sort_keys=True, default=str).replace(f"_seed{run.seed}/", "_seed/")
 
 
 def _experiment(group: list[Run]) -> dict:

@@ -406,3 +406,40 @@ def test_attention_is_not_promised_where_there_is_none(tmp_path):
     assert len(_images(page.source)) == 2
     for text in (page.text, markdown):
         assert "ollout" not in text
+
+
+class TestRunsOfSeveralKinds:
+    """Encoders judged by a probe, and classifiers that start from them."""
+
+    def written(self, folder, start: str):
+        runs = []
+        for seed in (0, 1):
+            lines = fabricate.records(seed=seed)
+            probe = lines[0]["metrics"][0] | {"key": "linear", "name": "Linear"}
+            lines[0]["metrics"] = [probe]
+            for line in lines:
+                if line["kind"] == "eval":
+                    line["linear"] = 0.5
+            runs.append(
+                fabricate.write_run(folder / f"probe_seed{seed}", lines, config=fabricate.with_global(seed=seed))
+            )
+        for seed in (0, 1):
+            given = fabricate.with_global(seed=seed, pretrained={"path": start.format(seed=seed)})
+            lines = fabricate.records(seed=seed)
+            runs.append(fabricate.write_run(folder / f"tuned_seed{seed}", lines, config=given))
+        return runs
+
+    def test_each_number_stands_beside_its_metric(self, tmp_path, paper):
+        runs = self.written(tmp_path, "out/probe_seed{seed}/checkpoints/latest")
+        page, _, data = report(tmp_path, runs, paper)
+        assert [item["metric"]["key"] for item in data["experiments"]] == ["linear", "top1"]
+        words = page.text.split("Every run")[0]
+        assert words.index("Score") < words.index("Linear %") < words.index("Top-1 %")
+
+    def test_starts_of_the_same_seed_are_repetitions_and_others_are_not(self, tmp_path, paper):
+        runs = self.written(tmp_path / "own", "out/probe_seed{seed}/checkpoints/latest")
+        _, _, data = report(tmp_path / "own", runs, paper)
+        assert [item["seeds"] for item in data["experiments"]] == [[0, 1], [0, 1]]
+        runs = self.written(tmp_path / "other", "out/teacher{seed}/checkpoints/latest")
+        _, _, data = report(tmp_path / "other", runs, paper)
+        assert [item["seeds"] for item in data["experiments"]] == [[0, 1], [0], [1]]
