@@ -411,9 +411,9 @@ def test_attention_is_not_promised_where_there_is_none(tmp_path):
 class TestRunsOfSeveralKinds:
     """Encoders judged by a probe, and classifiers that start from them."""
 
-    def written(self, folder, start: str):
+    def written(self, folder, start: str, seeds=(0, 1)):
         runs = []
-        for seed in (0, 1):
+        for seed in seeds:
             lines = fabricate.records(seed=seed)
             probe = lines[0]["metrics"][0] | {"key": "linear", "name": "Linear"}
             lines[0]["metrics"] = [probe]
@@ -423,14 +423,14 @@ class TestRunsOfSeveralKinds:
             runs.append(
                 fabricate.write_run(folder / f"probe_seed{seed}", lines, config=fabricate.with_global(seed=seed))
             )
-        for seed in (0, 1):
+        for seed in seeds:
             given = fabricate.with_global(seed=seed, pretrained={"path": start.format(seed=seed)})
             lines = fabricate.records(seed=seed)
             runs.append(fabricate.write_run(folder / f"tuned_seed{seed}", lines, config=given))
         return runs
 
     def test_each_number_stands_beside_its_metric(self, tmp_path, paper):
-        runs = self.written(tmp_path, "out/probe_seed{seed}/checkpoints/latest")
+        runs = self.written(tmp_path, "out/probe_seed{seed}/checkpoints/latest", range(4))
         page, _, data = report(tmp_path, runs, paper)
         assert [item["metric"]["key"] for item in data["experiments"]] == ["linear", "top1"]
         words = page.text.split("Every run")[0]
