@@ -298,9 +298,8 @@ def test_the_reports_figure_is_the_same_picture():
 def test_two_processes_write_what_one_does(tmp_path):
     """Rows in the order of the files; masks follow the files."""
     file = written("dino", tmp_path)
-    file.write_text(
-        yaml.safe_dump(yaml.safe_load(file.read_text()) | {"Arch": MAE, "Task": None, "Metric": None}, sort_keys=False)
-    )
+    tree = yaml.safe_load(file.read_text()) | {"Arch": MAE}
+    file.write_text(yaml.safe_dump({key: tree[key] for key in tree if key not in ("Task", "Metric")}, sort_keys=False))
     ppcore.weights.save(network(MAE), tmp_path / "weights.safetensors")
     (tmp_path / "photos").mkdir()
     for number in range(5):

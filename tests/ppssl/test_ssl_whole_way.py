@@ -103,6 +103,7 @@ def test_both_weights_of_fixmatch_are_evaluated(runs):
     assert {record["weights"] for record in records(runs["fixmatch"] / "run", "eval")} == {"model", "ema"}
 
 
+@pytest.mark.slow
 @pytest.mark.parametrize("method", ["dino", "simclr"])
 def test_two_processes_match_one(tmp_path, method):
     """Gathered negatives, batch norms of all processes, a centre of all outputs."""
