@@ -31,7 +31,7 @@ def test_losses(path):
         np.testing.assert_allclose(strong.grad.numpy(), arrays[f"{case}/grad_logits_strong"], atol=1e-14)
         for temperature, name in ((1.0, "soft_T1_as_usb"), (0.5, "soft_T0.5_sharpened")):
             soft, _ = torch_semi.fixmatch_soft(weak, strong, tau, temperature)
-            assert float(soft) == pytest.approx(float(arrays[f"{case}/{name}"][0]), rel=1e-12)
+            assert soft.item() == pytest.approx(float(arrays[f"{case}/{name}"][0]), rel=1e-12)
         for strict, name in ((True, "greater"), (False, "greater_equal")):
             case, own = f"pseudo_label_tau{tau}/{name}", weak.clone().requires_grad_()
             loss, _ = torch_semi.pseudo_label(own, tau, strict)
