@@ -25,7 +25,8 @@ class UniformRandAugment(RandomOperations):
 
     Of 14 operations, the identity among them, `num_ops` are drawn with replacement and always applied. There is no magnitude to
     choose: each operation has a range, brightness, colour, contrast and sharpness 0.05 to 0.95, rotation ±30 degrees, shears and
-    shifts ±0.3, 4 to 8 bits of posterisation, any threshold of solarisation. FixMatch puts Cutout after it.
+    shifts ±0.3, 4 to 8 bits of posterisation, any threshold of solarisation. FixMatch puts Cutout after it. The ranges are as we
+    remember the authors' code; they were not checked against it.
 
     Args:
         num_ops: operations an image.
