@@ -2,7 +2,8 @@
 
 import json
 import statistics
-from collections.abc import Sequence
+from collections.abc import Mapping, Sequence
+from typing import Any
 
 from ppcore.metrics.spec import MetricSpec
 from ppcore.report.formats import spoken
@@ -27,12 +28,19 @@ def experiments(runs: Sequence[Run]) -> list[dict]:
 def _identity(run: Run) -> str:
     """The configuration without what may differ between repetitions. A seed repeated is a repetition too.
 
-    Runs that start from other runs, each from that of its own seed (`Quick.run_name`), are repetitions.
+    Seeds of parts, such as of a choice of labels, may differ, too. Runs that start from other runs, each from that of its own
+    seed (`Quick.run_name`), are repetitions.
     """
     config = {key: value for key, value in run.config.items() if key != "Global"}
     settings = run.config.get("Global") or {}
-    config["Global"] = {key: settings[key] for key in settings if key not in ("seed", "output_dir", "device")}
-    return json.dumps(config, sort_keys=True, default=str).replace(f"_seed{run.seed}/", "_seed/")
+    config["Global"] = {key: settings[key] for key in settings if key not in ("output_dir", "device")}
+    return json.dumps(_without_seeds(config), sort_keys=True, default=str).replace(f"_seed{run.seed}/", "_seed/")
+
+
+def _without_seeds(node: Any) -> Any:
+    if isinstance(node, Mapping):
+        return {key: _without_seeds(value) for key, value in node.items() if key != "seed"}
+    return [_without_seeds(value) for value in node] if isinstance(node, list) else node
 
 
 def _experiment(group: list[Run]) -> dict:

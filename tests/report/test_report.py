@@ -425,6 +425,7 @@ class TestRunsOfSeveralKinds:
             )
         for seed in seeds:
             given = fabricate.with_global(seed=seed, pretrained={"path": start.format(seed=seed)})
+            given["Task"] = {"labelled": [{"seed": seed}]}  # which labels are known goes with the seed
             lines = fabricate.records(seed=seed)
             runs.append(fabricate.write_run(folder / f"tuned_seed{seed}", lines, config=given))
         return runs
