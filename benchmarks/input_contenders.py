@@ -23,7 +23,8 @@ def ours(job: dict[str, Any]) -> tuple[Callable[[], Any], Callable[[], None]]:
     settings = config.load([job["config"]], [f"DataLoader.Train.{key}={value}" for key, value in given.items()])
     images = build.dataset(build.section(settings, "Train"), None)
     steps = job["warmup"] + job["batches"] + 100  # more than are taken: no batch at the end is cheaper
-    loader = build.train_loader(settings, images, World(0, 1, "cpu"), 0, steps, settings.Arch["num_classes"])
+    beside = build.beside(settings, images, None)
+    loader = build.train_loader(settings, images, beside, World(0, 1, "cpu"), 0, steps, settings.Arch["num_classes"])
     feed = Feed(loader, "cpu")
     return lambda: next(feed)["image"], feed.close
 
