@@ -23,7 +23,7 @@ def test_the_loss(path, temperature):
     loss = torch_simclr.nt_xent(hidden, float(temperature))
     loss.backward()
     case = f"tau{temperature}"
-    assert float(loss) == pytest.approx(float(arrays[f"{case}/loss"][0]), rel=1e-12)
+    assert loss.item() == pytest.approx(float(arrays[f"{case}/loss"][0]), rel=1e-12)
     each = torch_simclr.per_anchor(hidden, float(temperature)).detach().numpy()
     assert filling.gap(each, arrays[f"{case}/per_anchor"]) < 1e-12
     assert filling.gap(hidden.grad.numpy(), arrays[f"{case}/grad"]) < 1e-9
