@@ -1,6 +1,7 @@
 """The tiny trainings whose numbers are stored in `tests/fidelity_data` (fixmatch_tiny, pseudo_label_tiny), computed by torch."""
 
 import copy
+from abc import ABC, abstractmethod
 from collections.abc import Mapping, Sequence
 from typing import Any
 
@@ -60,7 +61,7 @@ class _Run:
         return network(x)
 
 
-class _SemiReference:
+class _SemiReference(ABC):
     """Stages in evaluation, gradients in training mode, trainings with an average. What `ppcore.reproduce` asks of a reference.
 
     Args:
@@ -96,9 +97,9 @@ class _SemiReference:
         model.train()
         return model(x), stages | self.of_edges()
 
+    @abstractmethod
     def of_edges(self) -> dict[str, paddle.Tensor]:
         """Which of the stored logits are kept, and what they cost."""
-        raise NotImplementedError
 
     def stages(self, model: Averaged) -> dict[str, tuple[list[str], float]]:
         """The stem, the groups, the end of the network, the edges."""
@@ -110,9 +111,9 @@ class _SemiReference:
             "what is kept at the threshold, and its loss": (list(self.of_edges()), 1e-6),
         }
 
+    @abstractmethod
     def task(self, network: nn.Layer, run: str) -> Any:
         """The task of a training."""
-        raise NotImplementedError
 
     def batch(
         self, x: paddle.Tensor, arrays: Mapping[str, np.ndarray], rows: Sequence[int]
@@ -145,8 +146,9 @@ class _SemiReference:
         """What the task logged of the step."""
         return {"kept": float(self.logs["kept"])}
 
-    def clip(self, run: str) -> None:
+    def clip(self, run: str) -> float | None:
         """Gradients are not clipped."""
+        return None
 
 
 class FixMatchReference(_SemiReference):
